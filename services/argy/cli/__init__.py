@@ -1,0 +1,1 @@
+"""The ``argy`` command: run the platform, ask it, change it, and read what happened."""

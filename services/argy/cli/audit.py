@@ -1,0 +1,73 @@
+"""``argy audit tail``: what happened, as it happens."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+from google.protobuf.json_format import MessageToDict
+
+from argy.api.audit.v1.audit_pb2 import Event, Outcome, QueryEventsRequest
+from argy.api.audit.v1.audit_pb2_grpc import AuditServiceStub
+from argy.cli.output import Output
+from argy.cli.session import Json, Org, Tenant, every, find_org, find_tenant, run
+from argy.client import Connection
+
+app = typer.Typer(help="Read the audit log.", no_args_is_help=True)
+
+_COLUMNS = ("time", "actor", "action", "resource", "outcome", "reason", "event_id")
+_POLL_S = 1.0
+
+
+@app.command("tail")
+def tail(
+    tenant: Tenant = "platform",
+    org: Org = "",
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=1000, help="How many.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as events come.")] = False,
+    actor: Annotated[str, typer.Option(help="Only this actor's.")] = "",
+    action: Annotated[str, typer.Option(help="Only this action.")] = "",
+    resource: Annotated[str, typer.Option(help="Only this resource.")] = "",
+    request_id: Annotated[str, typer.Option("--request-id", help="Only this request's.")] = "",
+    json_output: Json = False,
+) -> None:
+    """Show the newest events, oldest first; Ctrl-C ends --follow."""
+
+    async def work(connection: Connection, output: Output) -> None:
+        tenant_id = await find_tenant(connection, tenant)
+        org_id = await find_org(connection, tenant_id, org)
+        stub = AuditServiceStub(connection.channel(tenant_id, org_id))
+        request = QueryEventsRequest(
+            actor=actor, action=action, resource=resource, request_id=request_id, page_size=lines
+        )
+        page = await stub.QueryEvents(request)
+        seen = [event.event_id for event in page.events]
+        output.rows([_row(event) for event in reversed(page.events)], _COLUMNS)
+        while follow:
+            await asyncio.sleep(_POLL_S)
+            fresh = await _newer(stub, request, frozenset(seen))
+            seen = [event.event_id for event in fresh] + seen[:10_000]
+            if fresh:
+                output.rows([_row(event) for event in reversed(fresh)], _COLUMNS)
+
+    run(json_output, work)
+
+
+async def _newer(
+    stub: AuditServiceStub, template: QueryEventsRequest, seen: frozenset[str]
+) -> list[Event]:
+    """Events of the last minutes that were not shown; ids may commit out of order, so overlap."""
+    request = QueryEventsRequest()
+    request.CopyFrom(template)
+    request.page_size = 1000
+    request.start_time.FromDatetime(datetime.now(UTC) - timedelta(minutes=5))
+    events = await every(stub.QueryEvents, request, "events")
+    return [event for event in events if event.event_id not in seen]
+
+
+def _row(event: Event) -> dict[str, Any]:
+    return {
+        **MessageToDict(event, preserving_proto_field_name=True),
+        "time": event.record_time.ToDatetime(UTC).isoformat(timespec="milliseconds"),
+        "outcome": Outcome.Name(event.outcome).removeprefix("OUTCOME_"),
+    }

@@ -1,0 +1,126 @@
+"""``argy check`` and ``argy explain``: ask the platform from a terminal."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from google.protobuf.struct_pb2 import Struct
+
+from argy.api.authz.v1.authz_pb2 import EFFECT_ALLOW, Effect, ExplainRequest, Question
+from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
+from argy.base.errors import InvalidArgument
+from argy.cli.output import Exit, Output
+from argy.cli.session import Json, Org, Tenant, find_org, find_tenant, run
+from argy.client import Authorizer, Connection
+
+Subject = Annotated[str, typer.Argument(help="user:<id>, service:<name>, agent:<id>, group:<id>.")]
+Action = Annotated[str, typer.Argument(help="The verb, such as read.")]
+Resource = Annotated[str, typer.Argument(help="<type>:<id>, such as project:alpha.")]
+Context = Annotated[str, typer.Option("--context", help="JSON object of facts for conditions.")]
+AtLeast = Annotated[str, typer.Option("--at-least", help="Revision that must have been seen.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    app.command("check")(check)
+    app.command("explain")(explain)
+
+
+def check(
+    subject: Subject,
+    action: Action,
+    resource: Resource,
+    tenant: Tenant = "platform",
+    org: Org = "",
+    context: Context = "{}",
+    at_least: AtLeast = "",
+    json_output: Json = False,
+) -> None:
+    """Ask whether SUBJECT may do ACTION to RESOURCE. Exit code 0 is ALLOW, 1 is DENY."""
+
+    async def work(connection: Connection, output: Output) -> bool:
+        tenant_id = await find_tenant(connection, tenant)
+        answer = await Authorizer(connection).check(
+            subject,
+            action,
+            resource,
+            tenant_id=tenant_id,
+            org_id=await find_org(connection, tenant_id, org),
+            context=_facts(context),
+            at_least=at_least,
+        )
+        value = {
+            "effect": answer.effect,
+            "reason": answer.reason,
+            "rule": answer.rule,
+            "role_path": list(answer.role_path),
+            "policy_revision": answer.policy_revision,
+            "revision": answer.revision,
+        }
+        lines = [f"{answer.effect}  {answer.reason}"]
+        if answer.rule:
+            lines.append(f"  rule  {answer.rule}")
+        if answer.role_path:
+            lines.append(f"  path  {' → '.join(answer.role_path)}")
+        lines.append(f"  at    policy {answer.policy_revision[:12]}, revision {answer.revision}")
+        output.result(value, lambda: "\n".join(lines))
+        return answer.allowed
+
+    if not run(json_output, work):
+        raise typer.Exit(Exit.DENIED)
+
+
+def explain(
+    subject: Subject,
+    action: Action,
+    resource: Resource,
+    tenant: Tenant = "platform",
+    org: Org = "",
+    context: Context = "{}",
+    json_output: Json = False,
+) -> None:
+    """Show every rule that took part in a decision, and the nearest that did not."""
+
+    async def work(connection: Connection, output: Output) -> bool:
+        tenant_id = await find_tenant(connection, tenant)
+        org_id = await find_org(connection, tenant_id, org)
+        question = Question(subject=subject, action=action, resource=resource)
+        if facts := _facts(context):
+            question.context.CopyFrom(ParseDict(facts, Struct()))
+        response = await AuthzServiceStub(connection.channel(tenant_id, org_id)).Explain(
+            ExplainRequest(question=question)
+        )
+
+        def text() -> str:
+            lines = [f"{_effect(response.decision.effect)}  {response.decision.reason}"]
+            lines.append(f"  roles here: {', '.join(response.roles) or 'none'}")
+            for match in response.matches:
+                mark = "matched" if match.matched else "missed "
+                lines.append(f"  {mark}  {match.rule.file}:{match.rule.line}  {match.rule.text}")
+                lines.append(f"           {match.detail}")
+                if match.role_path:
+                    lines.append(f"           {' → '.join(match.role_path)}")
+            return "\n".join(lines)
+
+        output.result(MessageToDict(response, preserving_proto_field_name=True), text)
+        return response.decision.effect == EFFECT_ALLOW
+
+    if not run(json_output, work):
+        raise typer.Exit(Exit.DENIED)
+
+
+def _effect(effect: "Effect.ValueType") -> str:
+    return Effect.Name(effect).removeprefix("EFFECT_")
+
+
+def _facts(text: str) -> dict[str, Any]:
+    """Parse ``--context``: a JSON object of strings, numbers, booleans, lists and objects."""
+    try:
+        value = json.loads(text)
+        if not isinstance(value, dict):
+            raise InvalidArgument("--context must be a JSON object", field="context")
+        ParseDict(value, Struct())
+    except (json.JSONDecodeError, ParseError, RecursionError) as error:
+        raise InvalidArgument(f"--context is not JSON: {error}", field="context") from error
+    return value

@@ -1,0 +1,22 @@
+"""What an internal service installs: a signed connection, an ``Authorizer``, and two enforcers.
+
+async with Connection.from_env(source="billing") as argy:
+    authorizer = Authorizer(argy)
+    await authorizer.require("user:…", "refund", "invoice:7", tenant_id=tenant)
+"""
+
+from argy.client.connection import Connection
+
+from argy.client.asgi import PermissionMiddleware, Route
+from argy.client.authorizer import Answer, Authorizer
+from argy.client.interceptor import PermissionInterceptor, Requirement
+
+__all__ = [
+    "Answer",
+    "Authorizer",
+    "Connection",
+    "PermissionInterceptor",
+    "PermissionMiddleware",
+    "Requirement",
+    "Route",
+]
