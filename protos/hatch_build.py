@@ -41,8 +41,8 @@ def generate(target: Path) -> None:
         f"-I{google_protos}",
         f"--python_out={target}",
         f"--grpc_python_out={target}",
-        f"--mypy_out={target}",
-        f"--mypy_grpc_out=only_async:{target}",
+        f"--mypy_out=quiet:{target}",
+        f"--mypy_grpc_out=quiet,only_async:{target}",
     ]
     for plugin in ("protoc-gen-mypy", "protoc-gen-mypy_grpc"):
         found = shutil.which(plugin, path=str(bin_dir)) or shutil.which(plugin)
