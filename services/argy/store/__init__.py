@@ -1,0 +1,1 @@
+"""Postgres with tenant transactions, named queries and migrations; Redis with tenant prefixes."""

@@ -1,0 +1,90 @@
+"""Write audit events: in the transaction of the change they tell of, or many at once."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from argy.base.errors import InvalidArgument
+from argy.base.ids import uuid7, uuid7_millis
+from argy.store.database import Tx
+from argy.store.queries import Queries
+
+Outcome = Literal["SUCCESS", "FAILURE", "DENIED"]
+
+MAX_DETAIL_BYTES: Final = 32_768
+_Q: Final = Queries.load(__package__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRecord:
+    """Who did what to which resource, and how it ended.
+
+    ``actor`` and ``on_behalf_of`` are subjects (``user:<uuid>``), ``resource`` is
+    ``<type>:<id>``. ``id`` is a UUIDv7 and is chosen here, so that writing the record again does
+    not make a second event; its time is ``occurred_at_ms`` unless the caller gave one.
+    """
+
+    actor: str
+    action: str
+    resource: str
+    outcome: Outcome = "SUCCESS"
+    reason: str = ""
+    org_id: UUID | None = None
+    on_behalf_of: str = ""
+    request_id: str = ""
+    trace_id: str = ""
+    detail: Mapping[str, Any] | None = None
+    occurred_at_ms: int | None = None
+    id: UUID = field(default_factory=uuid7)
+
+    def detail_json(self) -> str | None:
+        """Return the detail as compact JSON.
+
+        Raises:
+            InvalidArgument: if it is not JSON or over ``MAX_DETAIL_BYTES``.
+        """
+        if self.detail is None:
+            return None
+        try:
+            text = json.dumps(
+                self.detail, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+            )
+        except (TypeError, ValueError) as error:
+            raise InvalidArgument("The detail is not JSON", field="detail") from error
+        if len(text.encode(errors="surrogatepass")) > MAX_DETAIL_BYTES:
+            raise InvalidArgument("The detail is too long", field="detail")
+        return text
+
+    def row(self) -> tuple[object, ...]:
+        """Return the values in the order of the insert queries, without the tenant."""
+        occurred = uuid7_millis(self.id) if self.occurred_at_ms is None else self.occurred_at_ms
+        return (
+            self.id,
+            self.org_id,
+            self.actor,
+            self.on_behalf_of,
+            self.action,
+            self.resource,
+            self.outcome,
+            self.reason,
+            occurred,
+            self.request_id,
+            self.trace_id,
+            self.detail_json(),
+        )
+
+
+async def record(tx: Tx, rec: AuditRecord) -> UUID:
+    """Write one event in the given transaction: both are durable, or neither is."""
+    await tx.execute(_Q.insert_event, tx.tenant_id, *rec.row())
+    return rec.id
+
+
+async def record_many(tx: Tx, recs: Sequence[AuditRecord]) -> list[UUID]:
+    """Write events in one statement; an id that exists is not written twice. Returns the ids."""
+    if recs:
+        columns = [list(column) for column in zip(*(rec.row() for rec in recs), strict=True)]
+        await tx.execute(_Q.insert_events, tx.tenant_id, *columns)
+    return [rec.id for rec in recs]

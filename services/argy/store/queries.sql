@@ -1,0 +1,32 @@
+-- name: insert_event
+-- Write one audit event in the caller's transaction.
+INSERT INTO audit.event (
+  tenant_id, id, org_id, actor, on_behalf_of, action, resource, outcome, reason, occurred_at,
+  request_id, trace_id, detail
+) VALUES (
+  $1, $2, $3, $4, $5, $6, $7, $8, $9, to_timestamp($10::bigint / 1000.0), $11, $12, $13
+);
+
+-- name: insert_events
+-- Write many audit events of one tenant at once; those that are there already stay as they are.
+INSERT INTO audit.event (
+  tenant_id, id, org_id, actor, on_behalf_of, action, resource, outcome, reason, occurred_at,
+  request_id, trace_id, detail
+)
+SELECT $1, e.id, e.org_id, e.actor, e.on_behalf_of, e.action, e.resource, e.outcome, e.reason,
+  to_timestamp(e.occurred_at_ms / 1000.0), e.request_id, e.trace_id, e.detail
+FROM unnest(
+  $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+  $10::bigint[], $11::text[], $12::text[], $13::jsonb[]
+) AS e (
+  id, org_id, actor, on_behalf_of, action, resource, outcome, reason, occurred_at_ms, request_id,
+  trace_id, detail
+)
+ON CONFLICT DO NOTHING;
+
+-- name: find_tenant
+-- The state of the current tenant, and of one of its orgs if asked for.
+SELECT t.slug, t.state, o.slug AS org_slug
+FROM directory.tenant AS t
+LEFT JOIN directory.org AS o ON o.tenant_id = t.tenant_id AND o.org_id = $2
+WHERE t.tenant_id = $1;
