@@ -24,7 +24,9 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CACHE)/hypothesis
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # --no-compile: Python compiles what is imported, which is a small part of what is installed.
-INSTALL := $(BIN)/python -m pip install -qq --no-compile
+PIP_INSTALL := $(BIN)/python -m pip install -qq --no-compile
+# Wheels only: installing runs no code of a package. What the lock does not name is refused.
+INSTALL_LOCKED := $(PIP_INSTALL) --only-binary :all: --require-hashes
 
 .PHONY: help
 help: ## Show this list
@@ -36,18 +38,18 @@ $(STAMPS)/run: requirements.txt requirements-build.txt
 	@test -x $(BIN)/python || { \
 	  echo "Installing Argy into $(VENV)/ (once; about half a minute)"; \
 	  python=$$(.ci/find-python); "$$python" -m venv $(VENV); }
-	@$(INSTALL) --require-hashes -r requirements.txt -r requirements-build.txt
+	@$(INSTALL_LOCKED) -r requirements.txt -r requirements-build.txt
 	@mkdir -p $(@D) && touch $@
 
 $(STAMPS)/dev: requirements-dev.txt $(STAMPS)/run
-	@$(INSTALL) --require-hashes -r requirements-dev.txt
+	@$(INSTALL_LOCKED) -r requirements-dev.txt
 	@touch $@
 
 # Links the source roots into the environment; the build hook generates protos/gen. When nothing but a
 # contract changed, generating is enough. The folders are listed so that a removed file counts too.
 $(STAMPS)/linked: $(STAMPS)/run pyproject.toml protos/hatch_build.py $(PROTOS) $(sort $(dir $(PROTOS)))
 	@if [ -n "$(filter-out protos/argy/%,$?)" ] || [ ! -d protos/gen/argy ]; then \
-	  $(INSTALL) --no-deps --no-build-isolation -e .; \
+	  $(PIP_INSTALL) --no-deps --no-build-isolation -e .; \
 	else \
 	  $(BIN)/python protos/hatch_build.py; \
 	fi
