@@ -6,16 +6,19 @@ own duration, and row-level security does the rest. The connection goes back to 
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final, cast
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
 
-from argy.base.errors import Aborted, FailedPrecondition, Unavailable
+from argy.base.errors import FailedPrecondition, Unavailable
 from argy.store.errors import DRIVER_ERRORS, NO_ERRORS, ConstraintErrors, translate
 from argy.store.listener import Listener
+from argy.store.tx import Tx, enter_tenant, swallowed_failure
+
+__all__ = ["Database", "Tx"]
 
 _CLOSE_TIMEOUT_S: Final = 5.0
 _ROLE: Final = re.compile(r"^argy_[a-z_]{1,50}$")
@@ -57,116 +60,6 @@ async def _wipe(connection: Any) -> None:
     if not connection.wiped:
         await connection.execute(_RESET)
         connection.wiped = True
-
-
-class Tx:
-    """One transaction of one tenant. Queries are literal SQL; values are always bound.
-
-    Each method raises ``argy.base.errors``: a violated constraint as the store maps it,
-    ``Aborted`` for a lost race, ``DeadlineExceeded`` for a timeout, ``Unavailable`` when the
-    database is away. jsonb values go in and come out as JSON text.
-    """
-
-    __slots__ = ("_connection", "_errors", "_failed", "_savepoints", "org_id", "tenant_id")
-
-    def __init__(
-        self,
-        connection: Any,
-        tenant_id: UUID,
-        org_id: UUID | None,
-        errors: ConstraintErrors,
-    ) -> None:
-        self._connection = connection
-        self._errors = errors
-        self._failed = False
-        self._savepoints = 0
-        self.tenant_id = tenant_id
-        self.org_id = org_id
-
-    async def fetch(self, query: str, *args: object) -> Sequence[asyncpg.Record]:
-        """Return every row."""
-        return cast("Sequence[asyncpg.Record]", await self._run("fetch", query, *args))
-
-    async def fetchrow(self, query: str, *args: object) -> asyncpg.Record | None:
-        """Return the first row, or None."""
-        return cast("asyncpg.Record | None", await self._run("fetchrow", query, *args))
-
-    async def fetchval(self, query: str, *args: object) -> Any:
-        """Return the first column of the first row, or None."""
-        return await self._run("fetchval", query, *args)
-
-    async def execute(self, query: str, *args: object) -> int:
-        """Run a statement; return how many rows it touched."""
-        status = str(await self._run("execute", query, *args))
-        last = status.rpartition(" ")[2]
-        return int(last) if last.isdigit() else 0
-
-    async def executemany(self, query: str, rows: Iterable[Sequence[object]]) -> None:
-        """Run a statement for each row of values, pipelined."""
-        await self._run("executemany", query, rows)
-
-    @asynccontextmanager
-    async def savepoint(self) -> AsyncIterator[None]:
-        """Undo only what happens inside, when it raises; the transaction goes on."""
-        self._savepoints += 1
-        name = f"sp_{self._savepoints}"
-        await self._run("execute", f"SAVEPOINT {name}")
-        try:
-            yield
-        except BaseException:
-            await self._undo(name)
-            raise
-        if self._failed:
-            await self._undo(name)
-            raise _swallowed()
-        await self._run("execute", f"RELEASE SAVEPOINT {name}")
-
-    @asynccontextmanager
-    async def unsafe_enter(self, tenant_id: UUID) -> AsyncIterator[None]:
-        """Act in another tenant inside this transaction; for the platform's life-cycle code only.
-
-        Leaving restores tenant and org. After a failed statement nothing is restored: the
-        transaction is over and will be rolled back.
-        """
-        before = (self.tenant_id, self.org_id)
-        await self._set_tenant(tenant_id, None)
-        try:
-            yield
-        finally:
-            if not self._failed:
-                await self._set_tenant(*before)
-
-    async def _set_tenant(self, tenant_id: UUID, org_id: UUID | None) -> None:
-        await self._run("execute", _enter(tenant_id, org_id))
-        self.tenant_id, self.org_id = tenant_id, org_id
-
-    async def _undo(self, savepoint: str) -> None:
-        # Rolling back also restores the tenant that was set when the savepoint was made.
-        self._failed = False
-        await self._run("execute", f"ROLLBACK TO SAVEPOINT {savepoint}")
-
-    async def _run(self, method: str, query: str, *args: object) -> object:
-        try:
-            return await getattr(self._connection, method)(query, *args)
-        except DRIVER_ERRORS as error:
-            self._failed = True
-            raise translate(error, self._errors) from error
-
-    @property
-    def failed(self) -> bool:
-        """Whether a statement failed, so that nothing but a rollback is possible."""
-        return self._failed
-
-
-def _swallowed() -> Aborted:
-    # COMMIT of a failed transaction is a silent ROLLBACK; never report that as success.
-    return Aborted("The transaction had failed and was rolled back", reason="TRANSACTION_FAILED")
-
-
-def _enter(tenant_id: UUID, org_id: UUID | None) -> str:
-    # Formatted, so that it shares a round trip with BEGIN: a UUID's text is hex and dashes only.
-    org = "" if org_id is None else str(UUID(int=org_id.int))
-    return f"SET LOCAL app.tenant_id = '{UUID(int=tenant_id.int)}'; SET LOCAL app.org_id = '{org}'"
 
 
 class Database:
@@ -279,17 +172,17 @@ class Database:
         try:
             tx = Tx(connection, tenant_id, org_id, errors)
             connection.mark(wiped=False)
-            await tx._run(
-                "execute", f"BEGIN; SET LOCAL ROLE {self._role}; {_enter(tenant_id, org_id)}"
+            await tx.run(
+                "execute", f"BEGIN; SET LOCAL ROLE {self._role}; {enter_tenant(tenant_id, org_id)}"
             )
             try:
                 yield tx
                 if tx.failed:
-                    raise _swallowed()
+                    raise swallowed_failure()
             except BaseException:
                 await self._roll_back(connection)
                 raise
-            await tx._run("execute", f"COMMIT; {_RESET}")
+            await tx.run("execute", f"COMMIT; {_RESET}")
             connection.mark(wiped=True)
         finally:
             # Wipes what is not wiped yet; a connection where that fails is closed.

@@ -1,0 +1,201 @@
+"""Each nonce once: the replay cache of signed calls, in Redis under the tenant's prefix.
+
+A nonce lies in one set a minute of its expiry, ``t:{tenant}:nonce:<minute>``. The expiry follows
+from the signed timestamp, so a replay always looks into the same set, and whole sets expire. Calls
+that come while a pipeline is in flight share the next one.
+"""
+
+import asyncio
+from typing import Final, Protocol
+from uuid import UUID
+
+from argy.base.clock import Clock, SystemClock
+from argy.base.errors import ResourceExhausted, Unavailable
+from argy.store.redis import REDIS_ERRORS, RedisStore, key
+from argy.store.resp import RespConnection, RespError, command
+
+BUCKET_MS: Final = 60_000
+MARGIN_S: Final = 60
+"""How long a bucket outlives its last nonce, for clocks that differ."""
+_RECONNECT_PAUSE_S: Final = 0.05
+_MAX_BUCKETS: Final = 20_000
+
+_Item = tuple[UUID, int, bytes, "asyncio.Future[bool]"]
+
+
+class _Writer(Protocol):
+    """Adds nonces to buckets; returns for each whether it was new."""
+
+    async def add(self, items: list[_Item]) -> list[bool]: ...
+
+    def close(self) -> None: ...
+
+
+class NonceCache:
+    """Remembers nonces for every replica.
+
+    At most ``max_pending`` calls wait; each waits ``timeout_ms`` at most. Redis away, slow or
+    refusing means ``Unavailable``, never "not seen".
+    """
+
+    def __init__(
+        self,
+        store: RedisStore,
+        *,
+        timeout_ms: int = 250,
+        max_pending: int = 10_000,
+        clock: Clock | None = None,
+    ) -> None:
+        self._writer: _Writer = _ClusterWriter(store) if store.cluster else _RespWriter(store.url)
+        self._timeout_s = timeout_ms / 1000
+        self._max_pending = max_pending
+        self._clock = clock or SystemClock()
+        self._pending: list[_Item] = []
+        self._flusher: asyncio.Task[None] | None = None
+
+    async def seen(self, tenant_id: UUID, nonce: bytes, expires_at_ms: int) -> bool:
+        """Remember a 16-byte nonce until its expiry; return whether it was there already.
+
+        A nonce whose expiry has passed counts as seen: its bucket may be gone.
+
+        Raises:
+            Unavailable: ``REPLAY_CACHE_AWAY``; nothing is known about the nonce.
+        """
+        if expires_at_ms <= self._clock.now_ms():
+            return True
+        pending = self._pending
+        if len(pending) >= self._max_pending:
+            raise _away() from ResourceExhausted("too many nonces wait")
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        pending.append((tenant_id, expires_at_ms // BUCKET_MS, nonce, future))
+        if self._flusher is None:
+            self._flusher = asyncio.create_task(self._flush(), name="nonces")
+        return await future
+
+    async def _flush(self) -> None:
+        try:
+            while self._pending:
+                batch, self._pending = self._pending, []
+                try:
+                    async with asyncio.timeout(self._timeout_s):
+                        fresh = await self._writer.add(batch)
+                except REDIS_ERRORS as error:
+                    self._fail(batch, error)
+                    continue
+                for item, new in zip(batch, fresh, strict=True):
+                    if not item[3].done():
+                        item[3].set_result(not new)
+        finally:
+            self._flusher = None
+            self._fail([], None)
+
+    def _fail(self, batch: list[_Item], error: BaseException | None) -> None:
+        # Those that waited behind the failed pipeline have waited long enough.
+        batch, self._pending = batch + self._pending, []
+        for item in batch:
+            if not item[3].done():
+                away = _away()
+                away.__cause__ = error
+                item[3].set_exception(away)
+
+    async def close(self) -> None:
+        """Refuse what waits and close the connection."""
+        if self._flusher is not None:
+            self._flusher.cancel()
+            await asyncio.gather(self._flusher, return_exceptions=True)
+        self._fail([], None)
+        self._writer.close()
+
+
+def _away() -> Unavailable:
+    return Unavailable(
+        "Replays can't be told apart at the moment", reason="REPLAY_CACHE_AWAY", retry_after_ms=250
+    )
+
+
+class _RespWriter:
+    """One raw connection; commands are put together from prefixes made once a bucket."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: RespConnection | None = None
+        self._retry_at = 0.0
+        self._buckets: dict[tuple[UUID, int], bytes] = {}
+
+    async def add(self, items: list[_Item]) -> list[bool]:
+        connection = self._connection
+        if connection is None or not connection.usable:
+            connection = await self._connect()
+        buckets = self._buckets
+        if len(buckets) > _MAX_BUCKETS:
+            buckets.clear()
+        words: list[bytes] = []
+        expiries: list[bytes] = []
+        for tenant_id, minute, nonce, _ in items:
+            prefix = buckets.get((tenant_id, minute))
+            if prefix is None:
+                bucket = key(tenant_id, "nonce", minute).encode()
+                prefix = b"*3\r\n$4\r\nSADD\r\n$%d\r\n%b\r\n$16\r\n" % (len(bucket), bucket)
+                buckets[tenant_id, minute] = prefix
+                expiries.append(command(b"EXPIREAT", bucket, b"%d" % _expire_at_s(minute)))
+            words.append(prefix + nonce)
+        # Every SADD first: the replies' places then are the items' places.
+        data = b"\r\n".join(words) + b"\r\n" + b"".join(expiries)
+        try:
+            replies = await connection.pipeline(data, len(items) + len(expiries))
+            return [_is_new(reply) for reply in replies[: len(items)]]
+        except BaseException:
+            self.close()
+            raise
+
+    async def _connect(self) -> RespConnection:
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._retry_at:
+            raise RespError("Redis was away a moment ago")
+        self.close()
+        self._retry_at = loop.time() + _RECONNECT_PAUSE_S
+        self._connection = await RespConnection.connect(self._url)
+        self._retry_at = 0.0
+        return self._connection
+
+    def close(self) -> None:
+        # A bucket whose EXPIREAT may be lost gets another.
+        self._buckets.clear()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class _ClusterWriter:
+    """redis-py's cluster pipeline, which finds each key's node."""
+
+    def __init__(self, store: RedisStore) -> None:
+        self._client = store.client
+
+    async def add(self, items: list[_Item]) -> list[bool]:
+        pipeline = self._client.pipeline()
+        buckets: dict[tuple[UUID, int], str] = {}
+        for tenant_id, minute, nonce, _ in items:
+            bucket = buckets.get((tenant_id, minute))
+            if bucket is None:
+                bucket = buckets[tenant_id, minute] = key(tenant_id, "nonce", minute)
+            pipeline.sadd(bucket, nonce)
+        for (_, minute), bucket in buckets.items():
+            pipeline.expireat(bucket, _expire_at_s(minute))
+        replies = await pipeline.execute()
+        return [reply == 1 for reply in replies[: len(items)]]
+
+    def close(self) -> None:
+        """Nothing: the client belongs to the store."""
+
+
+def _expire_at_s(minute: int) -> int:
+    return (minute + 1) * (BUCKET_MS // 1000) + MARGIN_S
+
+
+def _is_new(reply: bytes) -> bool:
+    if reply == b":1":
+        return True
+    if reply == b":0":
+        return False
+    raise RespError("Redis refused to remember a nonce")

@@ -1,0 +1,95 @@
+"""Redis (or Redis Cluster) where every key belongs to a tenant."""
+
+import re
+from typing import Any, Final
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from redis import asyncio as redis_asyncio
+from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import RedisError
+
+from argy.base.errors import InvalidArgument, Unavailable
+
+_PART: Final = re.compile(r"[A-Za-z0-9._@+-]{1,200}")
+
+REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
+"""What the client raises when Redis is away or refuses."""
+
+
+def key(tenant_id: UUID, *parts: str | int) -> str:
+    """Return ``t:{<tenant>}:a:b``: the only way to make a key.
+
+    The braces are the hash tag of Redis Cluster: one tenant's keys share a slot, and no key can be
+    taken for another tenant's.
+
+    Raises:
+        InvalidArgument: for no part, or one that could end its place in the key.
+    """
+    texts = [str(part) for part in parts]
+    for text in texts:
+        if not _PART.fullmatch(text):
+            raise InvalidArgument(f"{text!r} can't be part of a key", reason="MALFORMED_KEY")
+    if not texts:
+        raise InvalidArgument("A key needs a name after its tenant", reason="MALFORMED_KEY")
+    return f"t:{{{tenant_id}}}:{':'.join(texts)}"
+
+
+class RedisStore:
+    """A client that was reached once, and the keys of tenants.
+
+    In production ``maxmemory-policy`` must be ``noeviction``: an evicted nonce could be replayed.
+    """
+
+    __slots__ = ("_client", "_cluster", "_url")
+
+    def __init__(self, client: Any, *, url: str, cluster: bool) -> None:
+        self._client = client
+        self._url = url
+        self._cluster = cluster
+
+    @classmethod
+    async def open(cls, url: str, *, cluster: bool = False, timeout_s: float = 2.0) -> "RedisStore":
+        """Connect to ``redis://``, ``rediss://`` (TLS) or ``unix://``.
+
+        Raises:
+            Unavailable: if Redis can't be reached.
+        """
+        scheme = urlsplit(url).scheme
+        if scheme not in ("redis", "rediss", "unix"):
+            raise InvalidArgument(f"{scheme!r} is not a Redis URL scheme", field="redis_url")
+        options: dict[str, Any] = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+        client: Any = (
+            RedisCluster.from_url(url, **options)
+            if cluster
+            else redis_asyncio.Redis.from_url(url, **options)
+        )
+        try:
+            await client.ping()
+        except REDIS_ERRORS as error:
+            await client.aclose()
+            raise Unavailable("Redis is away", reason="REDIS_AWAY") from error
+        return cls(client, url=url, cluster=cluster)
+
+    @property
+    def client(self) -> Any:
+        """redis-py's client: ``Redis`` or ``RedisCluster``. Build keys with ``key`` only."""
+        return self._client
+
+    @property
+    def cluster(self) -> bool:
+        """Whether this is a Redis Cluster."""
+        return self._cluster
+
+    @property
+    def url(self) -> str:
+        """Where it is; holds the password, never log it."""
+        return self._url
+
+    def key(self, tenant_id: UUID, *parts: str | int) -> str:
+        """Return a tenant's key, as the function ``key`` does."""
+        return key(tenant_id, *parts)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
