@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-MACHINE_PATH = r"/work/(?:main|shared|steering)|/farm/|/roo[t]/|/home/\w|/tmp/(?:bash|argy)"
+MACHINE_PATH = r"/work/(?:main|shared|steering)|/far[m]/|/roo[t]/|/home/\w|/tmp/(?:bash|argy)"
 REGISTRY_HOST = r"pypi[.]org|pythonhoste[d]|npmjs[.]|golang[.]org|debian[.]org"
 UNFINISHED = r"\bTOD[O]\b|\bFIXM[E]\b|\bXX[X]\b|NotImplementedErro[r]|pragma: no cove[r]"
 TRACKER = r"\b[Ii]ssues?\s+#?\d|\b(?:fix(?:es|ed)?|close[sd]?|resolve[sd]?|see|PR)\s+#\d"
