@@ -1,0 +1,1 @@
+"""The platform on one machine: servers, keys and certificates for development and tests."""
