@@ -66,9 +66,12 @@ venv: $(STAMPS)/linked $(STAMPS)/dev ## Make or refresh .venv: locked dependenci
 system-deps: ## Install the Debian packages for which no wheel exists (nothing, if all are there)
 	@.ci/system-deps
 
+# uv does not read pip's configuration: a mirror that is configured for pip is handed over.
 .PHONY: lock
 lock: $(STAMPS)/dev ## Write the hash-pinned requirements files anew (ARGS=--upgrade takes newer versions)
-	@lock() { $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	@index=$${UV_DEFAULT_INDEX:-$$($(BIN)/pip config get global.index-url 2>/dev/null || true)}; \
+	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
+	lock() { $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --no-header $(ARGS) "$$@"; }; \
 	lock pyproject.toml --extra local -o requirements.txt; \
 	lock --group pyproject.toml:dev -c requirements.txt -o requirements-dev.txt; \
