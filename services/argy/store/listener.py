@@ -9,9 +9,9 @@ import asyncpg
 from argy.base.errors import InvalidArgument
 from argy.store.errors import DRIVER_ERRORS
 
-_HEARTBEAT_S: Final = 5.0
+_HEARTBEAT_S: Final = 2.0
 """How often a silent connection is asked whether it is alive."""
-_TIMEOUT_S: Final = 3.0
+_TIMEOUT_S: Final = 2.0
 _BACKOFF_S: Final = (0.02, 0.1, 0.3, 1.0)
 
 

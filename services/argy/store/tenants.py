@@ -104,7 +104,13 @@ class TenantCache:
 
     def _changed(self, payload: str) -> None:
         self._changes += 1
-        tenant_id = UUID(payload)
+        try:
+            tenant_id = UUID(payload)
+        except ValueError:
+            # Any login may NOTIFY; what can't be read might mean every tenant.
+            self._entries.clear()
+            self._orgs.clear()
+            return
         for org_id in self._orgs.pop(tenant_id, ()):
             del self._entries[tenant_id, org_id]
 

@@ -1,0 +1,240 @@
+"""The asynchronous lane to the audit log: a bounded spool on disk, drained in large inserts.
+
+For what must not wait for the database, such as denials and telemetry. What is put is on disk
+within ``LINGER_S`` and in the log at least once; ids make that exactly once. When the spool is
+full ``put`` refuses, and the log tells of it: an ``audit.gap`` event when the loss begins and
+another, with the count, when it is over.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from argy.base.errors import ArgyError, InvalidArgument, ResourceExhausted
+from argy.base.ids import PLATFORM_TENANT_ID
+from argy.store.audit import AuditRecord, record, record_many
+from argy.store.database import Database
+from argy.store.spool import Segment, Spool
+
+LINGER_S: Final = 0.01
+"""How long the first record of a segment waits for company."""
+BATCH_ROWS: Final = 1000
+GAP_ACTION: Final = "audit.gap"
+"""Action of the events that tell of a loss."""
+_MAX_SEGMENT_LINES: Final = 5000
+_MAX_GAPS: Final = 1000
+_BACKOFF_S: Final = (0.05, 0.2, 1.0, 5.0)
+_ENCODER: Final = msgspec.json.Encoder()
+_DECODER: Final = msgspec.json.Decoder(tuple[UUID, AuditRecord])
+
+_Entry = tuple[UUID, AuditRecord]
+
+
+class AuditLane:
+    """Takes audit records without waiting; ``max_bytes`` bounds memory and disk together."""
+
+    def __init__(self, db: Database, spool_dir: Path, *, max_bytes: int = 256 << 20) -> None:
+        self._db = db
+        self._spool_dir = spool_dir
+        self._max_bytes = max_bytes
+        self._spool: Spool | None = None
+        self._lines: list[bytes] = []
+        self._segments: deque[Segment] = deque()
+        self._bytes = 0
+        self._lost: dict[UUID, int] = {}
+        self._work = asyncio.Event()
+        self._stored = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._delivered = 0
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes taken and not yet in the log."""
+        return self._bytes
+
+    @property
+    def delivered(self) -> int:
+        """Records that this lane brought into the log."""
+        return self._delivered
+
+    async def start(self) -> None:
+        """Take over what earlier processes left in the spool, and begin to drain.
+
+        Raises:
+            FailedPrecondition: if no share of the spool folder is free.
+        """
+        spool = self._spool = await asyncio.to_thread(Spool, self._spool_dir)
+        self._segments.extend(await asyncio.to_thread(spool.adopt))
+        self._bytes += sum(segment.size for segment in self._segments)
+        if spool.interrupted:
+            self._take(PLATFORM_TENANT_ID, _gap("INTERRUPTED", segments=spool.interrupted))
+        if self._segments:
+            self._idle.clear()
+            self._stored.set()
+        self._tasks = [
+            asyncio.create_task(self._write(spool), name="audit-lane-write"),
+            asyncio.create_task(self._drain(spool), name="audit-lane-drain"),
+        ]
+
+    def put(self, tenant_id: UUID, rec: AuditRecord) -> None:
+        """Take a record; returns at once.
+
+        Raises:
+            ResourceExhausted: ``AUDIT_LANE_FULL``: the record is lost, and the log will say so.
+            InvalidArgument: if the record's detail is not JSON.
+        """
+        if self._bytes >= self._max_bytes:
+            self._lose(tenant_id)
+            raise ResourceExhausted(
+                "The audit lane is full", reason="AUDIT_LANE_FULL", retry_after_ms=1000
+            )
+        if self._lost:
+            self._close_gaps()
+        self._take(tenant_id, rec)
+
+    async def drain(self) -> None:
+        """Wait until everything that was put is in the log."""
+        await self._idle.wait()
+
+    async def close(self, *, timeout_s: float = 5.0) -> None:
+        """Drain for ``timeout_s`` at most; what is left stays in the spool for the next start."""
+        if self._lost:
+            self._close_gaps()
+        drained = asyncio.create_task(self.drain())
+        await asyncio.wait([drained], timeout=timeout_s if self._tasks else 0)
+        stopping = [drained, *self._tasks]
+        for task in stopping:
+            task.cancel()
+        await asyncio.gather(*stopping, return_exceptions=True)
+        self._tasks = []
+        if self._spool is not None:
+            if self._lines:
+                await asyncio.to_thread(self._spool.write, self._lines)
+                self._lines = []
+            self._spool.close()
+            self._spool = None
+
+    def _take(self, tenant_id: UUID, rec: AuditRecord) -> None:
+        try:
+            line = _ENCODER.encode((tenant_id, rec))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InvalidArgument("The detail is not JSON", field="detail") from error
+        self._lines.append(line)
+        self._bytes += len(line) + 1
+        self._idle.clear()
+        self._work.set()
+
+    def _lose(self, tenant_id: UUID) -> None:
+        if tenant_id not in self._lost and len(self._lost) >= _MAX_GAPS:
+            tenant_id = PLATFORM_TENANT_ID
+        if tenant_id not in self._lost:
+            # Beyond the limit by one small record a tenant, so that a crash can't hide the loss.
+            self._lost[tenant_id] = 0
+            self._take(tenant_id, _gap("BEGAN"))
+        self._lost[tenant_id] += 1
+
+    def _close_gaps(self) -> None:
+        lost, self._lost = self._lost, {}
+        for tenant_id, count in lost.items():
+            self._take(tenant_id, _gap("ENDED", lost=count))
+
+    async def _write(self, spool: Spool) -> None:
+        while True:
+            await self._work.wait()
+            await asyncio.sleep(LINGER_S)
+            self._work.clear()
+            while self._lines:
+                lines = self._lines[:_MAX_SEGMENT_LINES]
+                try:
+                    # Kept in memory until it is on disk; shielded, so that a segment whose write
+                    # was begun is not stored twice.
+                    segment = await asyncio.shield(asyncio.to_thread(spool.write, lines))
+                except OSError:
+                    await asyncio.sleep(_BACKOFF_S[-1])  # a full disk: the bound in memory holds
+                    continue
+                del self._lines[: len(lines)]
+                self._segments.append(segment)
+                self._stored.set()
+
+    async def _drain(self, spool: Spool) -> None:
+        attempt = 0
+        while True:
+            await self._stored.wait()
+            while self._segments:
+                segment = self._segments[0]
+                try:
+                    entries, damaged = await asyncio.to_thread(_decode, spool, segment)
+                    if damaged:
+                        entries.append((PLATFORM_TENANT_ID, _gap("DAMAGED", lost=damaged)))
+                    for start in range(0, len(entries), BATCH_ROWS):
+                        await self._deliver(entries[start : start + BATCH_ROWS])
+                    await asyncio.to_thread(spool.remove, segment)
+                except (ArgyError, OSError):
+                    # The database or the disk is away; the ids make a second delivery harmless.
+                    await asyncio.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
+                    attempt += 1
+                    continue
+                attempt = 0
+                self._segments.popleft()
+                self._bytes -= segment.size
+                self._delivered += len(entries)
+            self._stored.clear()
+            if not self._lines:
+                self._idle.set()
+
+    async def _deliver(self, entries: Sequence[_Entry]) -> None:
+        by_tenant: dict[UUID, list[AuditRecord]] = {}
+        for tenant_id, rec in entries:
+            by_tenant.setdefault(tenant_id, []).append(rec)
+        try:
+            async with self._db.tenant(PLATFORM_TENANT_ID) as tx:
+                for tenant_id, recs in by_tenant.items():
+                    async with tx.unsafe_enter(tenant_id):
+                        await record_many(tx, recs)
+        except InvalidArgument:
+            for tenant_id, recs in by_tenant.items():
+                await self._deliver_singly(tenant_id, recs)
+
+    async def _deliver_singly(self, tenant_id: UUID, recs: Sequence[AuditRecord]) -> None:
+        """Find the records that the database refuses for good, and tell of them."""
+        refused: list[AuditRecord] = []
+        for rec in recs:
+            try:
+                async with self._db.tenant(tenant_id) as tx:
+                    await record_many(tx, [rec])
+            except InvalidArgument:
+                refused.append(rec)
+        if refused:
+            ids = [str(rec.id) for rec in refused[:100]]
+            async with self._db.tenant(tenant_id) as tx:
+                await record(tx, _gap("REFUSED", lost=len(refused), ids=ids))
+
+
+def _decode(spool: Spool, segment: Segment) -> tuple[list[_Entry], int]:
+    """Return a segment's entries, and how many lines can't be read."""
+    entries: list[_Entry] = []
+    damaged = 0
+    for line in spool.read(segment):
+        try:
+            entries.append(_DECODER.decode(line))
+        except msgspec.DecodeError:
+            damaged += 1
+    return entries, damaged
+
+
+def _gap(reason: str, **detail: object) -> AuditRecord:
+    return AuditRecord(
+        actor="system:audit-lane",
+        action=GAP_ACTION,
+        resource="audit.event:-",
+        outcome="FAILURE",
+        reason=reason,
+        detail=detail or None,
+    )

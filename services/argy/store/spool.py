@@ -1,0 +1,120 @@
+"""A folder of segments: batches of lines that must survive a restart.
+
+A segment appears whole (written aside, synced, renamed) and goes whole. The folder belongs to one
+process at a time; segments of a process that is gone are adopted by the next.
+"""
+
+import fcntl
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from argy.base.errors import FailedPrecondition
+
+_MAX_OWNERS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A file of lines, and its size in bytes."""
+
+    path: Path
+    size: int
+
+
+class Spool:
+    """One process's share of a spool folder. Every method blocks on the disk."""
+
+    def __init__(self, root: Path) -> None:
+        self._folder, self._lock = _claim(root)
+        self._next = 0
+        # A write that was begun before its task was cancelled still runs in its thread.
+        self._writing = threading.Lock()
+        self.interrupted = 0
+        """Segments that were being written when a process died; their records are lost."""
+        self._root = root
+
+    def adopt(self) -> list[Segment]:
+        """Take over what earlier processes left; oldest first within each of them."""
+        segments = self._take(self._folder)
+        for folder in sorted(self._root.glob("lane-*")):
+            if folder == self._folder or (lock := _lock(folder)) is None:
+                continue
+            segments += self._take(folder)
+            lock.close()
+        return segments
+
+    def write(self, lines: list[bytes]) -> Segment:
+        """Store lines, each without its newline, durably."""
+        data = b"\n".join(lines) + b"\n"
+        with self._writing:
+            path = self._new_path()
+            part = path.with_suffix(".part")
+            with part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.rename(path)
+            self._sync_folder()
+        return Segment(path, len(data))
+
+    def read(self, segment: Segment) -> list[bytes]:
+        """Return a segment's lines."""
+        return segment.path.read_bytes().split(b"\n")[:-1]
+
+    def remove(self, segment: Segment) -> None:
+        """Forget a segment."""
+        segment.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        self._lock.close()
+
+    def _take(self, folder: Path) -> list[Segment]:
+        for part in folder.glob("*.part"):
+            self.interrupted += 1
+            part.unlink()
+        taken: list[Segment] = []
+        for path in sorted(folder.glob("*.jsonl")):
+            own = self._new_path()
+            path.rename(own)
+            taken.append(Segment(own, own.stat().st_size))
+        self._sync_folder()
+        return taken
+
+    def _new_path(self) -> Path:
+        while True:
+            self._next += 1
+            path = self._folder / f"{self._next:012d}.jsonl"
+            if not path.exists():
+                return path
+
+    def _sync_folder(self) -> None:
+        descriptor = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _claim(root: Path) -> tuple[Path, IO[str]]:
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for number in range(_MAX_OWNERS):
+        folder = root / f"lane-{number:04d}"
+        folder.mkdir(exist_ok=True, mode=0o700)
+        lock = _lock(folder)
+        if lock is not None:
+            return folder, lock
+    raise FailedPrecondition("Too many processes share the spool folder", reason="SPOOL_BUSY")
+
+
+def _lock(folder: Path) -> IO[str] | None:
+    file = (folder / "lock").open("a", encoding="ascii")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
