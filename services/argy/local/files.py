@@ -9,7 +9,7 @@ from argy.local.errors import LocalError
 
 
 def private_folder(folder: Path) -> Path:
-    """Create the folder (0700) if it is missing; parents keep their modes. Returns its real path."""
+    """Create the folder (0700) if it is missing, no parent's mode changes; return its real path."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder.resolve()

@@ -23,8 +23,8 @@ _STEP_S = 0.005
 class EmbeddedServer(abc.ABC):
     """One server process and the folder that it owns; a context manager around start and stop.
 
-    The folder holds ``data``, ``log``, ``password``, ``port`` and ``lock``, and is kept for the next
-    start. It must be ours alone.
+    The folder holds ``data``, ``log``, ``password``, ``port`` and ``lock``, and is kept for the
+    next start. It must be ours alone.
     """
 
     title = "The server"
