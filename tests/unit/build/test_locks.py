@@ -107,18 +107,37 @@ def imported(texts: dict[str, str]) -> set[str]:
     }
 
 
+def owners_of(modules: set[str]) -> dict[str, set[str]]:
+    """The packages that hold each module."""
+    owners: dict[str, set[str]] = {
+        module: {str(canonicalize_name(package)) for package in packages}
+        for module, packages in packages_distributions().items()
+    }
+    owners["google.protobuf"] = {"protobuf"}
+    owners["google.rpc"] = {"googleapis-common-protos"}
+    return {module: owners.get(module, set()) for module in modules}
+
+
+def names(requirements: list[Requirement]) -> set[str]:
+    return {str(canonicalize_name(requirement.name)) for requirement in requirements}
+
+
 def test_what_is_imported_is_declared_and_what_is_declared_is_used(
     repo_texts: dict[str, str], declared: dict[str, list[Requirement]]
 ) -> None:
     roots = ("services/", "agentd/")
     code = {n: t for n, t in repo_texts.items() if n.startswith(roots) and n.endswith(".py")}
-    owners: dict[str, set[str]] = {
-        module: {canonicalize_name(owner) for owner in owners}
-        for module, owners in packages_distributions().items()
-    }
-    owners["google.protobuf"] = {"protobuf"}
-    owners["google.rpc"] = {"googleapis-common-protos"}
-    used = {name: owners.get(name, set()) for name in imported(code)}
-    wanted = {canonicalize_name(requirement.name) for requirement in declared["requirements.txt"]}
+    used = owners_of(imported(code))
+    wanted = names(declared["requirements.txt"])
     assert {module for module, packages in used.items() if not packages & wanted} == set()
     assert wanted - set().union(*used.values()) - PROGRAMS == set()
+
+
+def test_what_tests_import_is_declared(
+    repo_texts: dict[str, str], declared: dict[str, list[Requirement]]
+) -> None:
+    tests = {n: t for n, t in repo_texts.items() if n.startswith("tests/") and n.endswith(".py")}
+    siblings = {Path(name).stem for name in tests} | {Path(name).parent.name for name in tests}
+    used = owners_of(imported(tests) - siblings)
+    wanted = set().union(*map(names, declared.values()))
+    assert {module for module, packages in used.items() if not packages & wanted} == set()
