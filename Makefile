@@ -35,7 +35,7 @@ help: ## Show this list
 # --- environment -------------------------------------------------------------------------------------
 
 $(STAMPS)/run: requirements.txt requirements-build.txt
-	@test -x $(BIN)/python || { \
+	@test -x $(BIN)/pip || { \
 	  echo "Installing Argy into $(VENV)/ (once; about half a minute)"; \
 	  python=$$(.ci/find-python); "$$python" -m venv $(VENV); }
 	@$(INSTALL_LOCKED) -r requirements.txt -r requirements-build.txt
