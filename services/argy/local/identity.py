@@ -45,11 +45,11 @@ def candidates(folder: Path, binaries: Path) -> Iterator[Identity]:
                 f"{folder} belongs to uid {owner} and you are uid {me}: "
                 "start as that user, or remove the folder (its data is lost)."
             )
-        yield Identity("same", me, os.getegid())
         # PostgreSQL's initdb wants a name for its user; containers give uids without one.
-        stranger = _unprivileged()
         if not _has_name(me):
+            stranger = _unprivileged()
             yield Identity("namespace", stranger.pw_uid, stranger.pw_gid)
+        yield Identity("same", me, os.getegid())
         return
     user = _unprivileged() if owner == 0 or not _has_name(owner) else pwd.getpwuid(owner)
     uid, gid = user.pw_uid, user.pw_gid
