@@ -33,9 +33,9 @@ def parse_uuid(text: str, *, field: str) -> UUID:
         InvalidArgument: naming ``field``, for any other spelling (one id, one spelling).
     """
     try:
-        value = UUID(text)
+        value: UUID | None = UUID(text)
     except ValueError:
-        value = None  # type: ignore[assignment]
+        value = None
     if value is None or str(value) != text:
         raise InvalidArgument(
             f"{field} must be a UUID in its canonical lower-case form",

@@ -9,11 +9,12 @@ from argy.client.connection import Connection
 
 from argy.client.asgi import PermissionMiddleware, Route
 from argy.client.authorizer import Answer, Authorizer
-from argy.client.interceptor import PermissionInterceptor, Requirement
+from argy.client.interceptor import Caller, PermissionInterceptor, Requirement
 
 __all__ = [
     "Answer",
     "Authorizer",
+    "Caller",
     "Connection",
     "PermissionInterceptor",
     "PermissionMiddleware",

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import grpc
@@ -11,7 +11,7 @@ from argy.rpc.errors import abort
 from argy.base.errors import ArgyError, PermissionDenied, Unauthenticated
 from argy.client.authorizer import Authorizer
 
-Handler = grpc.RpcMethodHandler[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context = grpc.aio.ServicerContext[Any, Any]
 
 

@@ -1,0 +1,151 @@
+"""Key derivation and the key ring that signing stands on."""
+
+import base64
+import binascii
+import json
+import os
+import re
+import secrets
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from argy.base.errors import FailedPrecondition, InvalidArgument
+
+KEY_BYTES: Final = 32
+KEY_ID: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_MAX_KEY_FILE: Final = 65_536
+
+
+def hkdf_sha256(root: bytes, *, salt: bytes, info: bytes, length: int = KEY_BYTES) -> bytes:
+    """Derive ``length`` bytes from ``root`` with HKDF-SHA256 (RFC 5869)."""
+    return HKDF(algorithm=SHA256(), length=length, salt=salt, info=info).derive(root)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """Root keys by id. All of them verify; ``signing`` is the one that signs.
+
+    The file is JSON, ``{"signing": "k2", "keys": {"k1": "<base64 of 32 bytes>", "k2": "…"}}``,
+    readable by its owner alone.
+    """
+
+    signing: str
+    keys: Mapping[str, bytes] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse rings that can't sign, short keys and keys that are there twice."""
+        if self.signing not in self.keys:
+            raise InvalidArgument(
+                f"the key ring signs with '{self.signing}', which it does not hold",
+                field="signing",
+            )
+        for key_id, key in self.keys.items():
+            if not KEY_ID.fullmatch(key_id):
+                raise InvalidArgument(
+                    f"key id '{key_id}' must be 1 to 32 of a-z 0-9 _ -", field="keys"
+                )
+            if len(key) != KEY_BYTES:
+                raise InvalidArgument(f"key '{key_id}' must be {KEY_BYTES} bytes", field="keys")
+        if len(set(self.keys.values())) != len(self.keys):
+            raise InvalidArgument("two ids of the key ring hold the same key", field="keys")
+
+    @classmethod
+    def generate(cls, key_id: str = "k1") -> "KeyRing":
+        """A ring of one fresh random key."""
+        return cls(key_id, {key_id: secrets.token_bytes(KEY_BYTES)})
+
+    @classmethod
+    def load(cls, path: Path) -> "KeyRing":
+        """Read a ring.
+
+        Raises:
+            FailedPrecondition: when the file can be read by others, or not at all.
+            InvalidArgument: when it is not a ring.
+        """
+        value = read_secret_json(path)
+        try:
+            keys = {str(key): decode_key(text) for key, text in value["keys"].items()}
+            return cls(str(value["signing"]), keys)
+        except (KeyError, AttributeError, TypeError, binascii.Error) as error:
+            raise InvalidArgument(f"{path} is not a key ring: {error}") from error
+
+    def save(self, path: Path) -> None:
+        """Write the ring, whole or not at all."""
+        keys = {key_id: encode_key(key) for key_id, key in self.keys.items()}
+        write_secret(path, json.dumps({"signing": self.signing, "keys": keys}, indent=1).encode())
+
+    def rotated(self, key_id: str) -> "KeyRing":
+        """This ring with a fresh key that signs from now on; the others still verify."""
+        if key_id in self.keys:
+            raise InvalidArgument(f"the ring already holds '{key_id}'", field="key_id")
+        fresh = secrets.token_bytes(KEY_BYTES)
+        return KeyRing(key_id, {**self.keys, key_id: fresh})
+
+    def retired(self, key_id: str) -> "KeyRing":
+        """This ring without ``key_id``, which must not be the one that signs."""
+        if key_id == self.signing:
+            raise FailedPrecondition(f"'{key_id}' still signs: rotate first")
+        if key_id not in self.keys:
+            raise InvalidArgument(f"the ring does not hold '{key_id}'", field="key_id")
+        return KeyRing(self.signing, {k: v for k, v in self.keys.items() if k != key_id})
+
+
+def encode_key(key: bytes) -> str:
+    """A key as text: standard base64."""
+    return base64.b64encode(key).decode()
+
+
+def decode_key(text: str) -> bytes:
+    """A key from its text; raises ``binascii.Error`` for anything but standard base64."""
+    return base64.b64decode(text, validate=True)
+
+
+def write_secret(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+
+
+def read_secret(path: Path) -> bytes:
+    """Read a secret file.
+
+    Raises:
+        FailedPrecondition: when it is missing, too large, or readable by group or others.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(_MAX_KEY_FILE + 1)
+    except OSError as error:
+        raise FailedPrecondition(f"{path} can't be read: {error.strerror}") from error
+    if stat.S_IMODE(mode) & 0o077:
+        raise FailedPrecondition(f"{path} holds a secret and others may read it: chmod 600 it")
+    if len(content) > _MAX_KEY_FILE:
+        raise FailedPrecondition(f"{path} is larger than {_MAX_KEY_FILE} bytes")
+    return content
+
+
+def read_secret_json(path: Path) -> dict[str, Any]:
+    """Read a secret JSON object; raises as ``read_secret``, and InvalidArgument if it is none."""
+    try:
+        value = json.loads(read_secret(path))
+    except ValueError as error:
+        raise InvalidArgument(f"{path} is not JSON") from error
+    if not isinstance(value, dict):
+        raise InvalidArgument(f"{path} is not a JSON object")
+    return value

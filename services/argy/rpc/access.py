@@ -1,0 +1,58 @@
+"""The access stage's question to the policy engine, asked remotely where authz is not hosted."""
+
+from collections.abc import Awaitable
+from typing import Protocol
+
+from argy.api.authz.v1.authz_pb2 import EFFECT_ALLOW, CheckRequest, Question
+from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
+from argy.base.errors import PermissionDenied
+from argy.base.ids import PLATFORM_TENANT_ID
+from argy.rpc.call import Call
+from argy.rpc.client import SignedChannel
+
+
+class AccessDecider(Protocol):
+    """Decides whether a call's caller holds a permission."""
+
+    def permit(self, call: Call, permission: str, platform: bool) -> Awaitable[None] | None:
+        """Return nothing, or an awaitable of nothing, when the caller may.
+
+        ``permission`` is ``type:action``, asked of the resource ``type:-`` (any) in the call's
+        tenant and org, or in the platform tenant when ``platform``.
+
+        Raises:
+            PermissionDenied: with ``ACCESS_DENIED``.
+        """
+        ...
+
+
+def denied(permission: str) -> PermissionDenied:
+    """The refusal of a permission, worded so that it tells nothing of what exists (AIP-211)."""
+    kind, action = permission.split(":", 1)
+    return PermissionDenied(
+        f"Permission '{action}' denied on resource '{kind}:-' (or it might not exist)",
+        reason="ACCESS_DENIED",
+        metadata={"permission": permission},
+    )
+
+
+class RemoteAccess:
+    """Asks the authz service over a signed channel, for servers that don't host it."""
+
+    __slots__ = ("_channel", "_timeout_s")
+
+    def __init__(self, channel: SignedChannel, *, timeout_s: float = 2.0) -> None:
+        self._channel = channel
+        self._timeout_s = timeout_s
+
+    async def permit(self, call: Call, permission: str, platform: bool) -> None:
+        """See ``AccessDecider``; an unreachable authz service is Unavailable, never a yes."""
+        kind, action = permission.split(":", 1)
+        tenant_id, org_id = (
+            (PLATFORM_TENANT_ID, None) if platform else (call.tenant_id, call.org_id)
+        )
+        stub = AuthzServiceStub(self._channel.for_tenant(tenant_id, org_id))
+        question = Question(subject=call.caller, action=action, resource=f"{kind}:-")
+        response = await stub.Check(CheckRequest(question=question), timeout=self._timeout_s)
+        if response.decision.effect != EFFECT_ALLOW:
+            raise denied(permission)

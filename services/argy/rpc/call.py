@@ -1,0 +1,84 @@
+"""What is known about the call that is being served; each stage of the chain adds its part."""
+
+from contextvars import ContextVar
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+from argy.rpc.declarations import Method
+
+
+class Tenant(Protocol):
+    """The tenant of a call, as the tenant stage resolved it."""
+
+    @property
+    def slug(self) -> str:
+        """The tenant's short name."""
+        ...
+
+    @property
+    def org_slug(self) -> str:
+        """The org's short name; empty when the call names no org."""
+        ...
+
+
+class Call:
+    """One call. A field is meaningful once its stage has run."""
+
+    __slots__ = (
+        "audited",
+        "body",
+        "caller",
+        "metadata",
+        "method",
+        "org_id",
+        "received_ms",
+        "remaining_s",
+        "request",
+        "request_id",
+        "source",
+        "tenant",
+        "tenant_id",
+        "trace_id",
+    )
+
+    method: Method
+    body: bytes
+    metadata: dict[str, str]
+    received_ms: int
+    """Milliseconds since the Unix epoch, by the server's clock."""
+    remaining_s: float
+    """Seconds until the caller stops waiting, at arrival."""
+    source: str
+    """The calling service; empty until the signature is verified."""
+    tenant_id: UUID
+    org_id: UUID | None
+    tenant: Tenant
+    caller: str
+    """The subject that acts."""
+    request_id: str
+    trace_id: str
+    request: Any
+    audited: bool
+
+    def __init__(self, method: Method, body: bytes, received_ms: int) -> None:
+        self.method = method
+        self.body = body
+        self.received_ms = received_ms
+        self.source = ""
+        self.caller = ""
+        self.request_id = ""
+        self.trace_id = ""
+        self.org_id = None
+        self.audited = False
+
+    def mark_audited(self) -> None:
+        """Say that the change and its audit record are committed together."""
+        self.audited = True
+
+
+CURRENT: Final[ContextVar[Call]] = ContextVar("argy_call")
+
+
+def current_call() -> Call:
+    """The call that this task serves; raises LookupError outside a handler."""
+    return CURRENT.get()

@@ -1,0 +1,281 @@
+"""The stages between telemetry and audit: each compiles to one check of one method."""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+from google.protobuf.message import DecodeError
+
+from argy.base.clock import Clock
+from argy.base.errors import (
+    ArgyError,
+    DeadlineExceeded,
+    InvalidArgument,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+)
+from argy.base.ids import parse_uuid, uuid7
+from argy.rpc.access import AccessDecider
+from argy.rpc.call import Call, Tenant
+from argy.rpc.declarations import Method
+from argy.rpc.errors import Context
+from argy.rpc.pair_keys import PairKeys
+from argy.rpc.signature import HEADER, Subject, covered, source_of, verify
+from argy.rpc.telemetry import Telemetry
+from argy.rpc.validation import compile_rules
+
+Enter = Callable[[Call, Context], Awaitable[None] | None]
+Stage = Callable[["Dependencies", Method], Enter | None]
+Handler = Callable[[Any, Context], Any]
+
+MAX_UNARY_S: Final = 300.0
+MAX_STREAM_S: Final = 3600.0
+MAX_METADATA: Final = 64
+"""Most metadata entries of a call."""
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class Nonces(Protocol):
+    """The replay cache, shared by every replica."""
+
+    async def seen(self, tenant_id: UUID, nonce: bytes, expires_at_ms: int) -> bool:
+        """Remember a nonce; True when it was there already. Raises Unavailable."""
+        ...
+
+
+class Tenants(Protocol):
+    """What tenants and orgs exist and are active."""
+
+    def peek(self, tenant_id: UUID, org_id: UUID | None) -> Tenant | None:
+        """The tenant if it is known to be active right now without asking anybody."""
+        ...
+
+    async def resolve(self, tenant_id: UUID, org_id: UUID | None) -> Tenant:
+        """The tenant; raises PermissionDenied when it or the org is unknown or suspended."""
+        ...
+
+
+class AuditSink(Protocol):
+    """Where refused calls of verified callers are recorded."""
+
+    def refused(self, call: Call, error: ArgyError) -> None:
+        """Record that ``call`` was refused; must not block."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What the stages need from outside."""
+
+    keys: PairKeys
+    nonces: Nonces
+    tenants: Tenants
+    access: AccessDecider
+    audit: AuditSink
+    clock: Clock
+    telemetry: Telemetry
+    max_request_bytes: int
+
+
+def deadline(deps: Dependencies, method: Method) -> Enter:
+    """Every call says how long its caller waits; gRPC cancels the handler when that has passed."""
+    longest = MAX_STREAM_S if method.streams else MAX_UNARY_S
+
+    def enter(call: Call, context: Context) -> None:
+        remaining = context.time_remaining()
+        if remaining is None or remaining > longest:
+            raise InvalidArgument(
+                f"set a deadline of at most {longest:.0f} s on every call",
+                reason="DEADLINE_REQUIRED",
+                field="grpc-timeout",
+            )
+        if remaining <= 0:
+            raise DeadlineExceeded("the deadline had passed on arrival")
+        call.remaining_s = remaining
+
+    return enter
+
+
+def signature(deps: Dependencies, method: Method) -> Enter | None:
+    """Verify who signed, over which exact bytes, and that it was not sent before."""
+    if method.public:
+        return None
+    keys, nonces, clock, most = (
+        deps.keys,
+        deps.nonces,
+        deps.clock,
+        deps.max_request_bytes,
+    )
+
+    async def enter(call: Call, context: Context) -> None:
+        if len(call.body) > most:
+            raise ResourceExhausted(
+                f"the request has more than {most} bytes: send less at a time",
+                reason="REQUEST_TOO_LARGE",
+                metadata={"max_bytes": str(most)},
+            )
+        received: Any = context.invocation_metadata() or ()
+        if len(received) > MAX_METADATA:
+            raise InvalidArgument(
+                f"more than {MAX_METADATA} metadata entries",
+                reason="METADATA_TOO_LARGE",
+            )
+        header = trace = None
+        for key, value in received:
+            if key == HEADER:
+                if header is not None:
+                    raise InvalidArgument(f"{HEADER} is there twice", reason="METADATA_DUPLICATED")
+                header = value
+            elif key == "traceparent":
+                trace = value
+        pairs = covered(received)
+        if not isinstance(header, str):
+            raise Unauthenticated(
+                "the call is not signed: use a SignedChannel",
+                reason="SIGNATURE_MISSING",
+            )
+        metadata = dict(pairs)
+        tenant_text, org_text = metadata.get("x-tenant-id", ""), metadata.get("x-org-id", "")
+        subject = Subject(
+            method=method.path,
+            source=source_of(header),
+            destination=method.destination,
+            tenant=tenant_text,
+            org=org_text,
+            metadata=pairs,
+            streams=method.streams,
+        )
+        verified = verify(header, subject, call.body, keys=keys, now_ms=clock.now_ms())
+        call.metadata = metadata
+        call.tenant_id = _tenant_header(tenant_text)
+        call.org_id = parse_uuid(org_text, field="x-org-id") if org_text else None
+        call.source = verified.source
+        call.request_id = _request_id(metadata)
+        call.trace_id = _trace_id(trace)
+        try:
+            replayed = await nonces.seen(call.tenant_id, verified.nonce, verified.nonce_expires_ms)
+        except Unavailable:
+            if not method.read_only:
+                raise
+            replayed = False
+        if replayed:
+            raise Unauthenticated(
+                "this very call was made before: sign each attempt anew",
+                reason="SIGNATURE_REPLAYED",
+            )
+
+    return enter
+
+
+def tenant(deps: Dependencies, method: Method) -> Enter | None:
+    """The tenant exists and is active, and the org belongs to it."""
+    if method.public:
+        return None
+    tenants = deps.tenants
+
+    async def resolve(call: Call) -> None:
+        call.tenant = await tenants.resolve(call.tenant_id, call.org_id)
+
+    def enter(call: Call, _context: Context) -> Awaitable[None] | None:
+        known = tenants.peek(call.tenant_id, call.org_id)
+        if known is None:
+            return resolve(call)
+        call.tenant = known
+        return None
+
+    return enter
+
+
+def caller(_deps: Dependencies, method: Method) -> Enter | None:
+    """Who acts: the calling service itself."""
+    if method.public:
+        return None
+
+    def enter(call: Call, _context: Context) -> None:
+        # A token that nobody verifies must not look as if it counted.
+        for name in ("authorization", "x-api-key"):
+            if name in call.metadata:
+                raise Unauthenticated(
+                    f"{name} is not accepted by this server",
+                    reason="CREDENTIAL_UNSUPPORTED",
+                    field=name,
+                )
+        call.caller = f"service:{call.source}"
+
+    return enter
+
+
+def access(deps: Dependencies, method: Method) -> Enter | None:
+    """The caller holds the permission that the method declares, or is a service that it names."""
+    if method.public:
+        return None
+    permit, permission, platform = (
+        deps.access.permit,
+        method.permission,
+        method.platform,
+    )
+    services = method.services
+    if permission:
+        return lambda call, _context: permit(call, permission, platform)
+
+    def enter(call: Call, _context: Context) -> None:
+        if call.source not in services:
+            raise PermissionDenied(
+                f"'{call.source}' is not a service that may call {method.name}",
+                reason="ACCESS_DENIED",
+            )
+
+    return enter
+
+
+def validation(_deps: Dependencies, method: Method) -> Enter:
+    """Parse the body and hold it to the rules of its proto."""
+    parse: Any = method.request_class.FromString
+    validate = compile_rules(method.request_class.DESCRIPTOR)
+
+    def enter(call: Call, _context: Context) -> None:
+        try:
+            call.request = parse(call.body)
+        except (DecodeError, ValueError) as error:
+            raise InvalidArgument(
+                "the body is not a message of this method", reason="MALFORMED_BODY"
+            ) from error
+        validate(call.request)
+
+    return enter
+
+
+def _tenant_header(text: str) -> UUID:
+    if not text:
+        raise InvalidArgument(
+            "x-tenant-id is required on every call",
+            reason="TENANT_REQUIRED",
+            field="x-tenant-id",
+        )
+    return parse_uuid(text, field="x-tenant-id")
+
+
+def _request_id(metadata: dict[str, str]) -> str:
+    given = metadata.get("x-request-id")
+    if given is None:
+        return str(uuid7())
+    if not _REQUEST_ID.fullmatch(given):
+        raise InvalidArgument(
+            "x-request-id must be 1 to 128 letters, digits and . _ -",
+            reason="MALFORMED_ID",
+            field="x-request-id",
+        )
+    return given
+
+
+def _trace_id(traceparent: object) -> str:
+    """The W3C trace id; empty for a malformed header, which the standard says to ignore."""
+    if not isinstance(traceparent, str):
+        return ""
+    match = _TRACEPARENT.fullmatch(traceparent)
+    return match[1] if match else ""

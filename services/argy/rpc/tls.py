@@ -1,0 +1,64 @@
+"""TLS credentials from files."""
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from argy.base.errors import FailedPrecondition
+
+# gRPC's core speaks TLS 1.2 and 1.3 only; nothing older can be negotiated.
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """Files of a server: certificate chain, key, and the CA of its clients when it asks for one."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """Read the files.
+
+        Raises:
+            FailedPrecondition: naming the file that is missing, or the key that others may read.
+        """
+        return grpc.ssl_server_credentials(
+            [(_private(self.key), _read(self.certificate))],
+            root_certificates=_read(self.client_ca) if self.client_ca else None,
+            require_client_auth=self.client_ca is not None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTls:
+    """Files of a client: the CA that it trusts, and its own certificate where one is asked for."""
+
+    ca: Path
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Read the files; raises FailedPrecondition as ``ServerTls.credentials`` does."""
+        return grpc.ssl_channel_credentials(
+            root_certificates=_read(self.ca),
+            private_key=_private(self.key) if self.key else None,
+            certificate_chain=_read(self.certificate) if self.certificate else None,
+        )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FailedPrecondition(f"{path} can't be read: {error.strerror}") from error
+
+
+def _private(path: Path) -> bytes:
+    content = _read(path)
+    if stat.S_IMODE(os.stat(path).st_mode) & 0o077:
+        raise FailedPrecondition(f"{path} holds a private key and others may read it: chmod 600 it")
+    return content
