@@ -7,14 +7,14 @@ own duration, and row-level security does the rest. The connection goes back to 
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
 
 from argy.base.errors import FailedPrecondition, Unavailable
-from argy.store.errors import DRIVER_ERRORS, NO_ERRORS, ConstraintErrors, translate
+from argy.store.errors import DRIVER_ERRORS, NO_ERRORS, ConstraintErrors, away, translate
 from argy.store.listener import Listener
 from argy.store.tx import Tx, enter_tenant, swallowed_failure
 
@@ -110,6 +110,8 @@ class Database:
                     "idle_in_transaction_session_timeout": str(statement_timeout_ms * 3),
                 },
             )
+        except TimeoutError as error:
+            raise away() from error
         except DRIVER_ERRORS as error:
             raise translate(error) from error
         db = cls(pool, dsn=dsn, role=role, acquire_timeout_s=acquire_timeout_s)
@@ -192,8 +194,9 @@ class Database:
         try:
             await connection.execute(f"ROLLBACK; {_RESET}", timeout=self._acquire_timeout_s)
         except DRIVER_ERRORS:
-            # The server rolls back when its client goes.
-            connection.terminate()
+            # The server rolls back when its client goes; a lost connection left the pool already.
+            with suppress(*DRIVER_ERRORS):
+                connection.terminate()
         else:
             connection.mark(wiped=True)
 

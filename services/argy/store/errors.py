@@ -26,6 +26,8 @@ NO_ERRORS: Final[ConstraintErrors] = MappingProxyType({})
 DRIVER_ERRORS: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
+    # A connection that was lost between two steps of the protocol.
+    asyncpg.InternalClientError,
     OSError,
     asyncio.TimeoutError,
 )
@@ -39,6 +41,7 @@ _CONFLICTS: Final = (
 _AWAY: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
@@ -48,6 +51,7 @@ _AWAY: Final = (
     # A demoted primary: the pool reconnects to the new one.
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    OSError,
 )
 
 
@@ -78,7 +82,7 @@ def translate(error: BaseException, constraints: ConstraintErrors = NO_ERRORS) -
     ):
         # Class 22 (data exception), such as U+0000 in jsonb, and values that can't be encoded.
         return InvalidArgument("A value can't be stored", reason="UNSTORABLE_VALUE")
-    if isinstance(error, _AWAY | OSError):
+    if isinstance(error, _AWAY):
         return away()
     return ArgyError("The database could not do that", reason="DATABASE_ERROR")
 

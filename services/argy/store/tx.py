@@ -62,14 +62,15 @@ class Tx:
         """Undo only what happens inside, when it raises; the transaction goes on."""
         self._savepoints += 1
         name = f"sp_{self._savepoints}"
+        before = (self.tenant_id, self.org_id)
         await self.run("execute", f"SAVEPOINT {name}")
         try:
             yield
         except BaseException:
-            await self._undo(name)
+            await self._undo(name, *before)
             raise
         if self._failed:
-            await self._undo(name)
+            await self._undo(name, *before)
             raise swallowed_failure()
         await self.run("execute", f"RELEASE SAVEPOINT {name}")
 
@@ -92,9 +93,10 @@ class Tx:
         await self.run("execute", enter_tenant(tenant_id, org_id))
         self.tenant_id, self.org_id = tenant_id, org_id
 
-    async def _undo(self, savepoint: str) -> None:
+    async def _undo(self, savepoint: str, tenant_id: UUID, org_id: UUID | None) -> None:
         # Rolling back also restores the tenant that was set when the savepoint was made.
         self._failed = False
+        self.tenant_id, self.org_id = tenant_id, org_id
         await self.run("execute", f"ROLLBACK TO SAVEPOINT {savepoint}")
 
     async def run(self, method: str, query: str, *args: object) -> object:
