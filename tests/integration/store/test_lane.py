@@ -1,0 +1,165 @@
+"""The lane: nothing that it took is lost, and what it could not take is told."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from argy.base.errors import InvalidArgument, ResourceExhausted
+from argy.base.ids import PLATFORM_TENANT_ID, uuid7
+from argy.store.audit import AuditRecord
+from argy.store.database import Database
+from argy.store.lane import GAP_ACTION, AuditLane
+from argy.store.spool import Spool
+
+Factory = Callable[..., Awaitable[Any]]
+
+
+def denial(**changes: Any) -> AuditRecord:
+    fields: dict[str, Any] = {
+        "actor": "user:x",
+        "action": "a.b",
+        "resource": "thing:1",
+        "outcome": "DENIED",
+        "detail": {"n": 1},
+    }
+    return AuditRecord(**(fields | changes))
+
+
+def files(folder: Path, pattern: str) -> list[Path]:
+    return list(folder.glob(pattern))
+
+
+async def events(db: Database, tenant_id: UUID) -> list[Any]:
+    async with db.tenant(tenant_id) as tx:
+        return list(
+            await tx.fetch("SELECT id, action, reason, detail, actor_kind FROM audit.event")
+        )
+
+
+async def test_records_of_many_tenants_arrive_once(db_factory: Factory, tmp_path: Path) -> None:
+    db, reader = await db_factory("argy_authz"), await db_factory("argy_audit")
+    lane = AuditLane(db, tmp_path)
+    await lane.start()
+    tenants = [uuid7() for _ in range(3)]
+    sent = [denial() for _ in range(3000)]
+    for number, rec in enumerate(sent):
+        lane.put(tenants[number % 3], rec)
+    lane.put(tenants[0], sent[0])
+    await lane.drain()
+    for number, tenant_id in enumerate(tenants):
+        found = await events(reader, tenant_id)
+        assert {row["id"] for row in found} == {rec.id for rec in sent[number::3]}
+        assert {row["actor_kind"] for row in found} == {"user"}
+    assert lane.backlog_bytes == 0
+    assert lane.delivered == 3001
+    await lane.close()
+    assert files(tmp_path, "*/*.jsonl") == []
+
+
+async def test_a_restart_replays_the_spool(db_factory: Factory, tmp_path: Path) -> None:
+    reader = await db_factory("argy_audit")
+    closed = await db_factory("argy_authz")
+    await closed.close()
+    tenant_id = uuid7()
+    first = AuditLane(closed, tmp_path)
+    await first.start()
+    sent = [denial() for _ in range(10)]
+    for rec in sent:
+        first.put(tenant_id, rec)
+    await first.close(timeout_s=0.1)
+    assert await events(reader, tenant_id) == []
+
+    second = AuditLane(await db_factory("argy_authz"), tmp_path)
+    await second.start()
+    await second.drain()
+    assert {row["id"] for row in await events(reader, tenant_id)} == {rec.id for rec in sent}
+    await second.close()
+
+
+async def test_what_a_dead_process_left_is_adopted(db_factory: Factory, tmp_path: Path) -> None:
+    db, reader = await db_factory("argy_authz"), await db_factory("argy_audit")
+    alive = AuditLane(db, tmp_path)
+    await alive.start()
+    dead = Spool(tmp_path)
+    tenant_id, left = uuid7(), denial()
+    line = f'["{tenant_id}",{{"actor":"user:x","action":"a.b","resource":"t:1","id":"{left.id}"}}]'
+    dead.write([line.encode(), b"not a record"])
+    files(tmp_path, "lane-0001")[0].joinpath("9.part").write_bytes(b"torn")
+    dead.close()
+    before = len(await events(reader, PLATFORM_TENANT_ID))
+    heir = AuditLane(db, tmp_path)
+    await heir.start()
+    await heir.drain()
+    assert [row["id"] for row in await events(reader, tenant_id)] == [left.id]
+    gaps = (await events(reader, PLATFORM_TENANT_ID))[before:]
+    assert {row["reason"] for row in gaps} == {"INTERRUPTED", "DAMAGED"}
+    await heir.close()
+    await alive.close()
+
+
+async def test_full_refuses_and_the_log_tells(db_factory: Factory, tmp_path: Path) -> None:
+    db, reader = await db_factory("argy_authz"), await db_factory("argy_audit")
+    lane = AuditLane(db, tmp_path, max_bytes=1000)
+    await lane.start()
+    tenant_id = uuid7()
+    kept: list[AuditRecord] = []
+    refused = 0
+    for _ in range(50):
+        rec = denial()
+        try:
+            lane.put(tenant_id, rec)
+            kept.append(rec)
+        except ResourceExhausted:
+            refused += 1
+    assert refused > 0
+    with pytest.raises(ResourceExhausted) as caught:
+        lane.put(tenant_id, denial())
+    assert caught.value.reason == "AUDIT_LANE_FULL"
+    refused += 1
+    assert lane.backlog_bytes < 2000
+    await lane.drain()
+    last = denial()
+    lane.put(tenant_id, last)
+    await lane.drain()
+    found = await events(reader, tenant_id)
+    told = {row["reason"]: row["detail"] for row in found if row["action"] == GAP_ACTION}
+    assert set(told) == {"BEGAN", "ENDED"}
+    assert told["ENDED"] == f'{{"lost": {refused}}}'
+    assert {row["id"] for row in found if row["action"] != GAP_ACTION} == {
+        rec.id for rec in [*kept, last]
+    }
+    await lane.close()
+
+
+async def test_a_record_that_the_database_refuses_blocks_nobody(
+    db_factory: Factory, tmp_path: Path
+) -> None:
+    db, reader = await db_factory("argy_authz"), await db_factory("argy_audit")
+    lane = AuditLane(db, tmp_path)
+    await lane.start()
+    tenant_id, good = uuid7(), denial()
+    too_old = uuid7(1_000_000_000_000)
+    for rec in (denial(actor="x" * 300), denial(detail={"a": "\x00"}), denial(id=too_old), good):
+        lane.put(tenant_id, rec)
+    with pytest.raises(InvalidArgument):
+        lane.put(tenant_id, denial(detail={"a": object()}))
+    await lane.drain()
+    found = await events(reader, tenant_id)
+    assert {row["reason"] for row in found} == {"", "REFUSED"}
+    assert good.id in {row["id"] for row in found}
+    assert len(found) == 2
+    await lane.close()
+
+
+def test_a_spool_has_one_owner(tmp_path: Path) -> None:
+    one, two = Spool(tmp_path), Spool(tmp_path)
+    assert one.write([b"x"]).path.parent != two.write([b"x"]).path.parent
+    one.close()
+    two.close()
+    blocked = tmp_path / "file"
+    blocked.touch()
+    with pytest.raises(OSError, match="exists"):
+        Spool(blocked)
