@@ -1,0 +1,134 @@
+"""Reads a Casbin model and recognises the shapes that compile.
+
+The matcher and the effect are compared with all white space removed. Whatever is not recognised
+runs on pycasbin itself (``argy.policy.interpreted``), which costs a walk over every rule for
+each decision.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from argy.policy.errors import PolicyError, Problem
+
+MATCHER = (
+    "g(r.sub,p.sub,r.dom)&&domainMatch(r.dom,p.dom)&&objMatch(r.obj,p.obj)"
+    "&&actMatch(r.act,p.act)&&condition(p.cond,r.sub,r.dom,r.obj,r.act,r.ctx)"
+)
+"""The matcher that compiles, without white space."""
+FUNCTIONS = ("domainMatch", "objMatch", "actMatch", "condition")
+"""What we register with Casbin beside its own functions."""
+
+_REQUEST = ("sub", "dom", "obj", "act", "ctx")
+_RULE = ("sub", "dom", "obj", "act", "eft", "cond")
+_NEEDED_IN_RULE = {"sub", "obj", "act"}
+_KEYS = {
+    "request_definition": "r",
+    "policy_definition": "p",
+    "role_definition": "g",
+    "policy_effect": "e",
+    "matchers": "m",
+}
+_UNSAFE = re.compile(r"\beval\s*\(")
+
+
+class Effect(Enum):
+    """Casbin's effects, by the text that states them without white space."""
+
+    DENY_OVERRIDES = "some(where(p.eft==allow))&&!some(where(p.eft==deny))"
+    ALLOW_OVERRIDES = "some(where(p.eft==allow))"
+    DENY_ONLY = "!some(where(p.eft==deny))"
+    PRIORITY = "priority(p.eft)||deny"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model: its text, the columns of requests and rules, and what was recognised."""
+
+    text: str
+    request: tuple[str, ...]
+    columns: tuple[str, ...]
+    """Columns of a ``p`` row, after the ``p``."""
+    link_columns: int
+    """Columns of a ``g`` row: 3 with a domain, 2 without, 0 when the model has no roles."""
+    effect: Effect
+    compiled: bool
+    """Whether decisions run on the index; False means pycasbin."""
+
+
+def parse_model(text: str, file: str = "model.conf") -> Model:
+    """Read a model.
+
+    Raises:
+        PolicyError: naming each part that is missing, unknown or unsafe.
+    """
+    problems: list[Problem] = []
+    sections = _sections(text, file, problems)
+    for section, key in _KEYS.items():
+        if section != "role_definition" and key not in sections.get(section, {}):
+            problems.append(
+                Problem(file, 0, f"[{section}] has no {key}", f"add [{section}] {key} = …")
+            )
+    if problems:
+        raise PolicyError(problems)
+    request = _columns(sections["request_definition"]["r"])
+    columns = _columns(sections["policy_definition"]["p"])
+    if len(set(request)) != len(request) or not set(request) <= set(_REQUEST):
+        problems.append(Problem(file, 0, f"unknown request field in {', '.join(request)}",
+                                f"use fields out of {', '.join(_REQUEST)}"))  # fmt: skip
+    if (
+        len(set(columns)) != len(columns)
+        or not set(columns) <= set(_RULE)
+        or not set(columns) >= _NEEDED_IN_RULE
+    ):
+        problems.append(Problem(file, 0, f"unknown or missing rule column in {', '.join(columns)}",
+                                f"use columns out of {', '.join(_RULE)}"))  # fmt: skip
+    roles = sections.get("role_definition", {}).get("g", "")
+    link_columns = roles.count("_")
+    if "".join(roles.split()) not in ("", "_,_", "_,_,_"):
+        problems.append(Problem(file, 0, f"unknown role definition {roles!r}", "use g = _, _, _"))
+    matcher = "".join(sections["matchers"]["m"].split())
+    if _UNSAFE.search(matcher):
+        problems.append(Problem(file, 0, "eval() lets a rule's text leave its matcher",
+                                "write a condition column instead"))  # fmt: skip
+    stated = "".join(sections["policy_effect"]["e"].split()).replace("p_eft", "p.eft")
+    known = {effect.value: effect for effect in Effect}
+    if stated not in known:
+        problems.append(Problem(file, 0, f"unknown effect {stated!r}",
+                                f"use one of: {'  '.join(known)}"))  # fmt: skip
+    if problems:
+        raise PolicyError(problems)
+    compiled = matcher == MATCHER and request == _REQUEST and columns == _RULE and link_columns == 3
+    return Model(text, request, columns, link_columns, known[stated], compiled)
+
+
+def _sections(text: str, file: str, problems: list[Problem]) -> dict[str, dict[str, str]]:
+    r"""Sections and keys as Casbin reads them: ``#`` and ``;`` comment, ``\`` continues."""
+    sections: dict[str, dict[str, str]] = {}
+    current, pending = "", ""
+    for number, raw in enumerate(text.split("\n"), start=1):
+        line = raw.strip()
+        if not pending and (not line or line[0] in "#;"):
+            continue
+        if line.endswith("\\"):
+            pending += line[:-1].strip() + " "
+            continue
+        line, pending = pending + line, ""
+        if line.startswith("[") and line.endswith("]"):
+            current = line[1:-1]
+            if current not in _KEYS or current in sections:
+                problems.append(Problem(file, number, f"unknown or repeated section [{current}]",
+                                        f"use each of {', '.join(_KEYS)} once"))  # fmt: skip
+            sections.setdefault(current, {})
+            continue
+        key, equals, value = (part.strip() for part in line.partition("="))
+        if not equals or key != _KEYS.get(current) or key in sections[current]:
+            fix = f"write {_KEYS.get(current, '…')} = … once a section"
+            problems.append(Problem(file, number, f"can't use {line!r} here", fix))
+            continue
+        sections[current][key] = value
+    return sections
+
+
+def _columns(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))

@@ -1,0 +1,199 @@
+"""Decides for a set of roles in a domain: the compiled index at work.
+
+A view belongs to (domain, roles held) and is shared by every subject and tenant for which these
+are the same. For each (object type, action) it keeps either the one verdict that all objects
+share, or the candidates that still depend on the object's id or on a condition.
+
+An error in the condition of a rule that matches otherwise denies, whatever the rule's effect: an
+allow must not be given on facts that could not be read, and a deny must not be missed. Only a
+deny that matches without error, where the model lets denies override, speaks first.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol
+
+from argy.policy.conditions import Condition, ConditionError, Facts
+from argy.policy.globs import Glob
+from argy.policy.model import Effect
+from argy.policy.rules import (
+    ALLOWED_BY_DEFAULT,
+    ALLOWED_BY_RULE,
+    CONDITION_ERROR,
+    DENIED_BY_RULE,
+    NO_MATCHING_RULE,
+    Rule,
+)
+
+_MAX_WEIGHT = 200_000
+"""Candidates that a view keeps before it starts anew; actions and types come from callers."""
+
+
+class Verdict:
+    """A decision before it knows its subject. One object for each distinct answer of a view."""
+
+    __slots__ = ("allowed", "chain", "reason", "rule")
+
+    def __init__(self, reason: str, rule: Rule | None = None, chain: tuple[str, ...] = ()) -> None:
+        self.allowed = reason in (ALLOWED_BY_RULE, ALLOWED_BY_DEFAULT)
+        self.reason = reason
+        self.rule = rule
+        self.chain = chain
+        """From a role that the subject holds to the rule's role."""
+
+
+_WITHOUT_RULE = {
+    reason: Verdict(reason) for reason in (NO_MATCHING_RULE, ALLOWED_BY_DEFAULT, CONDITION_ERROR)
+}
+
+
+class Candidate(NamedTuple):
+    """A rule whose subject, domain, type and action match; ``order`` is its place in the policy."""
+
+    order: int
+    rule: Rule
+    glob: Glob | None
+    condition: Condition | None
+
+
+class Found(NamedTuple):
+    """What a walk over the rules met first."""
+
+    allow: Rule | None = None
+    deny: Rule | None = None
+    error: Rule | None = None
+    deny_leads: bool = False
+    """Whether a deny came before every allow."""
+
+
+def conclude(effect: Effect, found: Found) -> tuple[str, Rule | None]:
+    """The reason and the rule that decides, under one of Casbin's effects."""
+    allow, deny, error, deny_leads = found
+    if deny is not None and effect in (Effect.DENY_OVERRIDES, Effect.DENY_ONLY):
+        return DENIED_BY_RULE, deny
+    if error is not None:
+        return CONDITION_ERROR, error
+    if allow is not None and not (effect is Effect.PRIORITY and deny_leads):
+        return ALLOWED_BY_RULE, allow
+    if deny is not None:
+        return DENIED_BY_RULE, deny
+    return (ALLOWED_BY_DEFAULT if effect is Effect.DENY_ONLY else NO_MATCHING_RULE), None
+
+
+def walk(candidates: Iterable[Candidate], obj: str, facts: Facts, effect: Effect) -> Found:
+    """Meet the candidates in order; stops early where a deny settles the matter."""
+    allow = deny = error = None
+    deny_leads = False
+    deny_settles = effect in (Effect.DENY_OVERRIDES, Effect.DENY_ONLY)
+    for _, rule, glob, condition in candidates:
+        if glob is not None and not glob.matches(obj):
+            continue
+        if condition is not None:
+            try:
+                if not condition.holds(facts):
+                    continue
+            except ConditionError:
+                error = error or rule
+                continue
+        if rule.effect == "deny":
+            if deny is None:
+                deny, deny_leads = rule, allow is None
+            if deny_settles:
+                break
+        elif allow is None:
+            allow = rule
+    return Found(allow, deny, error, deny_leads)
+
+
+class Residual:
+    """The candidates of one (type, action) that only the object's id or the facts can settle."""
+
+    __slots__ = ("_general", "_literal", "_view")
+
+    def __init__(self, view: "View", candidates: Iterable[Candidate]) -> None:
+        self._view = view
+        self._literal: dict[str, list[Candidate]] = {}
+        general: list[Candidate] = []
+        for candidate in candidates:
+            if candidate.glob is not None and candidate.glob.literal:
+                self._literal.setdefault(candidate.glob.pattern, []).append(candidate)
+            else:
+                general.append(candidate)
+        self._general = tuple(general)
+
+    def decide(self, facts: Facts, obj: str) -> Verdict:
+        """The verdict on one object."""
+        candidates: Iterable[Candidate] = self._general
+        if named := self._literal.get(obj):
+            candidates = sorted((*self._general, *named), key=lambda item: item.order)
+        return self._view.verdict(walk(candidates, obj, facts, self._view.effect))
+
+
+class Decider(Protocol):
+    """What remains to be decided about one object."""
+
+    def decide(self, facts: Facts, obj: str) -> Verdict:
+        """The verdict on one object."""
+        ...
+
+
+class Rules(Protocol):
+    """What a view needs of the policy that it belongs to."""
+
+    @property
+    def effect(self) -> Effect:
+        """How matching rules combine."""
+        ...
+
+    def candidates(self, names: Iterable[str], domain: str, kind: str, act: str) -> list[Candidate]:
+        """Rules of ``names`` that match domain, type and action, in the policy's order."""
+        ...
+
+
+class View:
+    """The decisions of one set of names (roles, and a service itself) in one domain."""
+
+    __slots__ = ("_policy", "_verdicts", "_weight", "domain", "effect", "paths", "table")
+
+    def __init__(self, policy: Rules, domain: str, paths: Mapping[str, tuple[str, ...]]) -> None:
+        self._policy = policy
+        self._verdicts: dict[tuple[str, str], Verdict] = {}
+        self._weight = 0
+        self.domain = domain
+        self.effect = policy.effect
+        self.paths = paths
+        """Each name with the way to it from one that the subject holds."""
+        self.table: dict[tuple[str, str], Verdict | Decider] = {}
+
+    def find(self, kind: str, act: str) -> "Verdict | Decider":
+        """The verdict on every object of a type, or what can decide about one; remembered."""
+        candidates = self._policy.candidates(self.paths, self.domain, kind, act)
+        entry: Verdict | Decider
+        if any(item.glob is not None or item.condition is not None for item in candidates):
+            entry = Residual(self, candidates)
+        else:
+            entry = self.verdict(walk(candidates, "", _NO_FACTS, self.effect))
+        self._weight += len(candidates) + 10
+        if self._weight > _MAX_WEIGHT:
+            self.table.clear()
+            self._weight = 0
+        self.table[kind, act] = entry
+        return entry
+
+    def verdict(self, found: Found) -> Verdict:
+        """The interned verdict that follows from ``found``."""
+        reason, rule = conclude(self.effect, found)
+        return self.named(reason, rule)
+
+    def named(self, reason: str, rule: Rule | None) -> Verdict:
+        """The interned verdict for a reason and its rule."""
+        if rule is None:
+            return _WITHOUT_RULE[reason]
+        key = (reason, rule.id)
+        verdict = self._verdicts.get(key)
+        if verdict is None:
+            made = Verdict(reason, rule, self.paths.get(rule.role, ()))
+            verdict = self._verdicts.setdefault(key, made)
+        return verdict
+
+
+_NO_FACTS = Facts("", "", "", "", "", None, 0)
