@@ -10,13 +10,13 @@ from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import typer
-from argy.client.connection import Connection, Endpoint
 
 from argy.api.directory.v1.tenant_pb2 import ListOrgsRequest, ListTenantsRequest
 from argy.api.directory.v1.tenant_pb2_grpc import OrgServiceStub, TenantServiceStub
 from argy.base.errors import ArgyError, InvalidArgument, NotFound
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.cli.output import Output, exit_code
+from argy.client.connection import Connection, Endpoint
 
 Result = TypeVar("Result")
 

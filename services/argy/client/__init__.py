@@ -5,10 +5,9 @@ async with Connection.from_env(source="billing") as argy:
     await authorizer.require("user:…", "refund", "invoice:7", tenant_id=tenant)
 """
 
-from argy.client.connection import Connection
-
 from argy.client.asgi import PermissionMiddleware, Route
 from argy.client.authorizer import Answer, Authorizer
+from argy.client.connection import Connection
 from argy.client.interceptor import Caller, PermissionInterceptor, Requirement
 
 __all__ = [

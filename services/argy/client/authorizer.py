@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from argy.client.connection import Connection
 from google.protobuf.struct_pb2 import Struct
 
 from argy.api.authz.v1.authz_pb2 import (
@@ -18,6 +17,7 @@ from argy.api.authz.v1.authz_pb2 import (
 )
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
 from argy.base.errors import Aborted, PermissionDenied
+from argy.client.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 import grpc
-from argy.rpc.errors import abort
 
 from argy.base.errors import ArgyError, PermissionDenied, Unauthenticated
 from argy.client.authorizer import Authorizer
+from argy.rpc.errors import abort
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -26,17 +26,20 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """What a method needs; ``resource`` is made from the request: ``lambda r: f"project:{r.id}"``."""
+    """What a method needs: an action, and the resource made from its request."""
 
     action: str
     resource: Callable[[Any], str]
 
 
+# The stubs call it generic, the class is not.
+_ServerInterceptor: Any = grpc.aio.ServerInterceptor
+
 Identify = Callable[[Context], Awaitable[Caller]]
 """Establishes the caller from the call's metadata; raises Unauthenticated when it can't."""
 
 
-class PermissionInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+class PermissionInterceptor(_ServerInterceptor):  # type: ignore[misc]
     """Refuses every method without a requirement, and every caller without its permission.
 
     Guards unary-request methods; a client-streaming method is refused, since its resource is not
@@ -90,7 +93,8 @@ class PermissionInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     def _guard_unary(self, handler: Handler, requirement: Requirement) -> Handler:
         async def guarded(request: Any, context: Context) -> Any:
             await self._require(requirement, request, context)
-            return await handler.unary_unary(request, context)
+            serve: Any = handler.unary_unary
+            return await serve(request, context)
 
         return grpc.unary_unary_rpc_method_handler(
             guarded, handler.request_deserializer, handler.response_serializer
@@ -99,7 +103,8 @@ class PermissionInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     def _guard_stream(self, handler: Handler, requirement: Requirement) -> Handler:
         async def guarded(request: Any, context: Context) -> Any:
             await self._require(requirement, request, context)
-            async for response in handler.unary_stream(request, context):
+            serve: Any = handler.unary_stream
+            async for response in serve(request, context):
                 yield response
 
         return grpc.unary_stream_rpc_method_handler(

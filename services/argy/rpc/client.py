@@ -13,6 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from argy.base.errors import ArgyError, FailedPrecondition, Unavailable
 from argy.rpc.declarations import destination_of, is_read_only
@@ -81,6 +82,15 @@ class SignedChannel(grpc.aio.Channel):
         view._tenant = str(tenant_id)
         view._org = str(org_id) if org_id else ""
         return view
+
+    async def serving(self, timeout_s: float) -> bool:
+        """Whether the server says that it is ready (grpc.health.v1), which needs no signature."""
+        check = health_pb2_grpc.HealthStub(self._channel).Check
+        try:
+            response = await check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
+        except grpc.aio.AioRpcError:
+            return False
+        return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
     async def close(self, grace: float | None = None) -> None:
         """Close the connection of this channel and all its views; ``grace`` in seconds."""

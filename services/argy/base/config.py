@@ -1,0 +1,103 @@
+"""Configuration: a frozen dataclass filled from the environment, once, or not at all.
+
+Each field names its variable and says what it is for. A secret may come by file: ``X_FILE`` holds
+the path of what ``X`` would hold. A missing, malformed or unknown ``ARGY_`` variable is fatal and
+named.
+"""
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
+
+from argy.base.errors import FieldViolation, InvalidArgument
+
+Config = TypeVar("Config")
+
+PREFIX: Final = "ARGY_"
+_MAX_SECRET_FILE: Final = 65_536
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
+
+
+def setting(env: str, help_text: str, *, default: Any = dataclasses.MISSING) -> Any:
+    """A dataclass field that is read from ``ARGY_<env>``, or from the file ``ARGY_<env>_FILE``."""
+    metadata = {"env": PREFIX + env, "help": help_text}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def load(
+    kind: type[Config], env: Mapping[str, str], *, elsewhere: frozenset[str] = frozenset()
+) -> Config:
+    """Fill ``kind`` from ``env``.
+
+    ``elsewhere`` names variables that other parts of the product read.
+
+    Raises:
+        InvalidArgument: with every problem at once, each naming its variable.
+    """
+    problems: list[FieldViolation] = []
+    values: dict[str, Any] = {}
+    known = set(elsewhere)
+    hints = get_type_hints(kind)
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        name = str(field.metadata["env"])
+        known |= {name, f"{name}_FILE"}
+        try:
+            text = _text(name, env)
+            if text is not None:
+                values[field.name] = _parse(hints[field.name], text)
+            elif field.default is dataclasses.MISSING:
+                problems.append(FieldViolation(name, f"is required: {field.metadata['help']}"))
+        except (ValueError, OSError) as error:
+            problems.append(FieldViolation(name, str(error)))
+    problems += [
+        FieldViolation(name, "is no setting of Argy; was another meant?")
+        for name in sorted(env)
+        if name.startswith(PREFIX) and name not in known
+    ]
+    if problems:
+        told = "; ".join(f"{problem.field} {problem.description}" for problem in problems)
+        raise InvalidArgument(told, reason="CONFIG_INVALID", violations=problems)
+    return kind(**values)
+
+
+def table(kind: type[Any]) -> list[tuple[str, str, str]]:
+    """The settings of ``kind`` as (variable, default, help), for people."""
+    rows = []
+    for field in dataclasses.fields(kind):
+        required = field.default is dataclasses.MISSING
+        default = "required" if required else str(field.default if field.default != "" else "none")
+        rows.append((str(field.metadata["env"]), default, str(field.metadata["help"])))
+    return rows
+
+
+def _text(name: str, env: Mapping[str, str]) -> str | None:
+    file = env.get(f"{name}_FILE")
+    if file is None:
+        return env.get(name)
+    if name in env:
+        raise ValueError(f"is given twice, by itself and by {name}_FILE")
+    with Path(file).open(encoding="utf-8") as opened:
+        text = opened.read(_MAX_SECRET_FILE + 1)
+    if len(text) > _MAX_SECRET_FILE:
+        raise ValueError(f"{name}_FILE has more than {_MAX_SECRET_FILE} characters")
+    return text.strip()
+
+
+def _parse(hint: Any, text: str) -> Any:
+    if get_origin(hint) is types.UnionType:
+        hint = next(kind for kind in get_args(hint) if kind is not type(None))
+    if hint is bool:
+        if text.lower() in _TRUE | _FALSE:
+            return text.lower() in _TRUE
+        raise ValueError(f"must be true or false, not {text[:20]!r}")
+    if hint in (int, float):
+        try:
+            return hint(text)
+        except ValueError:
+            raise ValueError(f"must be a number, not {text[:20]!r}") from None
+    if hint is Path:
+        return Path(text).expanduser()
+    return text

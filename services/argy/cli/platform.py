@@ -1,0 +1,84 @@
+"""``argy up``, ``argy serve`` and ``argy migrate``: run the platform."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from argy.base import config
+from argy.cli.output import Output
+from argy.cli.session import Json, state_folder
+
+SERVICES = ("authz", "audit", "directory")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``. What they run is imported only when they run it."""
+    app.command("up")(up)
+    app.command("serve")(serve)
+    app.command("migrate")(migrate)
+    app.command("settings")(settings)
+
+
+def up(
+    port: Annotated[
+        int, typer.Option(envvar="ARGY_UP_PORT", help="Preferred port; a free one if taken.")
+    ] = 7443,
+    policy: Annotated[Path, typer.Option(help="The policy folder.")] = Path("policy"),
+    processes: Annotated[int, typer.Option(min=1, max=64, help="Server processes.")] = 1,
+    reflection: Annotated[bool, typer.Option(help="Serve gRPC reflection.")] = False,
+    once: Annotated[bool, typer.Option(help="Stop after the demonstration.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Start the whole platform on this machine and show it at work; Ctrl-C stops it."""
+    from argy.local.up import Options, run
+
+    options = Options(
+        folder=state_folder(),
+        port=port,
+        policy=policy,
+        processes=processes,
+        reflection=reflection,
+        once=once,
+        as_json=json_output,
+    )
+    raise typer.Exit(run(options))
+
+
+def serve(
+    services: Annotated[
+        list[str] | None, typer.Argument(help=f"Of {', '.join(SERVICES)}; all by default.")
+    ] = None,
+    processes: Annotated[int, typer.Option(min=0, max=64, help="Processes on one port.")] = 0,
+) -> None:
+    """Run services against the Postgres and Redis that ARGY_* variables name.
+
+    `argy settings` lists the variables. Any number of replicas may run.
+    """
+    from argy.local.serve import main
+
+    raise typer.Exit(main(tuple(services or SERVICES), os.environ, processes=processes))
+
+
+def migrate(
+    dsn: Annotated[str, typer.Option(envvar="ARGY_POSTGRES_DSN", help="An administrator's DSN.")],
+    json_output: Json = False,
+) -> None:
+    """Bring the database to this version's schema. Safe beside servers of the last version."""
+    from argy.local.database import apply_migrations
+
+    asyncio.run(apply_migrations(dsn))
+    Output(as_json=json_output).result({"migrated": True}, lambda: "the schema is up to date")
+
+
+def settings(json_output: Json = False) -> None:
+    """List the ARGY_* variables of `argy serve`."""
+    from argy.local.settings import Settings
+
+    rows = [
+        {"variable": name, "default": default, "meaning": meaning}
+        for name, default, meaning in config.table(Settings)
+    ]
+    Output(as_json=json_output).rows(rows, ("variable", "default", "meaning"))

@@ -1,0 +1,34 @@
+"""Issues the keys with which a service signs its calls."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from argy.base.crypto import KeyRing, write_secret
+from argy.base.errors import InvalidArgument
+from argy.rpc.pair_keys import RootKeys
+
+DESTINATIONS: Final = ("authz", "audit", "directory")
+"""The services that a client may call."""
+
+
+def issue_keys(ring: Path, *, source: str, destinations: Sequence[str], out: Path) -> None:
+    """Write the pair keys of ``source`` to ``out``, mode 0600, under every live key id.
+
+    Issue them again after a rotation, before the old key id is retired.
+
+    Raises:
+        InvalidArgument: for a destination that is no service, or a malformed source.
+        FailedPrecondition: when the ring can't be read.
+    """
+    unknown = [name for name in destinations if name not in DESTINATIONS]
+    if unknown or not destinations:
+        raise InvalidArgument(
+            f"destinations are {', '.join(DESTINATIONS)}; not {', '.join(unknown) or 'none'}",
+            field="destination",
+        )
+    if not (source.isascii() and source.replace("-", "").isalnum() and source.islower()):
+        raise InvalidArgument("a source is lower-case letters, digits and hyphens", field="source")
+    issued = RootKeys(KeyRing.load(ring)).issue(source, destinations)
+    write_secret(out, (json.dumps(issued.to_json(), indent=1) + "\n").encode())

@@ -1,0 +1,55 @@
+"""The settings of ``argy serve``, in one table."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from argy.base.config import setting
+
+ELSEWHERE: Final = frozenset(
+    {
+        "ARGY_HOME",
+        "ARGY_TARGET",
+        "ARGY_CA_FILE",
+        "ARGY_CLIENT_KEYS_FILE",
+        "ARGY_CLIENT_CERT_FILE",
+        "ARGY_CLIENT_KEY_FILE",
+        "ARGY_TENANT",
+        "ARGY_ORG",
+        "ARGY_POSTGRES",
+        "ARGY_POSTGRES_DSN",
+        "ARGY_REDIS",
+        "ARGY_UP_PORT",
+    }
+)
+"""Variables that the client, the command line and ``argy up`` read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a server process finds what it needs."""
+
+    redis_url: str = setting("REDIS_URL", "Redis or Valkey, with its password: the replay cache")
+    key_ring: Path = setting("KEY_RING", "key ring file of the signing roots")
+    page_key_ring: Path = setting("PAGE_KEY_RING", "key ring file of page tokens")
+    directory_dsn: str = setting("DIRECTORY_DSN", "Postgres, as the directory's login", default="")
+    authz_dsn: str = setting("AUTHZ_DSN", "Postgres, as authz' login", default="")
+    audit_dsn: str = setting("AUDIT_DSN", "Postgres, as the audit service's login", default="")
+    keeper_dsn: str = setting("KEEPER_DSN", "Postgres, as the partition keeper", default="")
+    redis_cluster: bool = setting("REDIS_CLUSTER", "the URL is a Redis Cluster's", default=False)
+    policy_dir: Path = setting("POLICY_DIR", "the policy folder", default=Path("policy"))
+    spool_dir: Path = setting("SPOOL_DIR", "where records wait", default=Path(".argy/spool"))
+    listen: str = setting("LISTEN", "host:port to serve on", default="127.0.0.1:7443")
+    tls_cert: Path | None = setting("TLS_CERT", "certificate chain, PEM", default=None)
+    tls_key: Path | None = setting("TLS_KEY", "private key, PEM, mode 0600", default=None)
+    tls_client_ca: Path | None = setting(
+        "TLS_CLIENT_CA", "CA of the clients; with it they must show a certificate", default=None
+    )
+    unsafe_plaintext: bool = setting("UNSAFE_PLAINTEXT", "serve without TLS", default=False)
+    reflection: bool = setting("REFLECTION", "serve gRPC reflection", default=False)
+    processes: int = setting("PROCESSES", "processes that share the port", default=1)
+    authz_target: str = setting("AUTHZ_TARGET", "authz, when it is served elsewhere", default="")
+    authz_ca: Path | None = setting("AUTHZ_CA", "CA to trust for AUTHZ_TARGET", default=None)
+    max_calls: int = setting("MAX_CALLS", "calls at a time in one process", default=1000)
+    pool_size: int = setting("POOL_SIZE", "database connections a service", default=10)
+    ready_fd: int = setting("READY_FD", "file descriptor to write the port to", default=-1)
