@@ -4,6 +4,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -119,6 +121,17 @@ def test_generated_code_that_is_stale_is_refused(repo_root: Path, tmp_path: Path
     access.write_text(access.read_text() + "\n// Says more.\nmessage More {}\n")
     done = run(*script, "--check", cwd=tmp_path)
     assert (done.returncode, "access_pb2" in done.stderr) == (1, True)
+
+
+def test_pytest_reads_every_folder_of_tests(repo_root: Path, repo_files: tuple[str, ...]) -> None:
+    options = tomllib.loads((repo_root / "pyproject.toml").read_text())["tool"]["pytest"]
+    left_out = options["ini_options"]["norecursedirs"]
+    roots = options["ini_options"]["testpaths"]
+    files = [Path(name) for name in repo_files if re.search(r"^tests/.*/test_[^/]+\.py$", name)]
+    assert files
+    for file in files:
+        assert any(file.is_relative_to(root) for root in roots), file
+        assert not [p for p in file.parts if any(fnmatch(p, each) for each in left_out)], file
 
 
 def test_ci_runs_what_a_developer_runs(repo_root: Path) -> None:
