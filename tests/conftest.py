@@ -7,16 +7,16 @@ lives to the process that started them.
 """
 
 import asyncio
-import fcntl
 import json
 import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
@@ -31,16 +31,17 @@ from argy.local.valkey import EmbeddedValkey
 from argy.store.database import Database
 from argy.store.migrate import apply, provision_login, with_login
 from argy.store.redis import RedisStore
+from argy.store.spool import lock_folder
 
-ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "argy_template"
 LOGIN_ROLES = ("argy_directory", "argy_authz", "argy_audit", "argy_audit_keeper")
 REDIS_DATABASES = 16
+Factory = Callable[..., Awaitable[Any]]
 
 
 @dataclass(frozen=True)
 class ServerAddresses:
-    """Where a run's servers are. ``redis_admin_url`` may read every key, ``redis_url`` may not."""
+    """Where a run's servers are; only ``redis_admin_url`` reaches keys outside tenants."""
 
     postgres_dsn: str
     password: str
@@ -54,12 +55,12 @@ class TestServers:
     __test__ = False
 
     def __init__(self) -> None:
-        parent = ROOT / ".argy" / "test"
+        parent = Path(__file__).parents[1] / ".argy" / "test"
         parent.mkdir(parents=True, exist_ok=True)
         _remove_left_over(parent)
         self._folder = Path(tempfile.mkdtemp(prefix="run-", dir=parent))
         self._folder.chmod(0o711)
-        self._lock = _lock(self._folder)
+        self._lock = lock_folder(self._folder)
         self._postgres = EmbeddedPostgres(
             self._folder / "postgres",
             binaries=find_postgres(source_from(os.environ, "ARGY_POSTGRES")),
@@ -73,7 +74,7 @@ class TestServers:
         postgres_dsn = self._postgres.start()
         redis_admin_url = self._valkey.start()
         password = secrets.token_urlsafe(24)
-        asyncio.run(_make_template(postgres_dsn, password))
+        _run_apart(_make_template(postgres_dsn, password))
         redis_url = _limited_redis_user(redis_admin_url, password)
         return ServerAddresses(postgres_dsn, password, redis_admin_url, redis_url)
 
@@ -85,21 +86,10 @@ class TestServers:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _lock(folder: Path) -> IO[str] | None:
-    """Lock a run's folder for as long as this process lives; None if another one holds it."""
-    file = (folder / "lock").open("a", encoding="utf-8")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file
-
-
 def _remove_left_over(parent: Path) -> None:
     for folder in parent.glob("run-*"):
         # A folder without a lock file is being made at this moment.
-        if (folder / "lock").exists() and (lock := _lock(folder)) is not None:
+        if (folder / "lock").exists() and (lock := lock_folder(folder)) is not None:
             shutil.rmtree(folder, ignore_errors=True)
             lock.close()
 
@@ -114,6 +104,12 @@ async def _make_template(dsn: str, password: str) -> None:
     await apply(template)
     for role in LOGIN_ROLES:
         await provision_login(template, role, password)
+
+
+def _run_apart(work: Coroutine[Any, Any, None]) -> None:
+    """Run to the end, also when a loop is running in this thread."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
 
 
 async def _administer(dsn: str, *statements: str) -> None:
@@ -177,13 +173,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUN] = RunState()
 
 
-class _WorkerNode(Protocol):
-    config: pytest.Config
-    workerinput: dict[str, Any]
-
-
 @pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: _WorkerNode) -> None:
+def pytest_configure_node(node: Any) -> None:
     """In xdist's controller: hand the addresses to a worker."""
     addresses = node.config.stash[RUN].addresses()
     node.workerinput["servers"] = json.dumps(asdict(addresses))
@@ -201,9 +192,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.fixture(scope="session")
 def servers(pytestconfig: pytest.Config) -> ServerAddresses:
     """The run's servers."""
-    workerinput = getattr(pytestconfig, "workerinput", None)
-    if workerinput is not None:
-        return ServerAddresses(**json.loads(workerinput["servers"]))
+    if given := getattr(pytestconfig, "workerinput", None):
+        return ServerAddresses(**json.loads(given["servers"]))
     return pytestconfig.stash[RUN].addresses()
 
 
@@ -218,7 +208,7 @@ def fresh_database(servers: ServerAddresses) -> Callable[..., str]:
     """Make a database and return its administrator DSN; migrated unless ``template`` says not."""
 
     def make(name: str, *, template: str = TEMPLATE) -> str:
-        asyncio.run(
+        _run_apart(
             _administer(
                 servers.postgres_dsn,
                 f"DROP DATABASE IF EXISTS {name}",
@@ -242,11 +232,8 @@ def login_dsn(servers: ServerAddresses, pg_dsn: str) -> Callable[[str], str]:
     return lambda role: with_login(pg_dsn, f"{role}_login", servers.password)
 
 
-DatabaseFactory = Callable[..., Awaitable[Database]]
-
-
 @pytest.fixture
-async def db_factory(login_dsn: Callable[[str], str]) -> AsyncIterator[DatabaseFactory]:
+async def db_factory(login_dsn: Callable[[str], str]) -> AsyncIterator[Factory]:
     """Open a Database for a role: ``await db_factory("argy_authz", max_size=2)``."""
     opened: list[Database] = []
 
@@ -267,6 +254,12 @@ def redis_url(servers: ServerAddresses, worker_number: int) -> str:
 
 
 @pytest.fixture
+def tenant_key_check(servers: ServerAddresses) -> Callable[[], None]:
+    """The check that ends every run: no key lies outside a tenant's prefix."""
+    return lambda: assert_tenant_keys(servers.redis_admin_url)
+
+
+@pytest.fixture
 async def redis_store(redis_url: str) -> AsyncIterator[RedisStore]:
     """A RedisStore on this worker's database."""
     store = await RedisStore.open(redis_url)
@@ -283,11 +276,8 @@ class TenantRow:
     orgs: dict[str, UUID] = field(default_factory=dict)
 
 
-TenantFactory = Callable[..., Awaitable[TenantRow]]
-
-
 @pytest.fixture
-async def tenant_factory(db_factory: DatabaseFactory) -> TenantFactory:
+async def tenant_factory(db_factory: Factory) -> Factory:
     """Make a tenant with orgs: ``await tenant_factory(orgs=("sales",))``."""
     db = await db_factory("argy_directory", max_size=2)
 

@@ -46,7 +46,7 @@ class NonceCache:
         max_pending: int = 10_000,
         clock: Clock | None = None,
     ) -> None:
-        self._writer: _Writer = _ClusterWriter(store) if store.cluster else _RespWriter(store.url)
+        self._writer: _Writer = _ClusterWriter(store) if store.cluster else _RespWriter(store)
         self._timeout_s = timeout_ms / 1000
         self._max_pending = max_pending
         self._clock = clock or SystemClock()
@@ -116,8 +116,9 @@ def _away() -> Unavailable:
 class _RespWriter:
     """One raw connection; commands are put together from prefixes made once a bucket."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, store: RedisStore) -> None:
+        self._url = store.url
+        self._tls = store.tls_context()
         self._connection: RespConnection | None = None
         self._retry_at = 0.0
         self._buckets: dict[tuple[UUID, int], bytes] = {}
@@ -154,7 +155,7 @@ class _RespWriter:
             raise RespError("Redis was away a moment ago")
         self.close()
         self._retry_at = loop.time() + _RECONNECT_PAUSE_S
-        self._connection = await RespConnection.connect(self._url)
+        self._connection = await RespConnection.connect(self._url, tls=self._tls)
         self._retry_at = 0.0
         return self._connection
 

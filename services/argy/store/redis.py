@@ -1,6 +1,8 @@
 """Redis (or Redis Cluster) where every key belongs to a tenant."""
 
 import re
+import ssl
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -41,16 +43,26 @@ class RedisStore:
     In production ``maxmemory-policy`` must be ``noeviction``: an evicted nonce could be replayed.
     """
 
-    __slots__ = ("_client", "_cluster", "_url")
+    __slots__ = ("_client", "_cluster", "_tls_ca", "_url")
 
-    def __init__(self, client: Any, *, url: str, cluster: bool) -> None:
+    def __init__(self, client: Any, *, url: str, cluster: bool, tls_ca: Path | None = None) -> None:
         self._client = client
         self._url = url
         self._cluster = cluster
+        self._tls_ca = tls_ca
 
     @classmethod
-    async def open(cls, url: str, *, cluster: bool = False, timeout_s: float = 2.0) -> "RedisStore":
+    async def open(
+        cls,
+        url: str,
+        *,
+        cluster: bool = False,
+        tls_ca: Path | None = None,
+        timeout_s: float = 2.0,
+    ) -> "RedisStore":
         """Connect to ``redis://``, ``rediss://`` (TLS) or ``unix://``.
+
+        ``tls_ca`` is a PEM file of the authorities to trust instead of the system's.
 
         Raises:
             Unavailable: if Redis can't be reached.
@@ -59,6 +71,8 @@ class RedisStore:
         if scheme not in ("redis", "rediss", "unix"):
             raise InvalidArgument(f"{scheme!r} is not a Redis URL scheme", field="redis_url")
         options: dict[str, Any] = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+        if tls_ca is not None:
+            options["ssl_ca_certs"] = str(tls_ca)
         client: Any = (
             RedisCluster.from_url(url, **options)
             if cluster
@@ -69,7 +83,7 @@ class RedisStore:
         except REDIS_ERRORS as error:
             await client.aclose()
             raise Unavailable("Redis is away", reason="REDIS_AWAY") from error
-        return cls(client, url=url, cluster=cluster)
+        return cls(client, url=url, cluster=cluster, tls_ca=tls_ca)
 
     @property
     def client(self) -> Any:
@@ -85,6 +99,12 @@ class RedisStore:
     def url(self) -> str:
         """Where it is; holds the password, never log it."""
         return self._url
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """How to check the server's certificate; None when the URL asks for no TLS."""
+        if urlsplit(self._url).scheme != "rediss":
+            return None
+        return ssl.create_default_context(cafile=self._tls_ca)
 
     def key(self, tenant_id: UUID, *parts: str | int) -> str:
         """Return a tenant's key, as the function ``key`` does."""

@@ -33,7 +33,7 @@ class RespConnection(asyncio.Protocol):
 
     @classmethod
     async def connect(cls, url: str, *, tls: ssl.SSLContext | None = None) -> "RespConnection":
-        """Connect, authenticate and select the URL's database.
+        """Connect, with TLS if a context is given; log in and select the URL's database.
 
         Raises:
             OSError: if that fails (``RespError`` is one).
@@ -45,13 +45,11 @@ class RespConnection(asyncio.Protocol):
             _, connection = await loop.create_unix_connection(cls, unquote(parts.path))
             database = parse_qs(parts.query).get("db", ["0"])[-1]
         else:
-            if parts.scheme == "rediss" and tls is None:
-                tls = ssl.create_default_context()
             _, connection = await loop.create_connection(
                 cls,
                 parts.hostname or "127.0.0.1",
                 parts.port or 6379,
-                ssl=tls if parts.scheme == "rediss" else None,
+                ssl=tls,
             )
             database = parts.path.strip("/") or "0"
         words = [command(b"SELECT", database.encode())]

@@ -40,7 +40,7 @@ class Spool:
         """Take over what earlier processes left; oldest first within each of them."""
         segments = self._take(self._folder)
         for folder in sorted(self._root.glob("lane-*")):
-            if folder == self._folder or (lock := _lock(folder)) is None:
+            if folder == self._folder or (lock := lock_folder(folder)) is None:
                 continue
             segments += self._take(folder)
             lock.close()
@@ -104,13 +104,14 @@ def _claim(root: Path) -> tuple[Path, IO[str]]:
     for number in range(_MAX_OWNERS):
         folder = root / f"lane-{number:04d}"
         folder.mkdir(exist_ok=True, mode=0o700)
-        lock = _lock(folder)
+        lock = lock_folder(folder)
         if lock is not None:
             return folder, lock
     raise FailedPrecondition("Too many processes share the spool folder", reason="SPOOL_BUSY")
 
 
-def _lock(folder: Path) -> IO[str] | None:
+def lock_folder(folder: Path) -> IO[str] | None:
+    """Lock a folder until the file is closed or the process ends; None if another has it."""
     file = (folder / "lock").open("a", encoding="ascii")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

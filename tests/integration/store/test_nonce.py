@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
 
 from argy.base.clock import FixedClock, SystemClock
 from argy.base.errors import InvalidArgument, Unavailable
@@ -130,6 +132,20 @@ async def test_keys_are_the_tenants(redis_store: RedisStore) -> None:
     for parts in ((), ("",), ("a:b",), ("a b",), ("{x}",), ("a\n",), ("é",), ("a" * 201,)):
         with pytest.raises(InvalidArgument):
             redis_store.key(tenant_id, *parts)
+
+
+async def test_no_test_can_write_outside_a_tenant(
+    redis_store: RedisStore, servers: Any, tenant_key_check: Any
+) -> None:
+    with pytest.raises(NoPermissionError):
+        await redis_store.client.set("stray", 1)
+    tenant_key_check()
+    async with Redis.from_url(servers.redis_admin_url) as admin:
+        # Whoever runs beside this test looks only when everything has ended.
+        await admin.set("stray", 1)
+        with pytest.raises(AssertionError, match="stray"):
+            tenant_key_check()
+        await admin.delete("stray")
 
 
 async def test_redis_that_is_not_there() -> None:
