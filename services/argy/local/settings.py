@@ -20,6 +20,7 @@ ELSEWHERE: Final = frozenset(
         "ARGY_POSTGRES_DSN",
         "ARGY_REDIS",
         "ARGY_UP_PORT",
+        "ARGY_SHARED_PORT",
     }
 )
 """Variables that the client, the command line and ``argy up`` read."""

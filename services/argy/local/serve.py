@@ -1,0 +1,248 @@
+"""``argy serve``: services in one process, or in several that share a port.
+
+Everything that a process holds is opened in one place and closed in reverse order; all state is in
+Postgres, Redis and the spool folder.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import uvloop
+
+from argy.audit import main as audit
+from argy.authz import main as authz
+from argy.base import config, log
+from argy.base.clock import Clock, SystemClock
+from argy.base.crypto import KeyRing
+from argy.base.errors import ArgyError, InvalidArgument
+from argy.base.ids import PLATFORM_TENANT_ID
+from argy.directory import main as directory
+from argy.local.refusals import RefusalLog
+from argy.local.settings import ELSEWHERE, Settings
+from argy.policy import compile_policy, load_policy
+from argy.rpc.access import AccessDecider, RemoteAccess
+from argy.rpc.client import SignedChannel
+from argy.rpc.page_token import PageTokens
+from argy.rpc.pair_keys import RootKeys
+from argy.rpc.server import Server, ServerConfig
+from argy.rpc.stages import Dependencies
+from argy.rpc.telemetry import Telemetry
+from argy.rpc.tls import ClientTls, ServerTls
+from argy.store.database import Database
+from argy.store.lane import AuditLane
+from argy.store.nonce import NonceCache
+from argy.store.partitions import ensure_partitions
+from argy.store.redis import RedisStore
+from argy.store.tenants import TenantCache
+
+SERVICES: Final = ("authz", "audit", "directory")
+_DAY_S: Final = 86_400.0
+_LOG: Final = logging.getLogger("argy.serve")
+
+
+def main(services: Sequence[str], env: Mapping[str, str], *, processes: int = 0) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code.
+
+    Raises:
+        InvalidArgument: naming each setting that is missing, unknown or malformed.
+    """
+    settings = config.load(Settings, env, elsewhere=ELSEWHERE)
+    unknown = set(services) - set(SERVICES)
+    if unknown:
+        raise InvalidArgument(f"no such service: {', '.join(sorted(unknown))}", field="services")
+    for name in services:
+        if not getattr(settings, f"{name}_dsn"):
+            raise InvalidArgument(f"to serve {name} set ARGY_{name.upper()}_DSN", field="services")
+    if not ({"authz"} & set(services) or settings.authz_target):
+        raise InvalidArgument("serve authz too, or set ARGY_AUTHZ_TARGET", field="services")
+    log.configure()
+    count = processes or settings.processes
+    if count > 1:
+        return _share(services, env, settings, count)
+    try:
+        uvloop.run(_serve(services, settings, shared=env.get("ARGY_SHARED_PORT") == "1"))
+    except ArgyError as error:
+        _LOG.critical("can't serve: %s [%s]", error.message, error.reason)
+        cause = error.__cause__
+        if cause is not None:
+            _LOG.critical("because: %s", cause)
+        return 1
+    return 0
+
+
+def _share(services: Sequence[str], env: Mapping[str, str], settings: Settings, count: int) -> int:
+    """Run ``count`` processes on one port; the first one to end ends them all."""
+    host, _, port = settings.listen.rpartition(":")
+    # Bound but not listening: reserves the port for this user's processes.
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind((host.strip("[]"), int(port)))
+        listen = f"{host}:{reserved.getsockname()[1]}"
+        shared = {
+            **env,
+            "ARGY_LISTEN": listen,
+            "ARGY_PROCESSES": "1",
+            "ARGY_SHARED_PORT": "1",
+        }
+        command = [sys.executable, "-m", "argy.local.serve", *services]
+        children = [subprocess.Popen(command, env=shared) for _ in range(count)]  # noqa: S603 - us
+
+        def stop(*_: object) -> None:
+            for child in children:
+                child.terminate()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        signal.signal(signal.SIGHUP, lambda *_: [c.send_signal(signal.SIGHUP) for c in children])
+        os.wait()
+        stop()
+        codes = [child.wait() for child in children]
+    return max(abs(code) for code in codes)
+
+
+async def _serve(services: Sequence[str], settings: Settings, *, shared: bool) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        server = await _assemble(stack, services, settings, shared=shared)
+        port = await server.start()
+        # Stopped before anything that its handlers use is closed.
+        stack.push_async_callback(server.stop)
+        await server.ready()
+        _LOG.info("serving %s on port %d", ", ".join(services), port)
+        await stop.wait()
+        _LOG.info("stopping: no new calls, those that run finish first")
+
+
+async def _assemble(
+    stack: AsyncExitStack, services: Sequence[str], settings: Settings, *, shared: bool
+) -> Server:
+    clock: Clock = SystemClock()
+    keys = RootKeys(KeyRing.load(settings.key_ring))
+    ring = KeyRing.load(settings.page_key_ring)
+    pages = PageTokens(ring.keys[ring.signing])
+    databases: dict[str, Database] = {}
+    for name in services:
+        dsn = str(getattr(settings, f"{name}_dsn"))
+        databases[name] = await Database.open(dsn, role=f"argy_{name}", max_size=settings.pool_size)
+        stack.push_async_callback(databases[name].close)
+    if settings.keeper_dsn:
+        await ensure_partitions(settings.keeper_dsn)
+        _own(stack, _keep_partitions(settings.keeper_dsn))
+    redis = await RedisStore.open(settings.redis_url, cluster=settings.redis_cluster)
+    stack.push_async_callback(redis.close)
+    nonces = NonceCache(redis)
+    stack.push_async_callback(nonces.close)
+    any_database = next(iter(databases.values()))
+    tenants = TenantCache(any_database)
+    await tenants.start()
+    stack.push_async_callback(tenants.close)
+    lane = AuditLane(any_database, settings.spool_dir)
+    await lane.start()
+    stack.push_async_callback(lane.close)
+    parts: list[tuple[object, Any]] = []
+    access: AccessDecider
+    if "authz" in services:
+        policy = await asyncio.to_thread(lambda: compile_policy(load_policy(settings.policy_dir)))
+        decider = authz.assemble(
+            db=databases["authz"],
+            lane=lane,
+            pages=pages,
+            clock=clock,
+            policy=policy,
+            policy_root=settings.policy_dir,
+        )
+        await decider.start()
+        stack.push_async_callback(decider.close)
+        if decider.watcher is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, decider.watcher.poke)
+        access = decider.access
+        parts += decider.services
+    else:
+        access = RemoteAccess(_authz_channel(stack, services, settings, keys))
+    if "directory" in services:
+        parts += directory.assemble(db=databases["directory"], pages=pages, clock=clock)
+    if "audit" in services:
+        parts += audit.assemble(db=databases["audit"], lane=lane, pages=pages, clock=clock)
+    server = Server(
+        _listening(settings, shared=shared),
+        Dependencies(
+            keys=keys,
+            nonces=nonces,
+            tenants=tenants,
+            access=access,
+            audit=RefusalLog(lane),
+            clock=clock,
+            telemetry=Telemetry(),
+            max_request_bytes=ServerConfig.max_request_bytes,
+        ),
+    )
+    for servicer, descriptor in parts:
+        server.add(servicer, descriptor)
+    return server
+
+
+def _listening(settings: Settings, *, shared: bool) -> ServerConfig:
+    tls = (
+        ServerTls(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+        if settings.tls_cert and settings.tls_key
+        else None
+    )
+    return ServerConfig(
+        listen=settings.listen,
+        tls=tls,
+        unsafe_plaintext=settings.unsafe_plaintext,
+        reflection=settings.reflection,
+        max_concurrent_calls=settings.max_calls,
+        reuse_port=shared,
+    )
+
+
+def _authz_channel(
+    stack: AsyncExitStack, services: Sequence[str], settings: Settings, keys: RootKeys
+) -> SignedChannel:
+    channel = SignedChannel(
+        settings.authz_target,
+        source=services[0],
+        keys=keys,
+        tenant_id=PLATFORM_TENANT_ID,
+        tls=ClientTls(settings.authz_ca) if settings.authz_ca else None,
+        unsafe_plaintext=settings.unsafe_plaintext and settings.authz_ca is None,
+    )
+    stack.push_async_callback(channel.close)
+    return channel
+
+
+def _own(stack: AsyncExitStack, work: Any) -> None:
+    """Run ``work`` until the stack closes."""
+    task = asyncio.create_task(work)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(end)
+
+
+async def _keep_partitions(dsn: str) -> None:
+    while True:
+        await asyncio.sleep(_DAY_S)
+        try:
+            await ensure_partitions(dsn)
+        except ArgyError as error:
+            # Two months are made ahead, so there are many tries before it would matter.
+            _LOG.error("partitions: %s", error.message)
+
+
+if __name__ == "__main__":
+    sys.exit(main(tuple(sys.argv[1:]) or SERVICES, os.environ))
