@@ -60,6 +60,11 @@ class AuditLane:
         return self._bytes
 
     @property
+    def full(self) -> bool:
+        """Whether ``put`` would refuse."""
+        return self._bytes >= self._max_bytes
+
+    @property
     def delivered(self) -> int:
         """Records that this lane brought into the log."""
         return self._delivered
@@ -90,7 +95,7 @@ class AuditLane:
             ResourceExhausted: ``AUDIT_LANE_FULL``: the record is lost, and the log will say so.
             InvalidArgument: if the record's detail is not JSON.
         """
-        if self._bytes >= self._max_bytes:
+        if self.full:
             self._lose(tenant_id)
             raise ResourceExhausted(
                 "The audit lane is full", reason="AUDIT_LANE_FULL", retry_after_ms=1000
