@@ -1,0 +1,1 @@
+"""Decisions over gRPC: who may do what, and who holds which role."""

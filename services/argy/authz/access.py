@@ -1,0 +1,53 @@
+"""The access stage's decider where authz itself is hosted: the same snapshots, no network."""
+
+from collections.abc import Awaitable
+from typing import Final
+
+from argy.authz.snapshots import Snapshots
+from argy.authz.view import TenantView
+from argy.base.clock import Clock
+from argy.base.ids import PLATFORM_TENANT_ID
+from argy.rpc.access import denied
+from argy.rpc.call import Call
+
+_MAX_PERMISSIONS: Final = 4096
+
+
+class LocalAccess:
+    """Implements ``argy.rpc.access.AccessDecider``; answers at once when the tenant is loaded.
+
+    Decisions are not remembered here: roles end and conditions look at the clock, and the engine
+    answers from its own tables as fast as a memory of answers would.
+    """
+
+    __slots__ = ("_clock", "_parts", "_snapshots")
+
+    def __init__(self, snapshots: Snapshots, clock: Clock) -> None:
+        self._snapshots = snapshots
+        self._clock = clock
+        self._parts: dict[str, tuple[str, str]] = {}
+
+    def permit(self, call: Call, permission: str, platform: bool) -> Awaitable[None] | None:
+        """See ``AccessDecider``."""
+        tenant_id = PLATFORM_TENANT_ID if platform else call.tenant_id
+        view = self._snapshots.peek(tenant_id)
+        if view is None:
+            return self._load(call, permission, platform)
+        self._decide(view, call, permission, platform)
+        return None
+
+    async def _load(self, call: Call, permission: str, platform: bool) -> None:
+        view = await self._snapshots.get(PLATFORM_TENANT_ID if platform else call.tenant_id)
+        self._decide(view, call, permission, platform)
+
+    def _decide(self, view: TenantView, call: Call, permission: str, platform: bool) -> None:
+        parts = self._parts.get(permission)
+        if parts is None:
+            kind, _, action = permission.rpartition(":")
+            parts = (f"{kind}:-", action)
+            if len(self._parts) < _MAX_PERMISSIONS:
+                self._parts[permission] = parts
+        org = "" if platform else call.tenant.org_slug
+        decision = view.snapshot.check(call.caller, org, *parts, None, self._clock.now_ms())
+        if not decision.allowed:
+            raise denied(permission)

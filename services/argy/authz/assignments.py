@@ -1,0 +1,167 @@
+"""Grant, revoke and list roles: each change with its audit record in one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+from uuid import UUID
+
+from argy.authz import store
+from argy.authz.domain import (
+    ASSIGNMENT_RESOURCE,
+    GRANT_ANY,
+    Grant,
+    RoleGrant,
+    check_expiry,
+    check_may_grant,
+    check_role_defined,
+    directory_id,
+    revision_token,
+    scope_of_grant,
+)
+from argy.authz.policy_holder import PolicyHolder
+from argy.authz.snapshots import Snapshots
+from argy.base.clock import Clock
+from argy.base.errors import AlreadyExists
+from argy.base.ids import uuid7
+from argy.rpc.call import Call
+from argy.store.audit import AuditRecord, record
+from argy.store.database import Database, Tx
+
+GRANTED: Final = "authz.role_assignment.grant"
+REVOKED: Final = "authz.role_assignment.revoke"
+
+
+class Assignments:
+    """The use cases of role assignments."""
+
+    __slots__ = ("_clock", "_db", "_holder", "_snapshots")
+
+    def __init__(
+        self, db: Database, snapshots: Snapshots, holder: PolicyHolder, clock: Clock
+    ) -> None:
+        self._db = db
+        self._snapshots = snapshots
+        self._holder = holder
+        self._clock = clock
+
+    async def grant(self, call: Call, wish: Grant) -> tuple[RoleGrant, str]:
+        """Give a role; return the assignment and the revision token that contains it.
+
+        Raises:
+            InvalidArgument: an unknown role, subject or org, or an end in the past.
+            PermissionDenied: a role that the caller does not hold in the same scope.
+            AlreadyExists: the subject holds the role here, or the request id was used differently.
+        """
+        scope = scope_of_grant(wish.org_id, call_org=call.org_id)
+        wish = _within(wish, scope)
+        check_role_defined(wish.role, defined=self._holder.current.roles)
+        subject_id = directory_id(wish.subject)
+        now_ms = self._clock.now_ms()
+        try:
+            async with self._db.tenant(call.tenant_id, call.org_id, errors=store.ERRORS) as tx:
+                earlier = await self._earlier(tx, wish)
+                if earlier is not None:
+                    return earlier
+                check_expiry(wish.expires_at_ms, now_ms=now_ms)
+                org = await store.find_target(
+                    tx, org_id=scope, subject=wish.subject, subject_id=subject_id
+                )
+                await self._guard(call, wish.role, org, now_ms)
+                made = await store.insert(
+                    tx, wish, made_id=uuid7(), caller=call.caller, now_ms=now_ms
+                )
+                revision = await self._commit(tx, call, GRANTED, made)
+        except AlreadyExists as error:
+            if error.reason != "REQUEST_ID_REUSED" or wish.request_id is None:
+                raise
+            # The same request at the same moment on another connection; it has committed by now.
+            async with self._db.tenant(call.tenant_id, call.org_id) as tx:
+                earlier = await self._earlier(tx, wish)
+            if earlier is None:
+                raise
+            return earlier
+        self._snapshots.invalidate(call.tenant_id, revision)
+        return made, revision_token(call.tenant_id, revision)
+
+    async def revoke(self, call: Call, assignment_id: UUID, reason: str) -> str:
+        """Take a role away; return the revision token that no longer contains it.
+
+        Raises:
+            NotFound: if there is no such assignment, or it lies outside the call's org.
+        """
+        async with self._db.tenant(call.tenant_id, call.org_id) as tx:
+            subject, role, org_id = await store.delete(tx, assignment_id)
+            gone = RoleGrant(
+                id=assignment_id,
+                subject=subject,
+                role=role,
+                org_id=org_id,
+                expires_at_ms=None,
+                reason=reason,
+                created_by=call.caller,
+                created_at_ms=0,
+            )
+            revision = await self._commit(tx, call, REVOKED, gone)
+        self._snapshots.invalidate(call.tenant_id, revision)
+        return revision_token(call.tenant_id, revision)
+
+    async def list(
+        self, call: Call, *, subject: str, role: str, after: UUID | None, limit: int
+    ) -> Sequence[RoleGrant]:
+        """Return assignments in the call's tenant, or in its org only; oldest first."""
+        async with self._db.tenant(call.tenant_id, call.org_id) as tx:
+            return await store.list_page(tx, subject=subject, role=role, after=after, limit=limit)
+
+    async def _earlier(self, tx: Tx, wish: Grant) -> tuple[RoleGrant, str] | None:
+        if wish.request_id is None:
+            return None
+        made = await store.find_by_request(tx, wish.request_id)
+        if made is None:
+            return None
+        if not made.fulfils(wish):
+            raise store.request_id_reused()
+        return made, revision_token(tx.tenant_id, await store.read_revision(tx))
+
+    async def _guard(self, call: Call, role: str, org: str, now_ms: int) -> None:
+        view = await self._snapshots.get(call.tenant_id)
+        held = view.snapshot.holding(call.caller, org, now_ms)
+        decision = view.snapshot.check(
+            call.caller, org, ASSIGNMENT_RESOURCE, GRANT_ANY, None, now_ms
+        )
+        check_may_grant(
+            role,
+            held=held.view.paths if held.fixed is None else (),
+            grant_any=decision.allowed,
+        )
+
+    async def _commit(self, tx: Tx, call: Call, action: str, grant: RoleGrant) -> int:
+        """Record the change and raise the revision, in the transaction of the change."""
+        revision = await store.bump_revision(tx)
+        detail: dict[str, object] = {
+            "subject": grant.subject,
+            "role": grant.role,
+            "reason": grant.reason,
+            "revision": revision,
+        }
+        if grant.org_id is not None:
+            detail["org_id"] = str(grant.org_id)
+        if grant.expires_at_ms is not None:
+            detail["expires_at_ms"] = grant.expires_at_ms
+        await record(
+            tx,
+            AuditRecord(
+                actor=call.caller,
+                action=action,
+                resource=f"authz.role_assignment:{grant.id}",
+                org_id=grant.org_id or call.org_id,
+                request_id=call.request_id,
+                trace_id=call.trace_id,
+                detail=detail,
+                occurred_at_ms=self._clock.now_ms(),
+            ),
+        )
+        return revision
+
+
+def _within(wish: Grant, org_id: UUID | None) -> Grant:
+    return wish if wish.org_id == org_id else replace(wish, org_id=org_id)

@@ -1,0 +1,214 @@
+"""The decision log: each Check and BatchCheck becomes an audit record, off the caller's path.
+
+A call appends what it has at hand; a task writes the record out moments later and gives it to the
+asynchronous lane, which is durable within milliseconds. Backlog is bounded: by default a decision
+that can't be logged is refused, before it is made. ``serve`` answers anyway; then the lane counts
+what is lost and the audit log tells of it.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Literal, Protocol
+from uuid import UUID
+
+import msgspec
+
+from argy.api.authz.v1.authz_pb2 import Question
+from argy.authz.view import TenantView, plain_facts
+from argy.base.errors import ResourceExhausted
+from argy.policy import Decision
+from argy.rpc.call import Call
+from argy.store.audit import AuditRecord
+
+ACTION: Final = "authz.decision.check"
+BATCH_RESOURCE: Final = "authz.decision:batch"
+_MAX_PART_BYTES: Final = 10_000
+"""JSON bytes of one record's decisions: jsonb takes up to six times as much, of 65,536."""
+_MAX_CONTEXT_BYTES: Final = 2_048
+"""JSON bytes; larger contexts are left out of the log, and the record says so."""
+_OVERHEAD_BYTES: Final = 100
+"""Names, quotes and commas of one decision."""
+_CHUNK: Final = 50
+"""Records that are written out before other tasks get a turn."""
+_LINGER_S: Final = 0.005
+_RETRY_S: Final = 0.1
+
+OnFull = Literal["reject", "serve"]
+
+
+class Lane(Protocol):
+    """Where records go: ``argy.store.lane.AuditLane``."""
+
+    @property
+    def full(self) -> bool:
+        """Whether ``put`` would refuse."""
+        ...
+
+    def put(self, tenant_id: UUID, rec: AuditRecord) -> None:
+        """Take a record, or raise ResourceExhausted and count the loss."""
+        ...
+
+
+_Entry = tuple[Call, TenantView, Sequence[Question], Sequence[Decision]]
+
+
+class DecisionLog:
+    """Takes decisions without waiting; ``max_decisions`` bounds those not yet in the lane."""
+
+    def __init__(
+        self, lane: Lane, *, on_full: OnFull = "reject", max_decisions: int = 200_000
+    ) -> None:
+        self._lane = lane
+        self._reject = on_full == "reject"
+        self._max_decisions = max_decisions
+        self._pending: deque[_Entry] = deque()
+        self._decisions = 0
+        self._work = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to hand decisions to the lane."""
+        self._task = asyncio.create_task(self._run(), name="decision-log")
+
+    async def close(self) -> None:
+        """Hand over what is left; what a full lane refuses now is counted as lost."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        while self._pending:
+            self._hand_over(self._pending.popleft())
+
+    def require_room(self) -> None:
+        """Refuse a decision that could not be logged; call before deciding.
+
+        Raises:
+            ResourceExhausted: ``DECISION_LOG_FULL``.
+        """
+        if self._decisions >= self._max_decisions and self._reject:
+            raise ResourceExhausted(
+                "Decisions can't be logged fast enough", reason="DECISION_LOG_FULL",
+                retry_after_ms=1000,
+            )  # fmt: skip
+
+    def put(
+        self,
+        call: Call,
+        view: TenantView,
+        questions: Sequence[Question],
+        decisions: Sequence[Decision],
+    ) -> None:
+        """Take the decisions of one call."""
+        self._decisions += len(decisions)
+        if self._decisions > self._max_decisions and not self._reject:
+            self._hand_over((call, view, questions, decisions))
+            return
+        self._pending.append((call, view, questions, decisions))
+        if not self._work.is_set():
+            self._work.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._work.wait()
+            await asyncio.sleep(_LINGER_S)
+            self._work.clear()
+            done = 0
+            while self._pending:
+                if self._lane.full and self._reject:
+                    await asyncio.sleep(_RETRY_S)
+                    continue
+                self._hand_over(self._pending.popleft())
+                done += 1
+                if done % _CHUNK == 0:
+                    await asyncio.sleep(0)
+
+    def _hand_over(self, entry: _Entry) -> None:
+        call, _, _, decisions = entry
+        self._decisions -= len(decisions)
+        for rec in records(*entry):
+            try:
+                self._lane.put(call.tenant_id, rec)
+            except ResourceExhausted:
+                continue  # the lane counts it, and the audit log tells of it
+
+
+def records(
+    call: Call,
+    view: TenantView,
+    questions: Sequence[Question],
+    decisions: Sequence[Decision],
+) -> Iterator[AuditRecord]:
+    """Yield a call's record; several with ``part`` and ``parts`` when it is too long for one."""
+    told = [
+        _told(question, decision) for question, decision in zip(questions, decisions, strict=True)
+    ]
+    parts = list(_parts([size for _, size in told]))
+    single = len(decisions) == 1
+    for number, (start, end) in enumerate(parts, start=1):
+        detail: dict[str, Any] = {
+            "policy_revision": view.policy.revision,
+            "revision": view.revision,
+            "decisions": [item for item, _ in told[start:end]],
+        }
+        if len(parts) > 1:
+            detail |= {"part": number, "parts": len(parts)}
+        allowed = all(decision.allowed for decision in decisions[start:end])
+        yield AuditRecord(
+            actor=call.caller,
+            action=ACTION,
+            resource=questions[0].resource if single else BATCH_RESOURCE,
+            outcome="SUCCESS" if allowed else "DENIED",
+            reason=decisions[0].reason if single else "",
+            org_id=call.org_id,
+            on_behalf_of=questions[0].subject if single else "",
+            request_id=call.request_id,
+            trace_id=call.trace_id,
+            detail=detail,
+            occurred_at_ms=call.received_ms,
+        )
+
+
+def _parts(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    start, total = 0, 0
+    for index, size in enumerate(sizes):
+        total += size
+        if total > _MAX_PART_BYTES and index > start:
+            yield start, index
+            start, total = index, size
+    yield start, len(sizes)
+
+
+def _told(question: Question, decision: Decision) -> tuple[dict[str, Any], int]:
+    """One decision for the log, and about how many bytes of JSON it is."""
+    rule = "" if decision.rule is None else f"{decision.rule.file}:{decision.rule.line}"
+    subject, action, resource = question.subject, question.action, question.resource
+    told: dict[str, Any] = {
+        "subject": subject,
+        "action": action,
+        "resource": resource,
+        "effect": "ALLOW" if decision.allowed else "DENY",
+        "reason": decision.reason,
+        "rule": rule,
+    }
+    size = _OVERHEAD_BYTES + len(subject) + len(action) + len(resource) + len(rule)
+    if question.HasField("context"):
+        facts = _storable(plain_facts(question.context))
+        encoded = len(msgspec.json.encode(facts))
+        if encoded <= _MAX_CONTEXT_BYTES:
+            told["context"] = facts
+            size += encoded
+        else:
+            told["context_omitted"] = True
+    return told, size
+
+
+def _storable(value: object) -> object:
+    """The value without U+0000, which jsonb can't hold: nobody keeps a decision out of the log."""
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd")
+    if isinstance(value, dict):
+        return {_storable(name): _storable(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_storable(inner) for inner in value]
+    return value

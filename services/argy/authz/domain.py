@@ -1,0 +1,200 @@
+"""Role assignments, the facts that decisions stand on, and the revision token."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+from uuid import UUID
+
+from argy.base.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    PermissionDenied,
+)
+from argy.base.ids import parse_uuid
+from argy.policy import Assignment, Membership
+
+GRANT_ANY: Final = "grant_any"
+"""Action on ``authz.role_assignment`` that lets a caller give roles which it does not hold."""
+ASSIGNMENT_RESOURCE: Final = "authz.role_assignment:-"
+MAX_REVISION: Final = (1 << 63) - 1
+_ROLES_SHOWN: Final = 50
+_CHECK_BYTES: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class TenantFacts:
+    """What one tenant's decisions stand on: one state of the database."""
+
+    tenant_id: UUID
+    slug: str
+    revision: int
+    assignments: tuple[Assignment, ...] = ()
+    memberships: tuple[Membership, ...] = ()
+    disabled: frozenset[str] = frozenset()
+
+    @property
+    def size(self) -> int:
+        """Rows held, to bound memory by."""
+        return len(self.assignments) + len(self.memberships) + len(self.disabled)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A wish to give a role. ``org_id`` None means the whole tenant."""
+
+    subject: str
+    role: str
+    org_id: UUID | None
+    expires_at_ms: int | None
+    reason: str
+    request_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleGrant:
+    """A role that a subject holds. Times are milliseconds since the Unix epoch."""
+
+    id: UUID
+    subject: str
+    role: str
+    org_id: UUID | None
+    expires_at_ms: int | None
+    reason: str
+    created_by: str
+    created_at_ms: int
+
+    def fulfils(self, grant: Grant) -> bool:
+        """Whether this is what ``grant`` asks for, so that a repeated call may return it."""
+        return (self.subject, self.role, self.org_id, self.expires_at_ms, self.reason) == (
+            grant.subject,
+            grant.role,
+            grant.org_id,
+            grant.expires_at_ms,
+            grant.reason,
+        )
+
+
+def check_role_defined(role: str, *, defined: Collection[str]) -> None:
+    """Refuse a role that the active policy does not define.
+
+    Raises:
+        InvalidArgument: listing the roles that exist.
+    """
+    if role in defined:
+        return
+    names = sorted(name for name in defined if name.startswith("role:"))
+    shown = ", ".join(names[:_ROLES_SHOWN]) + (", …" if len(names) > _ROLES_SHOWN else "")
+    raise InvalidArgument(
+        f"The policy defines no role {role!r}; it defines: {shown or 'none'}",
+        reason="UNKNOWN_ROLE",
+        field="role",
+    )
+
+
+def check_expiry(expires_at_ms: int | None, *, now_ms: int) -> None:
+    """Refuse a grant that would have ended already.
+
+    Raises:
+        InvalidArgument: on field ``expire_time``.
+    """
+    if expires_at_ms is not None and expires_at_ms <= now_ms:
+        raise InvalidArgument(
+            "expire_time must be in the future", reason="EXPIRY_IN_PAST", field="expire_time"
+        )
+
+
+def scope_of_grant(requested: UUID | None, *, call_org: UUID | None) -> UUID | None:
+    """Return the org of a grant: a call in an org grants in that org only.
+
+    Raises:
+        PermissionDenied: when the request names another org.
+    """
+    if call_org is None or requested == call_org:
+        return requested
+    if requested is None:
+        return call_org
+    raise PermissionDenied(
+        "A call in an org can grant roles in that org only",
+        reason="OUTSIDE_CALL_ORG",
+        field="org_id",
+    )
+
+
+def directory_id(subject: str) -> UUID | None:
+    """Return the id of a user or group; None for subjects that no directory lists.
+
+    Raises:
+        InvalidArgument: if a user or a group is not named by its UUID.
+    """
+    kind, _, name = subject.partition(":")
+    return parse_uuid(name, field="subject") if kind in ("user", "group") else None
+
+
+def check_may_grant(role: str, *, held: Collection[str], grant_any: bool) -> None:
+    """Refuse escalation: nobody gives a role that it does not hold in the same scope itself.
+
+    ``grant_any`` says that policy lets the caller give roles regardless.
+
+    Raises:
+        PermissionDenied: ``ROLE_NOT_HELD``.
+    """
+    if grant_any or role in held:
+        return
+    raise PermissionDenied(
+        f"To grant {role} you must hold it in the same scope, or have the permission "
+        f"'authz.role_assignment:{GRANT_ANY}'",
+        reason="ROLE_NOT_HELD",
+        field="role",
+    )
+
+
+@lru_cache(maxsize=4096)
+def _fingerprint(tenant_id: UUID) -> bytes:
+    return hashlib.sha256(tenant_id.bytes).digest()[:_CHECK_BYTES]
+
+
+def revision_token(tenant_id: UUID, revision: int) -> str:
+    """Return the opaque text that names a tenant's assignment revision.
+
+    Base64url of four bytes that bind it to the tenant, then the revision, big-endian without
+    leading zeros. Kept by clients for minutes at most; it may change between releases.
+    """
+    number = revision.to_bytes((revision.bit_length() + 7) // 8, "big")
+    return base64.urlsafe_b64encode(_fingerprint(tenant_id) + number).rstrip(b"=").decode()
+
+
+def parse_revision_token(tenant_id: UUID, token: str) -> int:
+    """Return the revision that a token names; 0 for the empty token.
+
+    Raises:
+        InvalidArgument: ``MALFORMED_REVISION``, for a token that this tenant was never given.
+    """
+    if not token:
+        return 0
+    try:
+        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    revision = int.from_bytes(raw[_CHECK_BYTES:], "big")
+    # One revision has one spelling, and each token belongs to one tenant.
+    if revision > MAX_REVISION or revision_token(tenant_id, revision) != token:
+        raise InvalidArgument(
+            "at_least is not a revision token of this tenant",
+            reason="MALFORMED_REVISION",
+            field="at_least",
+        )
+    return revision
+
+
+def stale_revision(wanted: str) -> FailedPrecondition:
+    """Return the error of a token that is newer than the database."""
+    return FailedPrecondition(
+        "The state of this tenant is older than at_least asks for",
+        reason="STALE_REVISION",
+        field="at_least",
+        metadata={"at_least": wanted},
+    )

@@ -1,0 +1,227 @@
+"""The gRPC face: messages in, use cases, messages out."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+from uuid import UUID
+
+from argy.api.authz.v1 import assignment_pb2 as assignment
+from argy.api.authz.v1 import authz_pb2 as authz
+from argy.api.authz.v1.assignment_pb2_grpc import AssignmentServiceServicer
+from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceServicer
+from argy.authz.assignments import Assignments
+from argy.authz.decision_log import DecisionLog
+from argy.authz.domain import Grant, RoleGrant, parse_revision_token
+from argy.authz.listing import Listing
+from argy.authz.revision_watch import RevisionWatch
+from argy.authz.snapshots import Snapshots
+from argy.authz.view import LazyContext, TenantView
+from argy.authz.wire import DecisionEncoder, decision_message, effect_of, rule_ref
+from argy.base.clock import Clock
+from argy.base.errors import InvalidArgument
+from argy.rpc.call import Call, current_call
+from argy.rpc.page_token import PageTokens, page_size
+
+
+class AuthzService(AuthzServiceServicer):
+    """The policy decision point."""
+
+    def __init__(
+        self,
+        *,
+        snapshots: Snapshots,
+        log: DecisionLog,
+        watch: RevisionWatch,
+        listing: Listing,
+        clock: Clock,
+    ) -> None:
+        self._snapshots = snapshots
+        self._log = log
+        self._watch = watch
+        self._listing = listing
+        self._clock = clock
+        self._encoder = DecisionEncoder()
+
+    async def Check(self, request: authz.CheckRequest, context: Any) -> bytes:  # type: ignore[override]
+        """Decide one question."""
+        call = current_call()
+        view = self._snapshots.peek(call.tenant_id)
+        if view is None or request.at_least:
+            view = await self._fresh(call, request.at_least)
+        self._log.require_room()
+        question = request.question
+        facts = LazyContext(question.context) if question.HasField("context") else None
+        decision = view.snapshot.check(
+            question.subject,
+            call.tenant.org_slug,
+            question.resource,
+            question.action,
+            facts,
+            self._clock.now_ms(),
+        )
+        self._log.put(call, view, (question,), (decision,))
+        return self._encoder.field(decision) + view.trailer
+
+    async def BatchCheck(self, request: authz.BatchCheckRequest, context: Any) -> bytes:  # type: ignore[override]
+        """Decide many questions on one view."""
+        call = current_call()
+        view = self._snapshots.peek(call.tenant_id)
+        if view is None or request.at_least:
+            view = await self._fresh(call, request.at_least)
+        self._log.require_room()
+        check, field = view.snapshot.check, self._encoder.field
+        org, now_ms = call.tenant.org_slug, self._clock.now_ms()
+        questions = request.questions
+        decisions = [
+            check(
+                question.subject,
+                org,
+                question.resource,
+                question.action,
+                LazyContext(question.context) if question.HasField("context") else None,
+                now_ms,
+            )
+            for question in questions
+        ]
+        self._log.put(call, view, questions, decisions)
+        parts = [field(decision) for decision in decisions]
+        parts.append(view.trailer)
+        return b"".join(parts)
+
+    async def Explain(self, request: authz.ExplainRequest, context: Any) -> authz.ExplainResponse:
+        """Decide one question and tell every rule that took part."""
+        call = current_call()
+        view = await self._fresh(call, request.at_least)
+        question = request.question
+        explained = view.snapshot.explain(
+            question.subject,
+            call.tenant.org_slug,
+            question.resource,
+            question.action,
+            LazyContext(question.context),
+            self._clock.now_ms(),
+        )
+        return authz.ExplainResponse(
+            decision=decision_message(explained.decision),
+            matches=[
+                authz.RuleMatch(
+                    rule=rule_ref(match.rule),
+                    effect=effect_of(allowed=match.effect == "allow"),
+                    matched=match.matched,
+                    detail=match.detail,
+                    role_path=match.role_path,
+                )
+                for match in explained.matches
+            ],
+            roles=explained.roles,
+            policy_revision=view.policy.revision,
+            revision=view.token,
+        )
+
+    async def ListPermissions(
+        self, request: authz.ListPermissionsRequest, context: Any
+    ) -> authz.ListPermissionsResponse:
+        """Tell what a subject may do."""
+        return await self._listing.permissions(current_call(), request)
+
+    async def ListSubjects(
+        self, request: authz.ListSubjectsRequest, context: Any
+    ) -> authz.ListSubjectsResponse:
+        """Tell who may act on a resource."""
+        return await self._listing.subjects(current_call(), request)
+
+    async def WatchRevisions(
+        self, request: authz.WatchRevisionsRequest, context: Any
+    ) -> AsyncIterator[authz.WatchRevisionsResponse]:
+        """Stream the tenant's revisions."""
+        async with aclosing(self._watch.watch(current_call().tenant_id)) as states:
+            async for policy_revision, revision in states:
+                yield authz.WatchRevisionsResponse(
+                    policy_revision=policy_revision, revision=revision
+                )
+
+    async def _fresh(self, call: Call, at_least: str) -> TenantView:
+        revision = parse_revision_token(call.tenant_id, at_least)
+        return await self._snapshots.get(call.tenant_id, at_least=revision, token=at_least)
+
+
+class AssignmentService(AssignmentServiceServicer):
+    """Who holds which role."""
+
+    def __init__(self, assignments: Assignments, pages: PageTokens) -> None:
+        self._assignments = assignments
+        self._pages = pages
+
+    async def GrantRole(
+        self, request: assignment.GrantRoleRequest, context: Any
+    ) -> assignment.GrantRoleResponse:
+        """Give a role."""
+        call = current_call()
+        wish = Grant(
+            subject=request.subject,
+            role=request.role,
+            org_id=UUID(request.org_id) if request.org_id else None,
+            expires_at_ms=_expiry(request),
+            reason=request.reason,
+            request_id=UUID(request.request_id) if request.request_id else None,
+        )
+        made, revision = await self._assignments.grant(call, wish)
+        call.mark_audited()
+        return assignment.GrantRoleResponse(assignment=_message(made), revision=revision)
+
+    async def RevokeRole(
+        self, request: assignment.RevokeRoleRequest, context: Any
+    ) -> assignment.RevokeRoleResponse:
+        """Take a role away."""
+        call = current_call()
+        revision = await self._assignments.revoke(call, UUID(request.assignment_id), request.reason)
+        call.mark_audited()
+        return assignment.RevokeRoleResponse(revision=revision)
+
+    async def ListRoleAssignments(
+        self, request: assignment.ListRoleAssignmentsRequest, context: Any
+    ) -> assignment.ListRoleAssignmentsResponse:
+        """List assignments."""
+        call = current_call()
+        cursor = self._pages.decode(call, request)
+        size = page_size(request.page_size)
+        found = await self._assignments.list(
+            call,
+            subject=request.subject,
+            role=request.role,
+            after=None if cursor is None else UUID(bytes=cursor),
+            limit=size + 1,
+        )
+        token = ""
+        if len(found) > size:
+            token = self._pages.encode(call, request, found[size - 1].id.bytes)
+        return assignment.ListRoleAssignmentsResponse(
+            assignments=[_message(grant) for grant in found[:size]], next_page_token=token
+        )
+
+
+def _expiry(request: assignment.GrantRoleRequest) -> int | None:
+    if not request.HasField("expire_time"):
+        return None
+    time = request.expire_time
+    # 0001-01-01 to 9999-12-31, as google.protobuf.Timestamp says.
+    if not (-62_135_596_800 <= time.seconds <= 253_402_300_799 and 0 <= time.nanos < 10**9):
+        raise InvalidArgument(
+            "expire_time is out of range", reason="TIME_OUT_OF_RANGE", field="expire_time"
+        )
+    return time.seconds * 1000 + time.nanos // 1_000_000
+
+
+def _message(grant: RoleGrant) -> assignment.RoleAssignment:
+    message = assignment.RoleAssignment(
+        assignment_id=str(grant.id),
+        subject=grant.subject,
+        role=grant.role,
+        org_id="" if grant.org_id is None else str(grant.org_id),
+        reason=grant.reason,
+        created_by=grant.created_by,
+    )
+    message.create_time.FromMilliseconds(grant.created_at_ms)
+    if grant.expires_at_ms is not None:
+        message.expire_time.FromMilliseconds(grant.expires_at_ms)
+    return message
