@@ -1,0 +1,1 @@
+"""The audit log's service: record events, and find them again."""
