@@ -13,7 +13,7 @@ import psutil
 from table import Row
 
 from argy.policy import Assignment, CompiledPolicy, TenantSnapshot, compile_policy, load_policy
-from argy.policy.oracle import enforcer
+from argy.policy.oracle import Oracle
 
 MODEL = Path(__file__).parents[2] / "policy" / "model.conf"
 ACTIONS = ("read", "create", "update", "delete", "deploy")
@@ -82,21 +82,27 @@ def against_pycasbin(rules: int, oracle_checks: int) -> list[Row]:
         roles = rules // RULES_PER_ROLE
         held = assignments(0, 100, roles)
         ours = time_checks([TenantSnapshot(policy, "bench", held)], 100)
-        oracle = enforcer(root, "bench", held)
+        oracle = Oracle(load_policy(root), "bench", (), held)
         start = time.perf_counter_ns()
         for number in range(oracle_checks):
             index = number % RULES_PER_ROLE
-            oracle.enforce(
+            oracle.ask(
                 f"user:t0-u{number % 100}",
-                "bench",
+                "",
                 f"type{index}:item-{number}",
                 ACTIONS[number % len(ACTIONS)],
-                {},
+                None,
+                NOW_MS,
             )
         theirs = (time.perf_counter_ns() - start) / oracle_checks
     bar = "≥ 1,000 ×" if rules == 1000 else ""
     return [
-        Row(f"decision, {rules:,} rules", f"{ours / 1000:.2f} µs", f"{theirs / ours:,.0f} × pycasbin", bar)
+        Row(
+            f"decision, {rules:,} rules",
+            f"{ours / 1000:.2f} µs",
+            f"{theirs / ours:,.0f} × pycasbin",
+            bar,
+        )
     ]
 
 
@@ -120,5 +126,7 @@ def by_tenants(tenants: int, per_tenant: int) -> list[Row]:
     total = tenants * per_tenant
     what = f"decision, {total:,} assignments, {tenants:,} tenants"
     bar = "≤ 2 µs" if total == 1_000_000 and tenants == 10_000 else ""
-    note = f"{taken / total:.0f} B/assignment, {after / 2**20:,.0f} MiB used, built in {built:.1f} s"
+    note = (
+        f"{taken / total:.0f} B/assignment, {after / 2**20:,.0f} MiB used, built in {built:.1f} s"
+    )
     return [Row(what, f"{nanoseconds / 1000:.2f} µs", note, bar)]

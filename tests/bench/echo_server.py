@@ -1,9 +1,8 @@
 """A bare grpc.aio echo on uvloop: what the machine can do with nothing around the handler.
 
-    python echo_server.py PORT        # prints "ready" and serves until it is killed
+python echo_server.py PORT        # prints "ready" and serves until it is killed
 """
 
-import asyncio
 import sys
 
 import grpc

@@ -15,7 +15,6 @@ from argy.authz.domain import (
     check_may_grant,
     check_role_defined,
     directory_id,
-    revision_token,
     scope_of_grant,
 )
 from argy.authz.policy_holder import PolicyHolder
@@ -23,6 +22,7 @@ from argy.authz.snapshots import Snapshots
 from argy.base.clock import Clock
 from argy.base.errors import AlreadyExists
 from argy.base.ids import uuid7
+from argy.base.revisions import revision_token
 from argy.rpc.call import Call
 from argy.store.audit import AuditRecord, record
 from argy.store.database import Database, Tx
@@ -71,10 +71,8 @@ class Assignments:
                     tx, wish, made_id=uuid7(), caller=call.caller, now_ms=now_ms
                 )
                 revision = await self._commit(tx, call, GRANTED, made)
-        except AlreadyExists as error:
-            if error.reason != "REQUEST_ID_REUSED" or wish.request_id is None:
-                raise
-            # The same request at the same moment on another connection; it has committed by now.
+        except AlreadyExists:
+            # Perhaps by this very request, on another connection; that has committed by now.
             async with self._db.tenant(call.tenant_id, call.org_id) as tx:
                 earlier = await self._earlier(tx, wish)
             if earlier is None:

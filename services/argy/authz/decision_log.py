@@ -65,11 +65,17 @@ class DecisionLog:
         self._pending: deque[_Entry] = deque()
         self._decisions = 0
         self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to hand decisions to the lane."""
         self._task = asyncio.create_task(self._run(), name="decision-log")
+
+    async def drain(self) -> None:
+        """Wait until everything that was put is with the lane."""
+        await self._idle.wait()
 
     async def close(self) -> None:
         """Hand over what is left; what a full lane refuses now is counted as lost."""
@@ -86,7 +92,7 @@ class DecisionLog:
         Raises:
             ResourceExhausted: ``DECISION_LOG_FULL``.
         """
-        if self._decisions >= self._max_decisions and self._reject:
+        if self._reject and (self._lane.full or self._decisions >= self._max_decisions):
             raise ResourceExhausted(
                 "Decisions can't be logged fast enough", reason="DECISION_LOG_FULL",
                 retry_after_ms=1000,
@@ -107,6 +113,7 @@ class DecisionLog:
         self._pending.append((call, view, questions, decisions))
         if not self._work.is_set():
             self._work.set()
+            self._idle.clear()
 
     async def _run(self) -> None:
         while True:
@@ -122,6 +129,8 @@ class DecisionLog:
                 done += 1
                 if done % _CHUNK == 0:
                     await asyncio.sleep(0)
+            if not self._work.is_set():
+                self._idle.set()
 
     def _hand_over(self, entry: _Entry) -> None:
         call, _, _, decisions = entry

@@ -1,11 +1,7 @@
-"""Role assignments, the facts that decisions stand on, and the revision token."""
+"""Role assignments, and the facts that decisions stand on."""
 
-import base64
-import binascii
-import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -20,9 +16,7 @@ from argy.policy import Assignment, Membership
 GRANT_ANY: Final = "grant_any"
 """Action on ``authz.role_assignment`` that lets a caller give roles which it does not hold."""
 ASSIGNMENT_RESOURCE: Final = "authz.role_assignment:-"
-MAX_REVISION: Final = (1 << 63) - 1
 _ROLES_SHOWN: Final = 50
-_CHECK_BYTES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,44 +144,6 @@ def check_may_grant(role: str, *, held: Collection[str], grant_any: bool) -> Non
         reason="ROLE_NOT_HELD",
         field="role",
     )
-
-
-@lru_cache(maxsize=4096)
-def _fingerprint(tenant_id: UUID) -> bytes:
-    return hashlib.sha256(tenant_id.bytes).digest()[:_CHECK_BYTES]
-
-
-def revision_token(tenant_id: UUID, revision: int) -> str:
-    """Return the opaque text that names a tenant's assignment revision.
-
-    Base64url of four bytes that bind it to the tenant, then the revision, big-endian without
-    leading zeros. Kept by clients for minutes at most; it may change between releases.
-    """
-    number = revision.to_bytes((revision.bit_length() + 7) // 8, "big")
-    return base64.urlsafe_b64encode(_fingerprint(tenant_id) + number).rstrip(b"=").decode()
-
-
-def parse_revision_token(tenant_id: UUID, token: str) -> int:
-    """Return the revision that a token names; 0 for the empty token.
-
-    Raises:
-        InvalidArgument: ``MALFORMED_REVISION``, for a token that this tenant was never given.
-    """
-    if not token:
-        return 0
-    try:
-        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raw = b""
-    revision = int.from_bytes(raw[_CHECK_BYTES:], "big")
-    # One revision has one spelling, and each token belongs to one tenant.
-    if revision > MAX_REVISION or revision_token(tenant_id, revision) != token:
-        raise InvalidArgument(
-            "at_least is not a revision token of this tenant",
-            reason="MALFORMED_REVISION",
-            field="at_least",
-        )
-    return revision
 
 
 def stale_revision(wanted: str) -> FailedPrecondition:

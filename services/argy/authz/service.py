@@ -11,7 +11,7 @@ from argy.api.authz.v1.assignment_pb2_grpc import AssignmentServiceServicer
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceServicer
 from argy.authz.assignments import Assignments
 from argy.authz.decision_log import DecisionLog
-from argy.authz.domain import Grant, RoleGrant, parse_revision_token
+from argy.authz.domain import Grant, RoleGrant
 from argy.authz.listing import Listing
 from argy.authz.revision_watch import RevisionWatch
 from argy.authz.snapshots import Snapshots
@@ -19,6 +19,7 @@ from argy.authz.view import LazyContext, TenantView
 from argy.authz.wire import DecisionEncoder, decision_message, effect_of, rule_ref
 from argy.base.clock import Clock
 from argy.base.errors import InvalidArgument
+from argy.base.revisions import parse_revision_token
 from argy.rpc.call import Call, current_call
 from argy.rpc.page_token import PageTokens, page_size
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from argy.authz.domain import TenantFacts, revision_token
+from argy.authz.domain import TenantFacts
 from argy.authz.wire import trailer
+from argy.base.revisions import revision_token
 from argy.policy import CompiledPolicy, TenantSnapshot
 
 

@@ -32,7 +32,7 @@ from argy.rpc.access import AccessDecider, RemoteAccess
 from argy.rpc.client import SignedChannel
 from argy.rpc.page_token import PageTokens
 from argy.rpc.pair_keys import RootKeys
-from argy.rpc.server import Server, ServerConfig
+from argy.rpc.server import MAX_REQUEST_BYTES, Server, ServerConfig
 from argy.rpc.stages import Dependencies
 from argy.rpc.telemetry import Telemetry
 from argy.rpc.tls import ClientTls, ServerTls
@@ -99,9 +99,13 @@ def _share(services: Sequence[str], env: Mapping[str, str], settings: Settings, 
             for child in children:
                 child.terminate()
 
+        def reload(*_: object) -> None:
+            for child in children:
+                child.send_signal(signal.SIGHUP)
+
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
-        signal.signal(signal.SIGHUP, lambda *_: [c.send_signal(signal.SIGHUP) for c in children])
+        signal.signal(signal.SIGHUP, reload)
         os.wait()
         stop()
         codes = [child.wait() for child in children]
@@ -184,7 +188,7 @@ async def _assemble(
             audit=RefusalLog(lane),
             clock=clock,
             telemetry=Telemetry(),
-            max_request_bytes=ServerConfig.max_request_bytes,
+            max_request_bytes=MAX_REQUEST_BYTES,
         ),
     )
     for servicer, descriptor in parts:

@@ -187,13 +187,16 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m argy.policy.equivalence")
     parser.add_argument("--random", type=int, default=40_000, help="random decisions to compare")
     parser.add_argument("--seed", type=int, default=1, help="seed of the random policies")
+    parser.add_argument(
+        "--exhaustive-rules", type=int, default=2, help="most rules of an exhaustive policy"
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     options = parser.parse_args(arguments)
     parts = {"random": Tally(), "exhaustive": Tally()}
     started = time.monotonic()
     runs = {
         "random": random_part(options.random, options.seed, parts["random"]),
-        "exhaustive": exhaustive_part(parts["exhaustive"]),
+        "exhaustive": exhaustive_part(parts["exhaustive"], options.exhaustive_rules),
     }
     for name, run in runs.items():
         shown = 0

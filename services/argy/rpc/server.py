@@ -18,6 +18,7 @@ from argy.rpc.declarations import Method, declared_methods
 from argy.rpc.stages import Dependencies
 from argy.rpc.tls import ServerTls
 
+MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024
 _SLACK_BYTES: Final = 65_536
 """gRPC's own limit stands this far above ours, so that ours answers first and typed."""
 
@@ -32,7 +33,7 @@ class ServerConfig:
     unsafe_plaintext: bool = False
     """Serve without TLS: for loopback and for meshes that encrypt."""
     reflection: bool = False
-    max_request_bytes: int = 4 * 1024 * 1024
+    max_request_bytes: int = MAX_REQUEST_BYTES
     max_concurrent_calls: int = 1000
     drain_s: float = 10.0
     reuse_port: bool = False

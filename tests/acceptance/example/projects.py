@@ -2,8 +2,8 @@
 
     python projects.py            # prints {"grpc": port, "http": port} and serves until stopped
 
-Who calls is read from ``x-user``, ``x-tenant-id`` and ``x-org-id``, as a gateway that has signed the
-person in would set them.
+Who calls is read from ``x-user``, ``x-tenant-id`` and ``x-org-id``, as a gateway that has signed
+the person in would set them.
 """
 
 import asyncio

@@ -84,11 +84,12 @@ def test_a_large_context_is_refused() -> None:
     deep: object = 1
     for _ in range(MAX_FACT_DEPTH + 1):
         deep = {"a": deep}
-    for facts in (
+    large: tuple[dict[str, object], ...] = (
         {"l": list(range(MAX_FACTS + 1))},
         {"s": "a" * (MAX_FACT_CHARS + 1)},
         {"d": deep},
-    ):
+    )
+    for facts in large:
         with pytest.raises(ConditionError, match="too large"):
             holds("has(ctx.a)", facts)
 
@@ -106,7 +107,7 @@ def test_a_time_that_does_not_exist_is_an_error() -> None:
 
 
 def test_loops_over_loops_end_soon() -> None:
-    many = {"l": list(range(900))}
+    many: dict[str, object] = {"l": list(range(900))}
     started = time.process_time()
     with pytest.raises(ConditionError, match="budget"):
         holds("ctx.l.all(a, ctx.l.all(b, a + b >= 0))", many)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from argy.policy.globs import domain_match, glob_match
 
+
 @given(st.text("ab:.*", max_size=8), st.text("ab:.", max_size=12))
 def test_it_agrees_with_an_anchored_regular_expression(pattern: str, text: str) -> None:
     wanted = ".*".join(re.escape(piece) for piece in pattern.split("*"))

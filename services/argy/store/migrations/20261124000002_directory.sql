@@ -4,6 +4,8 @@
 -- '' (not NULL) after a transaction that had set it. Without a tenant no row is visible.
 
 -- migrate:up
+SET LOCAL lock_timeout = '5s';
+SET LOCAL statement_timeout = '60s';
 CREATE SCHEMA directory;
 ALTER SCHEMA directory OWNER TO argy_owner;
 SET LOCAL ROLE argy_owner;

@@ -1,6 +1,8 @@
 -- Who has which role, and the revision that a consistency token names.
 
 -- migrate:up
+SET LOCAL lock_timeout = '5s';
+SET LOCAL statement_timeout = '60s';
 CREATE SCHEMA authz;
 ALTER SCHEMA authz OWNER TO argy_owner;
 SET LOCAL ROLE argy_owner;

@@ -4,6 +4,8 @@
 -- made months is refused rather than kept where retention would never find it.
 
 -- migrate:up
+SET LOCAL lock_timeout = '5s';
+SET LOCAL statement_timeout = '60s';
 CREATE SCHEMA audit;
 ALTER SCHEMA audit OWNER TO argy_owner;
 SET LOCAL ROLE argy_owner;

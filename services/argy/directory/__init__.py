@@ -1,0 +1,1 @@
+"""Tenants, organizations, users and groups."""

@@ -1,0 +1,133 @@
+"""Every decision is in the audit log, and none is made that could not be."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from google.protobuf.struct_pb2 import Struct
+
+from argy.api.authz.v1 import authz_pb2 as pb
+from argy.authz.decision_log import ACTION
+from argy.base.errors import ResourceExhausted
+from argy.store.audit import AuditRecord
+
+Make = Callable[..., Awaitable[Any]]
+Client = Callable[..., Any]
+USER = "role:PLATFORM_USER"
+
+
+async def settled(replica: Any) -> None:
+    """Everything decided so far is in the log."""
+    await replica.authz.log.drain()
+    await replica.lane.drain()
+
+
+async def test_checks_are_logged_with_their_reasons(
+    authz_replica: Make, authz_client: Client, tenant_factory: Make, audit_events: Make
+) -> None:
+    tenant = await tenant_factory(orgs=("sales",))
+    replica = await authz_replica()
+    client = authz_client(replica, tenant.tenant_id, tenant.orgs["sales"])
+    granted = await client.grant("agent:a1", USER)
+    facts = Struct()
+    # U+0000 can't be stored; it must not keep the decision out of the log.
+    facts.update({"mfa": True, "note": "a\x00b", "number": float("nan")})
+    await client.check("agent:a1", action="deploy", context=facts)
+    await client.check("agent:a2")
+    await settled(replica)
+
+    allowed, denied = await audit_events(tenant.tenant_id, ACTION)
+    assert (allowed["outcome"], denied["outcome"]) == ("SUCCESS", "DENIED")
+    assert (allowed["reason"], denied["reason"]) == ("ALLOWED_BY_RULE", "NO_MATCHING_RULE")
+    assert allowed["actor"] == "service:cli"
+    assert allowed["org_id"] == tenant.orgs["sales"]
+    assert allowed["resource"] == "project:alpha"
+    detail = json.loads(allowed["detail"])
+    assert detail["policy_revision"] == replica.authz.holder.current.revision
+    assert detail["revision"] == 1
+    assert detail["decisions"] == [
+        {
+            "subject": "agent:a1",
+            "action": "deploy",
+            "resource": "project:alpha",
+            "effect": "ALLOW",
+            "reason": "ALLOWED_BY_RULE",
+            "rule": "roles/roles.csv:3",
+            "context": {"mfa": True, "note": "a\ufffdb", "number": None},
+        }
+    ]
+    assert granted.revision
+
+
+async def test_a_batch_is_one_record_or_as_many_as_it_needs(
+    authz_replica: Make, authz_client: Client, tenant_factory: Make, audit_events: Make
+) -> None:
+    tenant = await tenant_factory()
+    replica = await authz_replica()
+    client = authz_client(replica, tenant.tenant_id)
+
+    async def ask(count: int) -> None:
+        questions = [
+            pb.Question(subject="agent:a1", action="read", resource=f"project:{number}")
+            for number in range(count)
+        ]
+        await client.authz.BatchCheck(pb.BatchCheckRequest(questions=questions))
+
+    await ask(50)
+    await settled(replica)
+    (event,) = await audit_events(tenant.tenant_id, ACTION)
+    assert len(json.loads(event["detail"])["decisions"]) == 50
+    await ask(1000)
+    await settled(replica)
+    parts = [json.loads(e["detail"]) for e in await audit_events(tenant.tenant_id, ACTION)][1:]
+    assert [part["part"] for part in parts] == list(range(1, parts[0]["parts"] + 1))
+    resources = [item["resource"] for part in parts for item in part["decisions"]]
+    assert resources == [f"project:{number}" for number in range(1000)]
+
+
+async def test_a_large_hostile_context_does_not_keep_a_decision_out(
+    authz_replica: Make, authz_client: Client, tenant_factory: Make, audit_events: Make
+) -> None:
+    tenant = await tenant_factory()
+    replica = await authz_replica()
+    client = authz_client(replica, tenant.tenant_id)
+    contexts: list[dict[str, Any]] = [
+        {"text": "\x01" * 15_000},
+        {"zeros": [0] * 1000},
+        {"zeros": [0] * 900, "t": "\x01" * 30},
+        {"deep": {"er": {"still": [[[[1]]]]}}},
+    ]
+    for context in contexts:
+        facts = Struct()
+        facts.update(context)
+        questions = [
+            pb.Question(subject="agent:a1", action="read", resource="project:x", context=facts)
+        ] * 12
+        await client.authz.BatchCheck(pb.BatchCheckRequest(questions=questions))
+    await settled(replica)
+    events = await audit_events(tenant.tenant_id, ACTION)
+    assert sum(len(json.loads(event["detail"])["decisions"]) for event in events) == 48
+    assert await audit_events(tenant.tenant_id, "audit.gap") == []
+
+
+async def test_decisions_that_can_not_be_logged_are_refused(
+    authz_replica: Make, authz_client: Client, tenant_factory: Make
+) -> None:
+    tenant = await tenant_factory()
+    replica = await authz_replica(lane_bytes=1)
+    client = authz_client(replica, tenant.tenant_id)
+    replica.lane.put(tenant.tenant_id, _some_record())
+    assert replica.lane.full
+    with pytest.raises(ResourceExhausted) as refused:
+        await client.check("agent:a1")
+    assert refused.value.reason == "DECISION_LOG_FULL"
+    assert refused.value.retry_after_ms
+    async with asyncio.timeout(10):
+        await replica.lane.drain()
+    assert not await client.allowed("agent:a1")
+
+
+def _some_record() -> AuditRecord:
+    return AuditRecord(actor="service:test", action="test.fill", resource="test:1")
