@@ -45,7 +45,7 @@ class AuditService(AuditServiceServicer):
         now_ms = self._clock.now_ms()
         check_ids([uuid_or_none(event.event_id) for event in request.events], now_ms=now_ms)
         records = [
-            _record(call, event, now_ms=now_ms, field=f"events[{index}]")
+            _record(call, event, now_ms=now_ms, index=index)
             for index, event in enumerate(request.events)
         ]
         async with self._db.tenant(call.tenant_id, call.org_id) as tx:
@@ -125,14 +125,15 @@ def _filters(request: pb.QueryEventsRequest, before: UUID | None) -> Filters:
     )
 
 
-def _record(call: Call, event: pb.Event, *, now_ms: int, field: str) -> AuditRecord:
+def _record(call: Call, event: pb.Event, *, now_ms: int, index: int) -> AuditRecord:
+    field = f"events[{index}]"
     occurred_ms = now_ms
     if event.HasField("occur_time"):
         occurred_ms = milliseconds(event.occur_time, field=f"{field}.occur_time")
         check_occurred(occurred_ms, now_ms=now_ms, field=f"{field}.occur_time")
     detail_field = f"{field}.detail"
     rec = AuditRecord(
-        id=uuid_or_none(event.event_id) or uuid7(now_ms),
+        id=uuid_or_none(event.event_id) or uuid7(now_ms, order=index),
         actor=event.actor,
         action=event.action,
         resource=event.resource,

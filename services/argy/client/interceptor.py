@@ -62,9 +62,9 @@ class PermissionInterceptor(_ServerInterceptor):  # type: ignore[misc]
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        continuation: Callable[[grpc.HandlerCallDetails], "Awaitable[Handler | None]"],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
+    ) -> "Handler | None":
         """Wrap the method's handler; see grpc.aio.ServerInterceptor."""
         handler = await continuation(handler_call_details)
         method = str(handler_call_details.method)
