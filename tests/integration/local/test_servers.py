@@ -7,6 +7,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -62,13 +63,13 @@ def shared_memory() -> set[str]:
 
 
 def listening(guard_pid: int) -> set[tuple[str, int]]:
-    found = [
-        connection
-        for process in tree(guard_pid)
-        for connection in process.net_connections(kind="inet")
-        if connection.status == psutil.CONN_LISTEN
-    ]
-    return {(connection.laddr.ip, connection.laddr.port) for connection in found}
+    found = set()
+    for process in tree(guard_pid):
+        with suppress(psutil.NoSuchProcess):  # a server's child may end at any moment
+            for connection in process.net_connections(kind="inet"):
+                if connection.status == psutil.CONN_LISTEN:
+                    found.add((connection.laddr.ip, connection.laddr.port))
+    return found
 
 
 @pytest.fixture
@@ -206,10 +207,10 @@ async def test_everything_killed_at_once_is_recovered(folder: Path) -> None:
     postgres.start()
     await query(postgres.dsn, "create table kept as select 42 as answer")
     family = tree(postgres.guard_pid)
-    for process in family:
-        process.suspend()
-    for process in family:
-        process.kill()
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for process in family:
+            with suppress(psutil.NoSuchProcess):  # a server's child may end at any moment
+                process.send_signal(number)
     psutil.wait_procs(family, timeout=GONE_WITHIN_S)
     assert (postgres.data / "postmaster.pid").exists()
     postgres.stop()
