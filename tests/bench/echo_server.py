@@ -1,33 +1,33 @@
 """A bare grpc.aio echo on uvloop: what the machine can do with nothing around the handler.
 
-python echo_server.py PORT        # prints "ready" and serves until it is killed
+Run as ``python echo_server.py CERTIFICATE KEY``: prints its port and serves until it is killed.
 """
 
 import sys
+from pathlib import Path
 
 import grpc
 import uvloop
-
-METHOD = "/bench.Echo/Echo"
 
 
 async def _echo(request: bytes, _context: object) -> bytes:
     return request
 
 
-async def serve(port: int) -> None:
-    """Serve the echo on loopback."""
+async def serve(certificate: bytes, key: bytes) -> None:
+    """Serve the echo on loopback, over TLS as the platform does."""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     handler = grpc.unary_unary_rpc_method_handler(_echo)
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler("bench.Echo", {"Echo": handler}),)
     )
-    server.add_insecure_port(f"127.0.0.1:{port}")
+    credentials = grpc.ssl_server_credentials([(key, certificate)])
+    port = server.add_secure_port("localhost:0", credentials)
     await server.start()
-    sys.stdout.write("ready\n")
+    sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
     await server.wait_for_termination()
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(int(sys.argv[1])))
+    uvloop.run(serve(Path(sys.argv[1]).read_bytes(), Path(sys.argv[2]).read_bytes()))

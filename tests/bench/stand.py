@@ -1,0 +1,153 @@
+"""The platform and the echo as processes of their own, for the benches that call them."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import psutil
+from load import Done, Load
+
+from argy.api.directory.v1.tenant_pb2 import CreateTenantRequest, ListTenantsRequest
+from argy.api.directory.v1.tenant_pb2_grpc import TenantServiceStub
+from argy.base.ids import PLATFORM_TENANT_ID
+from argy.client.connection import Connection, Endpoint
+
+CHECKOUT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Stand:
+    """What runs."""
+
+    endpoint: Endpoint
+    folder: Path
+    tenant_id: str
+    subject: str
+    servers: list[psutil.Process]
+    echo: psutil.Process
+    echo_port: int
+
+
+@dataclass(frozen=True)
+class Rate:
+    """One measurement: calls a second, and microseconds of processor a call."""
+
+    per_s: float
+    server_us: float
+    client_us: float
+
+
+@contextmanager
+def standing(processes: int = 1) -> Iterator[Stand]:
+    """Start the platform and the echo; both end with the block."""
+    (CHECKOUT / ".argy").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CHECKOUT / ".argy", prefix="bench-") as name:
+        folder = Path(name)
+        argy = Path(sys.executable).with_name("argy")
+        command: list[str | Path] = [argy, "up", "--json", "--processes", str(processes)]
+        up = subprocess.Popen(
+            command,
+            cwd=CHECKOUT,
+            env={**os.environ, "ARGY_HOME": name},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        echo = None
+        try:
+            assert up.stdout is not None
+            shown = json.loads(up.stdout.readline())
+            state = json.loads((folder / "up.json").read_text())
+            tls = folder / "tls"
+            echo = subprocess.Popen(
+                [sys.executable, HERE / "echo_server.py", tls / "server.pem", tls / "server.key"],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            assert echo.stdout is not None
+            endpoint = Endpoint(**state["endpoint"])
+            yield Stand(
+                endpoint,
+                folder,
+                asyncio.run(_tenant(endpoint)),
+                shown["checks"][0]["subject"],
+                _servers(psutil.Process(up.pid)),
+                psutil.Process(echo.pid),
+                int(echo.stdout.readline()),
+            )
+        finally:
+            if echo is not None:
+                echo.kill()
+                echo.wait()
+            up.send_signal(signal.SIGINT)
+            up.wait()
+
+
+def _servers(up: psutil.Process) -> list[psutil.Process]:
+    """The processes that serve: those of the module without children of their own."""
+    serving = [
+        process
+        for process in up.children(recursive=True)
+        if "argy.local.serve" in process.cmdline() and process.name().startswith("python")
+    ]
+    return [process for process in serving if not process.children()]
+
+
+async def _tenant(endpoint: Endpoint) -> str:
+    async with Connection(endpoint) as connection:
+        stub = TenantServiceStub(connection.channel(PLATFORM_TENANT_ID))
+        found = await stub.ListTenants(ListTenantsRequest(slug="acme"))
+        return str(found.tenants[0].tenant_id)
+
+
+async def make_tenants(endpoint: Endpoint, count: int) -> list[str]:
+    """Make tenants through the API; returns their ids."""
+    async with Connection(endpoint, timeout_s=30) as connection:
+        stub = TenantServiceStub(connection.channel(PLATFORM_TENANT_ID))
+        made: list[str] = []
+
+        async def some(numbers: range) -> None:
+            for _ in numbers:
+                key = uuid4()
+                request = CreateTenantRequest(
+                    slug=f"b-{key.hex[:24]}", display_name="Bench", request_id=str(key)
+                )
+                made.append((await stub.CreateTenant(request)).tenant.tenant_id)
+
+        await asyncio.gather(*(some(range(part, count, 16)) for part in range(16)))
+        return made
+
+
+def measure(stand: Stand, load: Load) -> Rate:
+    """Run one client process and watch the server that it calls."""
+    watched = [stand.echo] if load.kind == "echo" else stand.servers
+    told = stand.folder / "load.json"
+    told.write_text(json.dumps(asdict(load)))
+    with subprocess.Popen(
+        [sys.executable, HERE / "load.py", told],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as client:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        client.stdout.readline()
+        before = sum(sum(process.cpu_times()[:2]) for process in watched)
+        client.stdin.write("\n")
+        client.stdin.flush()
+        done = Done(**json.loads(client.stdout.readline()))
+        after = sum(sum(process.cpu_times()[:2]) for process in watched)
+    return Rate(
+        done.calls / done.wall_s,
+        (after - before) / done.calls * 1e6,
+        done.cpu_s / done.calls * 1e6,
+    )
