@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,11 @@ class _Context:
 class _Fresh:
     """Every nonce is new: the replay cache's own cost is not that of the chain."""
 
-    async def seen(self, tenant_id: Any, nonce: bytes, expires_at_ms: int) -> bool:
+    async def _new(self) -> bool:
         return False
+
+    def seen(self, tenant_id: Any, nonce: bytes, expires_at_ms: int) -> Awaitable[bool]:
+        return self._new()
 
 
 class _Known:

@@ -31,7 +31,7 @@ _OVERHEAD_BYTES: Final = 100
 """Names, quotes and commas of one decision."""
 _CHUNK: Final = 50
 """Records that are written out before other tasks get a turn."""
-_LINGER_S: Final = 0.005
+_LINGER_S: Final = 0.02
 _RETRY_S: Final = 0.1
 
 OnFull = Literal["reject", "serve"]

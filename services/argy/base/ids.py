@@ -2,11 +2,13 @@
 
 import os
 import time
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
 from argy.base.errors import InvalidArgument
 
+_UUID_CHARS: Final = 36
 PLATFORM_TENANT_ID: Final = UUID("00000000-0000-7000-8000-000000000001")
 """The tenant that owns platform-wide rows."""
 
@@ -37,14 +39,20 @@ def parse_uuid(text: str, *, field: str) -> UUID:
     Raises:
         InvalidArgument: naming ``field``, for any other spelling (one id, one spelling).
     """
-    try:
-        value: UUID | None = UUID(text)
-    except ValueError:
-        value = None
-    if value is None or str(value) != text:
+    value = _canonical(text) if len(text) == _UUID_CHARS else None
+    if value is None:
         raise InvalidArgument(
             f"{field} must be a UUID in its canonical lower-case form",
             reason="MALFORMED_ID",
             field=field,
         )
     return value
+
+
+@lru_cache(maxsize=4096)
+def _canonical(text: str) -> UUID | None:
+    try:
+        value = UUID(text)
+    except ValueError:
+        return None
+    return value if str(value) == text else None

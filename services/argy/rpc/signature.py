@@ -71,7 +71,12 @@ class Signature:
 
 
 def covered(metadata: Iterable[tuple[str, str | bytes]]) -> tuple[tuple[str, str], ...]:
-    """The security-relevant part of a call's metadata, sorted.
+    """The security-relevant part of a call's metadata, sorted; see ``split``."""
+    return split(metadata)[0]
+
+
+def split(metadata: Iterable[tuple[str, str | bytes]]) -> tuple[tuple[tuple[str, str], ...], str]:
+    """What a signature covers of a call's metadata, sorted, and the signature itself ("" if none).
 
     Raises:
         InvalidArgument: with ``METADATA_DUPLICATED`` when a covered header is there twice, and
@@ -86,8 +91,9 @@ def covered(metadata: Iterable[tuple[str, str | bytes]]) -> tuple[tuple[str, str
         if not isinstance(value, str):
             raise InvalidArgument(f"{key} must be text", reason="METADATA_BINARY", field=key)
         pairs[key] = value
-    pairs.pop(HEADER, None)
-    return tuple(sorted(pairs.items()))
+    header = pairs.pop(HEADER, "")
+    # Most calls have one such header, and a tuple of one is sorted.
+    return tuple(sorted(pairs.items()) if len(pairs) > 1 else pairs.items()), header
 
 
 def sign(subject: Subject, body: bytes, *, keys: PairKeys, now_ms: int, nonce: bytes) -> str:
@@ -101,20 +107,20 @@ def sign(subject: Subject, body: bytes, *, keys: PairKeys, now_ms: int, nonce: b
     )
 
 
-def source_of(header: str) -> str:
-    """The service that a signature header names, unverified.
-
-    Raises:
-        Unauthenticated: with ``SIGNATURE_MALFORMED``.
-    """
-    match = _HEADER_FORM.fullmatch(header)
-    if match is None:
-        raise _malformed()
-    return match[2]
-
-
-def verify(header: str, subject: Subject, body: bytes, *, keys: PairKeys, now_ms: int) -> Signature:
-    """Verify a signature header against the call as it arrived.
+def verify(
+    header: str,
+    body: bytes,
+    *,
+    method: str,
+    destination: str,
+    tenant: str,
+    org: str,
+    metadata: tuple[tuple[str, str], ...],
+    streams: bool,
+    keys: PairKeys,
+    now_ms: int,
+) -> Signature:
+    """Verify a signature header against the call as it arrived; see ``Subject`` for its parts.
 
     1. The header is well-formed. 2. Its key is live. 3. The MAC is that of this very call, compared
     in constant time. 4. The timestamp is within −30 s/+5 s. Whether the nonce is fresh is asked by
@@ -130,7 +136,8 @@ def verify(header: str, subject: Subject, body: bytes, *, keys: PairKeys, now_ms
     key_id, source, timestamp, nonce_text, mac_text = match.groups()
     timestamp_ms = int(timestamp)
     nonce = urlsafe_b64decode(nonce_text + "==")
-    key = keys.pair_key(key_id, source, subject.destination)
+    key = keys.pair_key(key_id, source, destination)
+    subject = Subject(method, source, destination, tenant, org, metadata, streams)
     expected = urlsafe_b64encode(_mac(key, key_id, subject, timestamp_ms, nonce, body))[:43]
     # Compared as text, so that one MAC has one spelling; the last character carries unused bits.
     if not hmac.compare_digest(expected, mac_text.encode()):

@@ -1,7 +1,7 @@
 """The stages between telemetry and audit: each compiles to one check of one method."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -18,13 +18,13 @@ from argy.base.errors import (
     Unauthenticated,
     Unavailable,
 )
-from argy.base.ids import parse_uuid, uuid7
+from argy.base.ids import parse_uuid
 from argy.rpc.access import AccessDecider
 from argy.rpc.call import Call, Tenant
 from argy.rpc.declarations import Method
 from argy.rpc.errors import Context
 from argy.rpc.pair_keys import PairKeys
-from argy.rpc.signature import HEADER, Subject, covered, source_of, verify
+from argy.rpc.signature import split, verify
 from argy.rpc.telemetry import Telemetry
 from argy.rpc.validation import compile_rules
 
@@ -43,7 +43,7 @@ _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a
 class Nonces(Protocol):
     """The replay cache, shared by every replica."""
 
-    async def seen(self, tenant_id: UUID, nonce: bytes, expires_at_ms: int) -> bool:
+    def seen(self, tenant_id: UUID, nonce: bytes, expires_at_ms: int) -> Awaitable[bool]:
         """Remember a nonce; True when it was there already. Raises Unavailable."""
         ...
 
@@ -112,6 +112,8 @@ def signature(deps: Dependencies, method: Method) -> Enter | None:
         deps.max_request_bytes,
     )
 
+    path, destination, streams = method.path, method.destination, method.streams
+
     async def enter(call: Call, context: Context) -> None:
         if len(call.body) > most:
             raise ResourceExhausted(
@@ -125,38 +127,32 @@ def signature(deps: Dependencies, method: Method) -> Enter | None:
                 f"more than {MAX_METADATA} metadata entries",
                 reason="METADATA_TOO_LARGE",
             )
-        header = trace = None
-        for key, value in received:
-            if key == HEADER:
-                if header is not None:
-                    raise InvalidArgument(f"{HEADER} is there twice", reason="METADATA_DUPLICATED")
-                header = value
-            elif key == "traceparent":
-                trace = value
-        pairs = covered(received)
-        if not isinstance(header, str):
+        pairs, header = split(received)
+        if not header:
             raise Unauthenticated(
                 "the call is not signed: use a SignedChannel",
                 reason="SIGNATURE_MISSING",
             )
         metadata = dict(pairs)
         tenant_text, org_text = metadata.get("x-tenant-id", ""), metadata.get("x-org-id", "")
-        subject = Subject(
-            method=method.path,
-            source=source_of(header),
-            destination=method.destination,
+        verified = verify(
+            header,
+            call.body,
+            method=path,
+            destination=destination,
             tenant=tenant_text,
             org=org_text,
             metadata=pairs,
-            streams=method.streams,
+            streams=streams,
+            keys=keys,
+            now_ms=clock.now_ms(),
         )
-        verified = verify(header, subject, call.body, keys=keys, now_ms=clock.now_ms())
         call.metadata = metadata
         call.tenant_id = _tenant_header(tenant_text)
         call.org_id = parse_uuid(org_text, field="x-org-id") if org_text else None
         call.source = verified.source
-        call.request_id = _request_id(metadata)
-        call.trace_id = _trace_id(trace)
+        call.request_id = _request_id(metadata, verified.nonce)
+        call.trace_id = _trace_id(received)
         try:
             replayed = await nonces.seen(call.tenant_id, verified.nonce, verified.nonce_expires_ms)
         except Unavailable:
@@ -260,10 +256,11 @@ def _tenant_header(text: str) -> UUID:
     return parse_uuid(text, field="x-tenant-id")
 
 
-def _request_id(metadata: dict[str, str]) -> str:
+def _request_id(metadata: dict[str, str], nonce: bytes) -> str:
+    """The caller's id of the request; without one the nonce serves, which is as unique."""
     given = metadata.get("x-request-id")
     if given is None:
-        return str(uuid7())
+        return nonce.hex()
     if not _REQUEST_ID.fullmatch(given):
         raise InvalidArgument(
             "x-request-id must be 1 to 128 letters, digits and . _ -",
@@ -273,9 +270,10 @@ def _request_id(metadata: dict[str, str]) -> str:
     return given
 
 
-def _trace_id(traceparent: object) -> str:
+def _trace_id(metadata: Iterable[tuple[str, Any]]) -> str:
     """The W3C trace id; empty for a malformed header, which the standard says to ignore."""
-    if not isinstance(traceparent, str):
-        return ""
-    match = _TRACEPARENT.fullmatch(traceparent)
-    return match[1] if match else ""
+    for name, value in metadata:
+        if name == "traceparent" and isinstance(value, str):
+            match = _TRACEPARENT.fullmatch(value)
+            return match[1] if match else ""
+    return ""

@@ -1,10 +1,11 @@
 """Write audit events: in the transaction of the change they tell of, or many at once."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from uuid import UUID
+
+import msgspec
 
 from argy.base.errors import InvalidArgument
 from argy.base.ids import uuid7, uuid7_millis
@@ -14,6 +15,7 @@ from argy.store.queries import Queries
 Outcome = Literal["SUCCESS", "FAILURE", "DENIED"]
 
 MAX_DETAIL_BYTES: Final = 32_768
+_ENCODER: Final = msgspec.json.Encoder()
 _Q: Final = Queries.load(__package__)
 
 
@@ -40,7 +42,7 @@ class AuditRecord:
     id: UUID = field(default_factory=uuid7)
 
     def detail_json(self) -> str | None:
-        """Return the detail as compact JSON.
+        """Return the detail as compact JSON, in which what is no number (NaN) is null.
 
         Raises:
             InvalidArgument: if it is not JSON or over ``MAX_DETAIL_BYTES``.
@@ -48,14 +50,12 @@ class AuditRecord:
         if self.detail is None:
             return None
         try:
-            text = json.dumps(
-                self.detail, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-            )
-        except (TypeError, ValueError) as error:
+            text = _ENCODER.encode(self.detail)
+        except (TypeError, ValueError, OverflowError) as error:
             raise InvalidArgument("The detail is not JSON", field="detail") from error
-        if len(text.encode(errors="surrogatepass")) > MAX_DETAIL_BYTES:
+        if len(text) > MAX_DETAIL_BYTES:
             raise InvalidArgument("The detail is too long", field="detail")
-        return text
+        return text.decode()
 
     def row(self) -> tuple[object, ...]:
         """Return the values in the order of the insert queries, without the tenant."""

@@ -21,13 +21,15 @@ from argy.store.audit import AuditRecord, record, record_many
 from argy.store.database import Database
 from argy.store.spool import Segment, Spool
 
-LINGER_S: Final = 0.01
-"""How long the first record of a segment waits for company."""
+LINGER_S: Final = 0.05
+"""How long the first record of a segment waits for company: every segment costs two fsyncs."""
 BATCH_ROWS: Final = 1000
 GAP_ACTION: Final = "audit.gap"
 """Action of the events that tell of a loss."""
 _MAX_SEGMENT_LINES: Final = 5000
 _MAX_GAPS: Final = 1000
+_HELD_SEGMENTS: Final = 4
+"""Segments whose records stay in memory too, so that a lane that keeps up never reads back."""
 _BACKOFF_S: Final = (0.05, 0.2, 1.0, 5.0)
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(tuple[UUID, AuditRecord])
@@ -44,7 +46,10 @@ class AuditLane:
         self._max_bytes = max_bytes
         self._spool: Spool | None = None
         self._lines: list[bytes] = []
+        self._entries: list[_Entry] = []
+        """What the lines say, line by line."""
         self._segments: deque[Segment] = deque()
+        self._held: dict[Segment, list[_Entry]] = {}
         self._bytes = 0
         self._lost: dict[UUID, int] = {}
         self._work = asyncio.Event()
@@ -132,6 +137,7 @@ class AuditLane:
         except (TypeError, ValueError, OverflowError) as error:
             raise InvalidArgument("The detail is not JSON", field="detail") from error
         self._lines.append(line)
+        self._entries.append((tenant_id, rec))
         self._bytes += len(line) + 1
         self._idle.clear()
         self._work.set()
@@ -165,6 +171,10 @@ class AuditLane:
                     await asyncio.sleep(_BACKOFF_S[-1])  # a full disk: the bound in memory holds
                     continue
                 del self._lines[: len(lines)]
+                entries = self._entries[: len(lines)]
+                del self._entries[: len(lines)]
+                if len(self._held) < _HELD_SEGMENTS:
+                    self._held[segment] = entries
                 self._segments.append(segment)
                 self._stored.set()
 
@@ -175,9 +185,7 @@ class AuditLane:
             while self._segments:
                 segment = self._segments[0]
                 try:
-                    entries, damaged = await asyncio.to_thread(_decode, spool, segment)
-                    if damaged:
-                        entries.append((PLATFORM_TENANT_ID, _gap("DAMAGED", lost=damaged)))
+                    entries = self._held.get(segment) or await self._read(spool, segment)
                     for start in range(0, len(entries), BATCH_ROWS):
                         await self._deliver(entries[start : start + BATCH_ROWS])
                     await asyncio.to_thread(spool.remove, segment)
@@ -188,11 +196,18 @@ class AuditLane:
                     continue
                 attempt = 0
                 self._segments.popleft()
+                self._held.pop(segment, None)
                 self._bytes -= segment.size
                 self._delivered += len(entries)
             self._stored.clear()
             if not self._lines:
                 self._idle.set()
+
+    async def _read(self, spool: Spool, segment: Segment) -> list[_Entry]:
+        entries, damaged = await asyncio.to_thread(_decode, spool, segment)
+        if damaged:
+            entries.append((PLATFORM_TENANT_ID, _gap("DAMAGED", lost=damaged)))
+        return entries
 
     async def _deliver(self, entries: Sequence[_Entry]) -> None:
         by_tenant: dict[UUID, list[AuditRecord]] = {}

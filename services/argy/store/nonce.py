@@ -53,24 +53,28 @@ class NonceCache:
         self._pending: list[_Item] = []
         self._flusher: asyncio.Task[None] | None = None
 
-    async def seen(self, tenant_id: UUID, nonce: bytes, expires_at_ms: int) -> bool:
-        """Remember a 16-byte nonce until its expiry; return whether it was there already.
+    def seen(self, tenant_id: UUID, nonce: bytes, expires_at_ms: int) -> "asyncio.Future[bool]":
+        """Remember a 16-byte nonce until its expiry; the future tells whether it was there already.
 
         A nonce whose expiry has passed counts as seen: its bucket may be gone.
 
         Raises:
             Unavailable: ``REPLAY_CACHE_AWAY``; nothing is known about the nonce.
         """
-        if expires_at_ms <= self._clock.now_ms():
-            return True
         pending = self._pending
-        if len(pending) >= self._max_pending:
-            raise _away() from ResourceExhausted("too many nonces wait")
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        if len(pending) >= self._max_pending:
+            away = _away()
+            away.__cause__ = ResourceExhausted("too many nonces wait")
+            future.set_exception(away)
+            return future
+        if expires_at_ms <= self._clock.now_ms():
+            future.set_result(True)
+            return future
         pending.append((tenant_id, expires_at_ms // BUCKET_MS, nonce, future))
         if self._flusher is None:
             self._flusher = asyncio.create_task(self._flush(), name="nonces")
-        return await future
+        return future
 
     async def _flush(self) -> None:
         try:
