@@ -11,6 +11,8 @@ import json
 import os
 import secrets
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +27,7 @@ import pytest
 import redis
 
 from argy.base.ids import uuid7
+from argy.local import guard
 from argy.local.binaries import find_postgres, source_from
 from argy.local.postgres import EmbeddedPostgres
 from argy.local.valkey import EmbeddedValkey
@@ -298,3 +301,34 @@ async def tenant_factory(db_factory: Factory) -> Factory:
         return tenant
 
     return make
+
+
+@pytest.fixture
+def run_as_user() -> Callable[[Path, str], subprocess.CompletedProcess[str]]:
+    """Run Python code as an ordinary user: ourselves or, for root, a mapped user without rights."""
+
+    def run(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-c", code, str(folder)]
+        if os.geteuid() == 0:
+            spec = {
+                "argv": argv,
+                "env": dict(os.environ),
+                "mode": "namespace",
+                "uid": 65534,
+                "gid": 65534,
+                "stop": [[15, 10], [9, 5]],
+                "death_signal": 15,
+                "parent": os.getpid(),
+            }
+            argv = [sys.executable, "-I", "-S", str(guard.__file__), json.dumps(spec)]
+        # The guard stops its child at the end of its input, so the pipe stays open meanwhile.
+        read, write = os.pipe()
+        try:
+            return subprocess.run(
+                argv, stdin=read, capture_output=True, text=True, timeout=60, check=False
+            )
+        finally:
+            os.close(read)
+            os.close(write)
+
+    return run

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, Final
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from argy.base.errors import (
@@ -59,6 +59,15 @@ def exit_code(error: ArgyError) -> Exit:
     return next((code for kind, code in _EXITS if isinstance(error, kind)), Exit.INTERNAL)
 
 
+def printable(text: str) -> str:
+    """The text without what would steer a terminal: others wrote parts of it."""
+    return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)
+
+
+def _one_line(text: str) -> str:
+    return printable(text).replace("\n", " ")
+
+
 class Output:
     """Prints results to stdout and errors to stderr, as text or as JSON (one document a line)."""
 
@@ -72,7 +81,7 @@ class Output:
         if self.as_json:
             self._json(value)
         else:
-            self._out.print(Text(text()))
+            self._out.print(Text(printable(text())))
 
     def rows(self, values: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
         """A list: one JSON document a line, or a table of ``columns``."""
@@ -80,12 +89,13 @@ class Output:
             for value in values:
                 self._json(value)
             return
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            table.add_column(column.replace("_", " "))
-        for value in values:
-            table.add_row(*(Text(str(value.get(column, ""))) for column in columns))
-        self._out.print(table)
+        lines = [[_one_line(str(value.get(column, ""))) for column in columns] for value in values]
+        headings = [column.replace("_", " ") for column in columns]
+        widths = [max(map(cell_len, cells)) for cells in zip(headings, *lines, strict=True)]
+        for number, line in enumerate((headings, *lines)):
+            padded = (set_cell_size(cell, width) for cell, width in zip(line, widths, strict=True))
+            # Never cut: what is shown is there to be copied. A narrow terminal wraps it.
+            self._out.print(Text("  ".join(padded).rstrip(), style="" if number else "bold"))
 
     def error(self, error: ArgyError) -> None:
         """An error, with its stable reason and the fields at fault."""
@@ -98,10 +108,11 @@ class Output:
             }
             sys.stderr.write(json.dumps(problem) + "\n")
             return
-        self._err.print(Text.assemble(("error ", "bold red"), f"{error.message} [{error.reason}]"))
+        told = printable(f"{error.message} [{error.reason}]")
+        self._err.print(Text.assemble(("error ", "bold red"), told))
         for violation in error.violations:
-            if violation.description != error.message:
-                self._err.print(Text(f"  {violation.field}: {violation.description}"))
+            if violation.description not in error.message:
+                self._err.print(Text(printable(f"  {violation.field}: {violation.description}")))
 
     def _json(self, value: Mapping[str, Any]) -> None:
         sys.stdout.write(json.dumps(value, sort_keys=True) + "\n")
