@@ -111,7 +111,7 @@ class Output:
         told = printable(f"{error.message} [{error.reason}]")
         self._err.print(Text.assemble(("error ", "bold red"), told))
         for violation in error.violations:
-            if violation.description not in error.message:
+            if not (violation.field in told and violation.description in told):
                 self._err.print(Text(printable(f"  {violation.field}: {violation.description}")))
 
     def _json(self, value: Mapping[str, Any]) -> None:
