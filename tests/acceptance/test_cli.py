@@ -156,7 +156,8 @@ def test_a_platform_that_is_away_is_told_apart(argy: Any, platform: Any, tmp_pat
 
 
 def test_audit_tail_follows(argy: Any, platform: Any, rows: Rows, tenant: str) -> None:
-    command = [Path(sys.executable).with_name("argy"), "audit", "tail", "--tenant", tenant]
+    argy_path = str(Path(sys.executable).with_name("argy"))
+    command = [argy_path, "audit", "tail", "--tenant", tenant]
     follower = subprocess.Popen(
         [*command, "--follow", "--json", "--action", "directory.user.create"],
         env={**os.environ, "ARGY_HOME": str(platform.home)},

@@ -1,0 +1,46 @@
+"""gRPC reflection, as grpcurl uses it: there when it was asked for, and only then."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
+
+
+def channel_to(platform: Any) -> grpc.Channel:
+    endpoint = platform.endpoint
+    credentials = grpc.ssl_channel_credentials(Path(endpoint.ca_file).read_bytes())
+    return grpc.secure_channel(endpoint.target, credentials)
+
+
+def test_it_describes_every_service_when_flagged(platform_factory: Callable[..., Any]) -> None:
+    with channel_to(platform_factory(None, "--reflection")) as channel:
+        database = ProtoReflectionDescriptorDatabase(channel)
+        services = set(database.get_services())
+        assert {
+            "argy.api.authz.v1.AuthzService",
+            "argy.api.authz.v1.AssignmentService",
+            "argy.api.audit.v1.AuditService",
+            "argy.api.directory.v1.TenantService",
+            "grpc.health.v1.Health",
+        } <= services
+        pool = DescriptorPool(database)
+        service = pool.FindServiceByName("argy.api.authz.v1.AuthzService")
+        check = service.FindMethodByName("Check")
+        assert [field.name for field in check.input_type.fields] == ["question", "at_least"]
+
+
+def test_it_is_absent_by_default_and_health_needs_no_signature(platform: Any) -> None:
+    with channel_to(platform) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        answer = health.Check(health_pb2.HealthCheckRequest(), timeout=10)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        with pytest.raises(grpc.RpcError) as refused:
+            ProtoReflectionDescriptorDatabase(channel).get_services()
+        assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
