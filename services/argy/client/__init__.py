@@ -7,7 +7,7 @@ async with Connection.from_env(source="billing") as argy:
 
 from argy.client.asgi import PermissionMiddleware, Route
 from argy.client.authorizer import Answer, Authorizer
-from argy.client.connection import Connection
+from argy.client.connection import Connection, Endpoint
 from argy.client.interceptor import Caller, PermissionInterceptor, Requirement
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Authorizer",
     "Caller",
     "Connection",
+    "Endpoint",
     "PermissionInterceptor",
     "PermissionMiddleware",
     "Requirement",

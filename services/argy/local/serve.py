@@ -95,9 +95,12 @@ def _share(services: Sequence[str], env: Mapping[str, str], settings: Settings, 
         command = [sys.executable, "-m", "argy.local.serve", *services]
         children = [subprocess.Popen(command, env=shared) for _ in range(count)]  # noqa: S603 - us
 
+        running = list(children)
+
         def stop(*_: object) -> None:
-            for child in children:
-                child.terminate()
+            # Once each: a process that is past its clean end would die of a second one.
+            while running:
+                running.pop().terminate()
 
         def reload(*_: object) -> None:
             for child in children:
