@@ -109,7 +109,8 @@ def _share(services: Sequence[str], env: Mapping[str, str], settings: Settings, 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
         signal.signal(signal.SIGHUP, reload)
-        os.wait()
+        # Not reaped here, so that its exit code is still there below.
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
         stop()
         codes = [child.wait() for child in children]
     return max(abs(code) for code in codes)
