@@ -1,5 +1,6 @@
 """Two replicas of a small org service behind the whole chain, on real Postgres and Valkey."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -37,9 +38,15 @@ class Orgs(OrgServiceServicer):
 
     def __init__(self) -> None:
         self.created: list[str] = []
+        self.entered = asyncio.Semaphore(0)
+        self.leave = asyncio.Event()
+        """GetOrg waits for it; set unless a test clears it."""
+        self.leave.set()
 
     async def GetOrg(self, request: Any, context: Any) -> pb.GetOrgResponse:  # noqa: N802
         call = current_call()
+        self.entered.release()
+        await self.leave.wait()
         return pb.GetOrgResponse(
             org=pb.Org(org_id=request.org_id, slug=call.tenant.slug, display_name=call.caller)
         )

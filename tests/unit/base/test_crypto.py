@@ -1,0 +1,93 @@
+"""Key rings: what is refused, and that keys never show."""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from argy.base.crypto import KeyRing, hkdf_sha256, read_secret, write_secret
+from argy.base.errors import FailedPrecondition, InvalidArgument
+
+
+def text(byte: int, size: int = 32) -> str:
+    return base64.b64encode(bytes([byte]) * size).decode()
+
+
+def written(path: Path, content: object) -> Path:
+    write_secret(
+        path, content.encode() if isinstance(content, str) else json.dumps(content).encode()
+    )
+    return path
+
+
+def test_hkdf_is_that_of_rfc_5869() -> None:
+    """Appendix A.1."""
+    derived = hkdf_sha256(
+        b"\x0b" * 22, salt=bytes(range(13)), info=bytes(range(0xF0, 0xFA)), length=42
+    )
+    assert derived.hex() == (
+        "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"
+    )
+
+
+def test_a_ring_is_saved_for_its_owner_alone_and_read_back(tmp_path: Path) -> None:
+    ring = KeyRing.generate("k1").rotated("k2")
+    path = tmp_path / "ring.json"
+    ring.save(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert KeyRing.load(path) == ring
+    assert [file.name for file in tmp_path.iterdir()] == ["ring.json"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("{", "not JSON"),
+        ("[]", "not a JSON object"),
+        ({"keys": {"k1": text(1)}}, "not a key ring"),
+        ({"signing": "k1", "keys": []}, "not a key ring"),
+        ({"signing": "k2", "keys": {"k1": text(1)}}, "which it does not hold"),
+        ({"signing": "k1", "keys": {"k1": text(1, 31)}}, "32 bytes"),
+        ({"signing": "k1", "keys": {"k1": text(1), "k2": text(1)}}, "the same key"),
+        ({"signing": "K!", "keys": {"K!": text(1)}}, "key id"),
+        ({"signing": "k1", "keys": {"k1": "*" * 44}}, "not a key ring"),
+    ],
+)
+def test_what_is_no_ring_is_refused(tmp_path: Path, content: object, told: str) -> None:
+    with pytest.raises(InvalidArgument, match=told) as refused:
+        KeyRing.load(written(tmp_path / "ring.json", content))
+    assert text(1) not in str(refused.value)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660])
+def test_a_secret_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "ring.json"
+    KeyRing.generate().save(path)
+    path.chmod(mode)
+    with pytest.raises(FailedPrecondition, match="chmod 600"):
+        KeyRing.load(path)
+
+
+def test_a_missing_or_huge_secret_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FailedPrecondition, match="can't be read"):
+        read_secret(tmp_path / "none")
+    with pytest.raises(FailedPrecondition, match="larger"):
+        read_secret(written(tmp_path / "huge", "x" * 70_000))
+
+
+def test_keys_do_not_show(tmp_path: Path) -> None:
+    ring = KeyRing("k1", {"k1": b"A" * 32})
+    assert "AAAA" not in repr(ring) + str(ring)
+
+
+def test_the_signing_key_can_not_be_retired_and_ids_are_not_reused() -> None:
+    ring = KeyRing.generate("k1").rotated("k2")
+    assert ring.signing == "k2"
+    with pytest.raises(FailedPrecondition):
+        ring.retired("k2")
+    with pytest.raises(InvalidArgument):
+        ring.rotated("k1")
+    with pytest.raises(InvalidArgument):
+        ring.retired("k9")
+    assert set(ring.retired("k1").keys) == {"k2"}

@@ -1,0 +1,206 @@
+"""The signed record has one reading, and every altered part breaks the signature."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from argy.base.crypto import KeyRing
+from argy.base.errors import InvalidArgument, Unauthenticated
+from argy.rpc.pair_keys import RootKeys, derive_pair_key
+from argy.rpc.signature import (
+    HEADER,
+    MAX_AGE_MS,
+    MAX_AHEAD_MS,
+    Subject,
+    covered,
+    sign,
+    split,
+    verify,
+)
+
+NOW_MS = 1_800_000_000_000
+RING = KeyRing.generate("k1").rotated("k2")
+KEYS = RootKeys(RING)
+NONCE = bytes(range(16))
+CALL = Subject(
+    method="/argy.api.authz.v1.AuthzService/Check",
+    source="cli",
+    destination="authz",
+    tenant="t1",
+    org="o1",
+    metadata=(("x-org-id", "o1"), ("x-tenant-id", "t1")),
+)
+BODY = b"body"
+NAMES = st.text("abc/.-:\x00", max_size=6)
+
+
+def signed(subject: Subject = CALL, body: bytes = BODY, now_ms: int = NOW_MS) -> str:
+    return sign(subject, body, keys=KEYS, now_ms=now_ms, nonce=NONCE)
+
+
+def check(
+    header: str, subject: Subject = CALL, body: bytes = BODY, now_ms: int = NOW_MS, **other: Any
+) -> Any:
+    parts: dict[str, Any] = {
+        "method": subject.method,
+        "destination": subject.destination,
+        "tenant": subject.tenant,
+        "org": subject.org,
+        "metadata": subject.metadata,
+        "streams": subject.streams,
+        "keys": KEYS,
+        "now_ms": now_ms,
+    }
+    return verify(header, body, **{**parts, **other})
+
+
+def reason_of(*args: Any, **kwargs: Any) -> str:
+    with pytest.raises(Unauthenticated) as refused:
+        check(*args, **kwargs)
+    return refused.value.reason
+
+
+SUBJECTS = st.builds(
+    Subject,
+    method=NAMES,
+    source=st.sampled_from(["a", "b", "ab"]),
+    destination=NAMES,
+    tenant=NAMES,
+    org=NAMES,
+    metadata=st.lists(st.tuples(NAMES, NAMES), max_size=3).map(tuple),
+    streams=st.booleans(),
+)
+
+
+@given(SUBJECTS, SUBJECTS, st.binary(max_size=4), st.binary(max_size=4))
+def test_two_calls_never_share_a_signature(
+    one: Subject, two: Subject, body_one: bytes, body_two: bytes
+) -> None:
+    assume((one, body_one) != (two, body_two))
+    assert signed(one, body_one) != signed(two, body_two)
+
+
+@given(SUBJECTS, st.binary(max_size=64))
+def test_what_is_signed_is_verified(subject: Subject, body: bytes) -> None:
+    verified = check(signed(subject, body), subject, body)
+    assert (verified.source, verified.timestamp_ms, verified.nonce) == (
+        subject.source,
+        NOW_MS,
+        NONCE,
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": "/argy.api.authz.v1.AuthzService/Explain"},
+        {"destination": "audit"},
+        {"tenant": "t2"},
+        {"org": "o2"},
+        {"org": ""},
+        {"metadata": ()},
+        {"metadata": (*CALL.metadata, ("x-user", "root"))},
+        {"streams": True},
+    ],
+    ids=str,
+)
+def test_every_altered_part_is_refused(change: dict[str, Any]) -> None:
+    assert reason_of(signed(), replace(CALL, **change)) == "SIGNATURE_INVALID"
+
+
+@pytest.mark.parametrize("body", [b"", b"Body", b"body ", b"bod"])
+def test_an_altered_body_is_refused(body: bytes) -> None:
+    assert reason_of(signed(), body=body) == "SIGNATURE_INVALID"
+
+
+@given(st.integers(0, 200), st.characters(codec="ascii"))
+def test_an_altered_header_is_refused(at: int, char: str) -> None:
+    header = signed()
+    at %= len(header)
+    assume(header[at] != char)
+    assert reason_of(header[:at] + char + header[at + 1 :]) in {
+        "SIGNATURE_INVALID",
+        "SIGNATURE_MALFORMED",
+        "KEY_UNKNOWN",
+    }
+
+
+@pytest.mark.parametrize("tail", ["", "=", "\n", " ", ".x"])
+def test_a_header_has_one_spelling(tail: str) -> None:
+    header = signed()
+    if tail:
+        assert reason_of(header + tail) == "SIGNATURE_MALFORMED"
+    last = chr(ord(header[-1]) ^ 1)  # the last character's lowest bits carry nothing
+    assert reason_of(header[:-1] + last) in {"SIGNATURE_INVALID", "SIGNATURE_MALFORMED"}
+
+
+def test_the_window_is_30_s_back_and_5_s_ahead() -> None:
+    header = signed()
+    check(header, now_ms=NOW_MS + MAX_AGE_MS)
+    check(header, now_ms=NOW_MS - MAX_AHEAD_MS)
+    assert reason_of(header, now_ms=NOW_MS + MAX_AGE_MS + 1) == "TIMESTAMP_EXPIRED"
+    assert reason_of(header, now_ms=NOW_MS - MAX_AHEAD_MS - 1) == "TIMESTAMP_IN_FUTURE"
+
+
+def test_a_nonce_is_remembered_for_as_long_as_its_signature_lives() -> None:
+    header = signed()
+    verified = check(header, now_ms=NOW_MS - MAX_AHEAD_MS)
+    assert verified.nonce_expires_ms > NOW_MS + MAX_AGE_MS
+
+
+def test_a_wrong_signature_is_told_before_its_age() -> None:
+    """Nothing about time is told to somebody who has no key."""
+    stranger = RootKeys(KeyRing.generate("k2"))
+    header = sign(CALL, BODY, keys=stranger, now_ms=NOW_MS, nonce=NONCE)
+    assert reason_of(header, now_ms=NOW_MS + 10 * MAX_AGE_MS) == "SIGNATURE_INVALID"
+
+
+def test_a_retired_key_is_unknown_and_a_live_one_still_verifies() -> None:
+    old = RootKeys(KeyRing("k1", {"k1": RING.keys["k1"]}))
+    header = sign(CALL, BODY, keys=old, now_ms=NOW_MS, nonce=NONCE)
+    check(header)
+    assert reason_of(header, keys=RootKeys(RING.retired("k1"))) == "KEY_UNKNOWN"
+
+
+@given(st.tuples(NAMES, NAMES, NAMES).filter(all), st.tuples(NAMES, NAMES, NAMES).filter(all))
+def test_every_pair_of_services_has_its_own_key(
+    one: tuple[str, str, str], two: tuple[str, str, str]
+) -> None:
+    assume(one != two)
+
+    def derived(pair: tuple[str, str, str]) -> bytes:
+        return derive_pair_key(bytes(32), key_id=pair[0], source=pair[1], destination=pair[2])
+
+    assert derived(one) != derived(two)
+
+
+def test_metadata_is_covered_sorted_and_split_from_the_signature() -> None:
+    received = (
+        ("x-b", "2"),
+        ("user-agent", "u"),
+        (HEADER, "h"),
+        ("authorization", "t"),
+        ("x-a", "1"),
+    )
+    pairs = (("authorization", "t"), ("x-a", "1"), ("x-b", "2"))
+    assert split(received) == (pairs, "h")
+    assert covered(received) == pairs
+    assert split(()) == ((), "")
+
+
+@pytest.mark.parametrize(
+    ("received", "reason"),
+    [
+        ((("x-a", "1"), ("x-a", "1")), "METADATA_DUPLICATED"),
+        (((HEADER, "h"), (HEADER, "h")), "METADATA_DUPLICATED"),
+        ((("authorization", "a"), ("authorization", "b")), "METADATA_DUPLICATED"),
+        ((("x-a-bin", b"1"),), "METADATA_BINARY"),
+    ],
+)
+def test_metadata_with_two_readings_is_refused(received: Any, reason: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        covered(received)
+    assert refused.value.reason == reason

@@ -1,0 +1,97 @@
+"""The rules that the protos declare, held against requests."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from google.protobuf.struct_pb2 import Struct
+
+from argy.api.audit.v1.audit_pb2 import Event, RecordEventsRequest
+from argy.api.authz.v1.assignment_pb2 import GrantRoleRequest
+from argy.api.authz.v1.authz_pb2 import BatchCheckRequest, CheckRequest, Question
+from argy.api.directory.v1.tenant_pb2 import CreateOrgRequest, GetOrgRequest, ListOrgsRequest
+from argy.api.directory.v1.user_pb2 import SetUserStateRequest
+from argy.base.errors import InvalidArgument
+from argy.rpc.validation import compile_rules
+
+GOOD = Question(subject="user:a", action="read", resource="project:x")
+
+
+def problems(message: Any) -> dict[str, str]:
+    """Field → what is wrong with it; empty for a good message."""
+    try:
+        compile_rules(message.DESCRIPTOR)(message)
+    except InvalidArgument as error:
+        return {violation.field: violation.description for violation in error.violations}
+    return {}
+
+
+def test_good_requests_pass() -> None:
+    assert problems(CheckRequest(question=GOOD)) == {}
+    assert problems(BatchCheckRequest(questions=[GOOD] * 1000)) == {}
+    assert problems(GetOrgRequest(org_id=str(uuid4()))) == {}
+    assert problems(CreateOrgRequest(slug="sales", display_name="Sales")) == {}
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        (CheckRequest(), "question"),
+        (BatchCheckRequest(), "questions"),
+        (BatchCheckRequest(questions=[GOOD] * 1001), "questions"),
+        (GetOrgRequest(), "org_id"),
+        (GetOrgRequest(org_id=str(uuid4()).upper()), "org_id"),
+        (GetOrgRequest(org_id=uuid4().hex), "org_id"),
+        (GetOrgRequest(org_id=f"{uuid4()}\n"), "org_id"),
+        (CreateOrgRequest(slug="Sales", display_name="S"), "slug"),
+        (CreateOrgRequest(slug="s" * 64, display_name="S"), "slug"),
+        (CreateOrgRequest(slug="sales\n", display_name="S"), "slug"),
+        (CreateOrgRequest(slug="sales", display_name="S" * 201), "display_name"),
+        (CreateOrgRequest(slug="sales", display_name="S\x00"), "display_name"),
+        (ListOrgsRequest(page_size=1001), "page_size"),
+        (ListOrgsRequest(page_size=-1), "page_size"),
+        (ListOrgsRequest(page_token="x" * 5000), "page_token"),
+        (GrantRoleRequest(subject="role:X", role="role:X", reason="r"), "subject"),
+        (SetUserStateRequest(user_id=str(uuid4()), reason="r"), "state"),
+        (SetUserStateRequest(user_id=str(uuid4()), reason="r", state=99), "state"),  # type: ignore[arg-type]
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_field_at_fault_is_named(message: Any, field: str) -> None:
+    assert list(problems(message)) == [field]
+
+
+@pytest.mark.parametrize(
+    "subject",
+    ["", "a", "user:", ":a", "role:PLATFORM_ADMIN", "user:a b", "user:a\n", "user:é", "*"],
+)
+def test_a_subject_is_a_kind_and_an_id(subject: str) -> None:
+    asked = Question(subject=subject, action="read", resource="project:x")
+    assert list(problems(CheckRequest(question=asked))) == ["question.subject"]
+
+
+def test_the_path_leads_to_the_item() -> None:
+    bad = Question(subject="user:a", action="", resource="nothing")
+    found = problems(BatchCheckRequest(questions=[GOOD, bad, GOOD, bad]))
+    assert set(found) == {
+        "questions[1].action", "questions[1].resource",
+        "questions[3].action", "questions[3].resource",
+    }  # fmt: skip
+
+
+def test_the_violations_told_are_bounded() -> None:
+    assert len(problems(BatchCheckRequest(questions=[Question()] * 1000))) == 20
+
+
+def test_a_context_is_bounded_in_bytes() -> None:
+    facts = Struct()
+    facts.update({"text": "x" * 70_000})
+    asked = Question(subject="user:a", action="read", resource="project:x", context=facts)
+    assert list(problems(CheckRequest(question=asked))) == ["question.context"]
+
+
+def test_events_are_bounded_in_number() -> None:
+    event = Event(actor="user:a", action="a.b.c", resource="project:x", outcome=1)  # type: ignore[arg-type]
+    assert problems(RecordEventsRequest(events=[event])) == {}
+    assert list(problems(RecordEventsRequest())) == ["events"]
+    assert list(problems(RecordEventsRequest(events=[event] * 10_000))) == ["events"]
