@@ -26,8 +26,9 @@ def test_hkdf_is_that_of_rfc_5869() -> None:
     derived = hkdf_sha256(
         b"\x0b" * 22, salt=bytes(range(13)), info=bytes(range(0xF0, 0xFA)), length=42
     )
-    assert derived.hex() == (
-        "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"
+    assert derived == bytes.fromhex(
+        "3cb25f25 faacd57a 90434f64 d0362f2a 2d2d0a90 cf1a5a4c "
+        "5db02d56 ecc4c5bf 34007208 d5b88718 5865"
     )
 
 
