@@ -64,13 +64,20 @@ def serve(
 
 def migrate(
     dsn: Annotated[str, typer.Option(envvar="ARGY_POSTGRES_DSN", help="An administrator's DSN.")],
+    logins: Annotated[
+        Path | None,
+        typer.Option(help="Also make each service's login, and write its DSN to this folder."),
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Bring the database to this version's schema. Safe beside servers of the last version."""
-    from argy.local.database import apply_migrations
+    from argy.local.database import apply_migrations, write_logins
 
     asyncio.run(apply_migrations(dsn))
-    Output(as_json=json_output).result({"migrated": True}, lambda: "the schema is up to date")
+    files = asyncio.run(write_logins(dsn, logins)) if logins else {}
+    told = ["the schema is up to date", *(f"  {role}: {file}" for role, file in files.items())]
+    value = {"migrated": True, "logins": {role: str(file) for role, file in files.items()}}
+    Output(as_json=json_output).result(value, lambda: "\n".join(told))
 
 
 def settings(json_output: Json = False) -> None:

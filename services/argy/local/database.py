@@ -1,13 +1,16 @@
 """Prepares a database for the services: made, migrated, one login a role."""
 
 import asyncio
+import secrets
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
 from argy.base.errors import Unavailable
+from argy.local.files import private_folder, write_private
 from argy.store import migrate
 from argy.store.partitions import ensure_partitions
 
@@ -48,3 +51,17 @@ async def prepare(dsn: str, passwords: Mapping[str, str]) -> dict[str, str]:
 async def apply_migrations(dsn: str) -> None:
     """Bring the schema to this version."""
     await migrate.apply(dsn)
+
+
+async def write_logins(dsn: str, folder: Path) -> dict[str, Path]:
+    """Give each role that has no file in ``folder`` its login; returns role → file of its DSN.
+
+    A login whose file is there keeps its password; to change it, remove the file and call again.
+    """
+    private_folder(folder)
+    files = {role: folder / f"{role.removeprefix('argy_')}_dsn" for role in ROLES}
+    for role, file in files.items():
+        if not file.exists():
+            login = await migrate.provision_login(dsn, role, secrets.token_urlsafe(32))
+            write_private(file, login.encode())
+    return files

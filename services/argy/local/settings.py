@@ -53,4 +53,3 @@ class Settings:
     authz_ca: Path | None = setting("AUTHZ_CA", "CA to trust for AUTHZ_TARGET", default=None)
     max_calls: int = setting("MAX_CALLS", "calls at a time in one process", default=1000)
     pool_size: int = setting("POOL_SIZE", "database connections a service", default=10)
-    ready_fd: int = setting("READY_FD", "file descriptor to write the port to", default=-1)
