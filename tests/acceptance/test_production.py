@@ -50,7 +50,7 @@ def machine(
     return {
         **env,
         "PATH": f"{Path(sys.executable).parent}:{env['PATH']}",
-        "DSN": fresh_database(f"production_{worker_id}", template="template0"),
+        "ADMIN_DSN": fresh_database(f"production_{worker_id}", template="template0"),
     }
 
 
@@ -61,9 +61,7 @@ async def test_the_guide_leads_to_a_server_that_answers_with_rotated_keys(
     port = free_port()
     script = []
     for line in lines:
-        if line.startswith("export ARGY_POSTGRES_DSN"):
-            script.append('export ARGY_POSTGRES_DSN="$DSN"')
-        elif "0.0.0.0:7443" in line:
+        if "0.0.0.0:7443" in line:
             script.append(line.replace("0.0.0.0:7443", f"127.0.0.1:{port}"))
         elif not line.startswith("argy serve"):
             script.append(line)
@@ -96,7 +94,7 @@ def test_a_login_is_kept_until_its_file_is_removed(machine: dict[str, str], tmp_
         subprocess.run(
             ["argy", "migrate", "--logins", "logins"],
             cwd=tmp_path,
-            env=machine | {"ARGY_POSTGRES_DSN": machine["DSN"]},
+            env=machine | {"ARGY_POSTGRES_DSN": machine["ADMIN_DSN"]},
             check=True,
             capture_output=True,
         )
