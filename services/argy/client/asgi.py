@@ -108,11 +108,14 @@ class PermissionMiddleware:
 
 
 def _compile(path: str) -> re.Pattern[str]:
-    """A pattern without nested repetition, so matching is linear in the path."""
+    """A pattern without nested repetition, so matching is linear in the path.
+
+    No segment is ``.`` or ``..``: what stands behind might resolve them to another path.
+    """
     parts = _SEGMENT.split(path)
     return re.compile(
         "".join(
-            f"(?P<{part}>[A-Za-z0-9._@+=-]+)" if index % 2 else re.escape(part)
+            rf"(?P<{part}>(?!\.\.?(?:/|\Z))[A-Za-z0-9._@+=-]+)" if index % 2 else re.escape(part)
             for index, part in enumerate(parts)
         )
     )
