@@ -157,7 +157,12 @@ def test_a_platform_that_is_away_is_told_apart(argy: Any, platform: Any, tmp_pat
 
 def test_audit_tail_follows(argy: Any, platform: Any, rows: Rows, tenant: str) -> None:
     argy_path = str(Path(sys.executable).with_name("argy"))
-    command = [argy_path, "audit", "tail", "--tenant", tenant]
+    # As a terminal starts it: what runs the tests may have been started with SIGINT ignored.
+    heed = (
+        "import os, signal, sys;"
+        "signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", heed, argy_path, "audit", "tail", "--tenant", tenant]
     follower = subprocess.Popen(
         [*command, "--follow", "--json", "--action", "directory.user.create"],
         env={**os.environ, "ARGY_HOME": str(platform.home)},
