@@ -13,6 +13,7 @@ from dataclasses import asdict
 
 import calls
 import decisions
+import outside
 import stages
 from table import Row, show
 
@@ -42,7 +43,9 @@ def _processes(quick: bool, tell: calls.Tell) -> Iterable[Row]:
 
 def _profile(quick: bool, tell: calls.Tell) -> Iterable[Row]:
     tell("the stages of the chain")
-    return stages.profile(500 if quick else 3_000)
+    yield from stages.profile(500 if quick else 3_000)
+    tell("the replay cache and the decision log")
+    yield from outside.profile(3_200 if quick else 32_000)
 
 
 SECTIONS: dict[str, Callable[[bool, calls.Tell], Iterable[Row]]] = {
