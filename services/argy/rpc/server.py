@@ -40,6 +40,14 @@ class ServerConfig:
     """Share the port with other processes (SO_REUSEPORT)."""
 
 
+class Health(HealthServicer):  # type: ignore[misc]
+    """grpc.health.v1 without ``Watch``: anybody may ask, and nobody holds a call open unsigned."""
+
+    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802 - as in the contract
+        """Refuse."""
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "ask Check again instead")
+
+
 class Server:
     """One listener with any number of services behind the chain."""
 
@@ -53,7 +61,7 @@ class Server:
         self._deps = dependencies
         self._problems: list[str] = []
         self._handlers: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
-        self._health = HealthServicer()
+        self._health = Health()
         self._server: grpc.aio.Server | None = None
         self.port = 0
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from argy.api.directory.v1 import tenant_pb2 as pb
 from argy.base.errors import ResourceExhausted, Unavailable
@@ -226,3 +227,15 @@ async def test_a_running_call_finishes_when_the_server_stops(
     replica.servicer.leave.set()
     assert (await running).org.slug == tenant.slug
     await stopping
+
+
+async def test_nobody_can_hold_unsigned_calls_open(
+    replica_factory: Any, stub_factory: Stub, tenant: Any
+) -> None:
+    replica = await replica_factory(max_concurrent_calls=4)
+    async with grpc.aio.insecure_channel(replica.target) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch
+        for _ in range(8):
+            call = watch(health_pb2.HealthCheckRequest(service="x"))
+            assert await call.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert (await stub_factory(replica, tenant.tenant_id).GetOrg(GET)).org.slug == tenant.slug
