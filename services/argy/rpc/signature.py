@@ -39,7 +39,7 @@ NONCE_MARGIN_MS: Final = 5_000
 
 _HEADER_FORM: Final = re.compile(
     r"1\.([a-z0-9][a-z0-9_-]{0,31})\.([a-z][a-z0-9-]{0,62})\.([0-9]{13})"
-    r"\.([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})"
+    r"\.([A-Za-z0-9_-]{21}[AQgw])\.([A-Za-z0-9_-]{43})"
 )
 
 

