@@ -84,12 +84,16 @@ def value_for(column: Any) -> object:
         return "role:PROBE"
     if "user|" in (column["checks"] or ""):
         return "user:probe"
+    if "[0-9a-f]{64}" in (column["checks"] or ""):
+        return uuid.uuid4().hex * 2
     made: dict[str, Callable[[], object]] = {
         "uuid": uuid7,
         "text": lambda: f"p{uuid.uuid4().hex}",
         "timestamp with time zone": lambda: datetime.now(UTC),
         "bigint": lambda: 1,
         "jsonb": lambda: "{}",
+        "boolean": lambda: True,
+        "bytea": lambda: b"probe",
     }
     return made[column["type"]]()
 
@@ -156,7 +160,8 @@ def statements(table: str, may: Any, row: dict[str, object]) -> list[tuple[str, 
 
 def insert_sql(table: str, row: dict[str, object]) -> str:
     changed = {n: uuid7() if n in ("id", "org_id") else v for n, v in row.items()}
-    values = ", ".join(f"'{value}'" for value in changed.values())
+    texts = (rf"\x{v.hex()}" if isinstance(v, bytes) else v for v in changed.values())
+    values = ", ".join(f"'{text}'" for text in texts)
     return f"INSERT INTO {table} ({', '.join(changed)}) VALUES ({values})"
 
 

@@ -1,0 +1,114 @@
+"""Signed envelopes: what was signed verifies, and nothing else does."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from argy.base.dsse import MAX_ENVELOPE, SigningKeys, TrustedKeys, UntrustedSignature, seal, unseal
+from argy.base.errors import ArgyError, InvalidArgument
+
+KEYS = SigningKeys.generate("p1")
+KIND = "application/vnd.argy.test"
+
+
+def sealed(payload: bytes = b"the payload", kind: str = KIND) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads(seal(payload, payload_type=kind, keys=KEYS))
+    return made
+
+
+def opened(envelope: object, keys: TrustedKeys | None = None) -> bytes:
+    return unseal(json.dumps(envelope).encode(), payload_type=KIND, keys=keys or KEYS.public())
+
+
+def test_what_was_signed_comes_back_and_the_bytes_are_the_same_each_time() -> None:
+    assert opened(sealed()) == b"the payload"
+    assert seal(b"x", payload_type=KIND, keys=KEYS) == seal(b"x", payload_type=KIND, keys=KEYS)
+
+
+def test_the_signature_is_that_of_the_published_encoding() -> None:
+    # The protocol's own example of the encoding: https://github.com/secure-systems-lab/dsse
+    from argy.base.dsse import _encoding
+
+    wanted = b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+    assert _encoding("http://example.com/HelloWorld", b"hello world") == wanted
+
+
+def test_an_altered_payload_is_refused() -> None:
+    envelope = sealed() | {"payload": base64.b64encode(b"another").decode()}
+    with pytest.raises(UntrustedSignature) as refused:
+        opened(envelope)
+    assert refused.value.reason == "SIGNATURE_INVALID"
+
+
+@pytest.mark.parametrize(
+    "signatures",
+    [[], [{"sig": "AAAA"}], [{"keyid": "", "sig": "AAAA"}], [{"keyid": "p9", "sig": "AAAA"}]],
+)
+def test_unsigned_or_without_a_known_key_id_is_refused(signatures: list[object]) -> None:
+    with pytest.raises(UntrustedSignature) as refused:
+        opened(sealed() | {"signatures": signatures})
+    assert refused.value.reason == "SIGNATURE_UNTRUSTED"
+
+
+def test_a_statement_of_another_kind_is_refused() -> None:
+    with pytest.raises(UntrustedSignature) as refused:
+        opened(sealed(kind="application/vnd.argy.other"))
+    assert refused.value.reason == "WRONG_PAYLOAD_TYPE"
+    # Nor does renaming the kind help: it is signed.
+    with pytest.raises(UntrustedSignature):
+        opened(sealed(kind="application/vnd.argy.other") | {"payloadType": KIND})
+
+
+def test_another_key_under_the_same_id_is_refused() -> None:
+    with pytest.raises(UntrustedSignature):
+        opened(sealed(), SigningKeys.generate("p1").public())
+
+
+def test_without_trusted_keys_nothing_verifies() -> None:
+    with pytest.raises(UntrustedSignature):
+        opened(sealed(), TrustedKeys({}))
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        None,
+        [],
+        {},
+        {"payload": 1, "payloadType": KIND, "signatures": []},
+        {"payload": "not base64!", "payloadType": KIND, "signatures": []},
+        {"payload": "", "payloadType": KIND, "signatures": {}},
+        {"payload": "", "payloadType": KIND, "signatures": [1]},
+        {"payload": "", "payloadType": KIND, "signatures": [{"keyid": "p1", "sig": 1}]},
+        {"payload": "", "payloadType": KIND, "signatures": [{"keyid": "p1"}] * 11},
+    ],
+)
+def test_what_is_no_envelope_is_refused(envelope: object) -> None:
+    with pytest.raises(InvalidArgument):
+        opened(envelope)
+
+
+def test_too_large_an_envelope_is_not_read() -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        unseal(b" " * (MAX_ENVELOPE + 1), payload_type=KIND, keys=KEYS.public())
+    assert refused.value.reason == "ENVELOPE_TOO_LARGE"
+
+
+def test_public_keys_survive_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "trusted.json"
+    file.write_text(json.dumps(KEYS.public().to_json()))
+    assert opened(sealed(), TrustedKeys.load(file)) == b"the payload"
+    for text in ("[]", "{", '{"p1": "AAAA"}', '{"p1": 3}'):
+        file.write_text(text)
+        with pytest.raises(InvalidArgument):
+            TrustedKeys.load(file)
+    with pytest.raises(ArgyError):
+        TrustedKeys.load(tmp_path / "missing.json")
+
+
+def test_one_id_for_two_keys_is_refused() -> None:
+    with pytest.raises(InvalidArgument):
+        _ = KEYS.public() | SigningKeys.generate("p1").public()
