@@ -89,9 +89,14 @@ class Connection:
         """The connection that the environment describes; see ``Endpoint.from_env``."""
         return cls(Endpoint.from_env(source=source), timeout_s=timeout_s)
 
-    def channel(self, tenant_id: UUID, org_id: UUID | None = None) -> SignedChannel:
-        """The signed channel for a tenant and org: give it to any generated stub."""
-        return self._channel.for_tenant(tenant_id, org_id)
+    def channel(
+        self, tenant_id: UUID, org_id: UUID | None = None, *, subject: str = ""
+    ) -> SignedChannel:
+        """The signed channel for a tenant and org: give it to any generated stub.
+
+        ``subject`` is whom this service acts for; see ``SignedChannel.for_tenant``.
+        """
+        return self._channel.for_tenant(tenant_id, org_id, subject=subject)
 
     async def serving(self, *, timeout_s: float) -> bool:
         """Whether the server says that it is ready (grpc.health.v1)."""

@@ -25,6 +25,7 @@ class Call:
     """One call. A field is meaningful once its stage has run."""
 
     __slots__ = (
+        "acts_for",
         "audited",
         "body",
         "caller",
@@ -53,8 +54,10 @@ class Call:
     tenant_id: UUID
     org_id: UUID | None
     tenant: Tenant
+    acts_for: str
+    """The subject that the source says it acts for; empty when it acts for itself."""
     caller: str
-    """The subject that acts."""
+    """The subject that acts. Once access is granted, who is named in ``acts_for`` if anybody is."""
     request_id: str
     trace_id: str
     request: Any
@@ -65,6 +68,7 @@ class Call:
         self.body = body
         self.received_ms = received_ms
         self.source = ""
+        self.acts_for = ""
         self.caller = ""
         self.request_id = ""
         self.trace_id = ""

@@ -20,6 +20,7 @@ from argy.rpc.declarations import destination_of, is_read_only
 from argy.rpc.errors import from_rpc_error
 from argy.rpc.pair_keys import PairKeys
 from argy.rpc.signature import HEADER, NONCE_BYTES, Subject, covered, sign
+from argy.rpc.stages import SUBJECT_HEADER
 from argy.rpc.tls import ClientTls
 
 Metadata = Sequence[tuple[str, str]]
@@ -74,13 +75,21 @@ class SignedChannel(grpc.aio.Channel):
         self._timeout_s = timeout_s
         self._tenant = str(tenant_id)
         self._org = str(org_id) if org_id else ""
+        self._subject = ""
 
-    def for_tenant(self, tenant_id: UUID, org_id: UUID | None = None) -> "SignedChannel":
-        """The same connection for another tenant or org; cheap."""
+    def for_tenant(
+        self, tenant_id: UUID, org_id: UUID | None = None, *, subject: str = ""
+    ) -> "SignedChannel":
+        """The same connection for another tenant or org; cheap.
+
+        ``subject`` is whom the service acts for, which needs ``authz.subject:act_for``; that
+        subject's own permissions then decide.
+        """
         view = object.__new__(SignedChannel)
         view.__dict__.update(self.__dict__)
         view._tenant = str(tenant_id)
         view._org = str(org_id) if org_id else ""
+        view._subject = subject
         return view
 
     async def serving(self, timeout_s: float) -> bool:
@@ -206,6 +215,8 @@ class SignedChannel(grpc.aio.Channel):
         metadata = [("x-tenant-id", self._tenant), *extra]
         if self._org:
             metadata.append(("x-org-id", self._org))
+        if self._subject:
+            metadata.append((SUBJECT_HEADER, self._subject))
         subject = Subject(
             method=method,
             source=self._source,

@@ -36,6 +36,11 @@ MAX_UNARY_S: Final = 300.0
 MAX_STREAM_S: Final = 3600.0
 MAX_METADATA: Final = 64
 """Most metadata entries of a call."""
+SUBJECT_HEADER: Final = "x-argy-subject"
+"""For whom the calling service acts: covered by the signature as every ``x-`` header is."""
+ACT_FOR: Final = "authz.subject:act_for"
+"""The permission that a service needs to act for somebody."""
+_SUBJECT: Final = re.compile(r"(user|service|agent):[A-Za-z0-9._@+-]{1,248}")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -188,7 +193,11 @@ def tenant(deps: Dependencies, method: Method) -> Enter | None:
 
 
 def caller(_deps: Dependencies, method: Method) -> Enter | None:
-    """Who acts: the calling service itself."""
+    """Who acts: the calling service itself, or the subject that it names.
+
+    The named subject needs the method's permission itself; that the service may act for others is
+    asked besides, by the access stage.
+    """
     if method.public:
         return None
 
@@ -202,6 +211,15 @@ def caller(_deps: Dependencies, method: Method) -> Enter | None:
                     field=name,
                 )
         call.caller = f"service:{call.source}"
+        subject = call.metadata.get(SUBJECT_HEADER)
+        if subject is not None:
+            if not _SUBJECT.fullmatch(subject):
+                raise InvalidArgument(
+                    f"{SUBJECT_HEADER} must be user:<id>, service:<name> or agent:<id>",
+                    reason="MALFORMED_SUBJECT",
+                    field=SUBJECT_HEADER,
+                )
+            call.acts_for = subject
 
     return enter
 
@@ -216,15 +234,27 @@ def access(deps: Dependencies, method: Method) -> Enter | None:
         method.platform,
     )
     services = method.services
-    if permission:
-        return lambda call, _context: permit(call, permission, platform)
 
-    def enter(call: Call, _context: Context) -> None:
-        if call.source not in services:
+    async def act_for(call: Call) -> None:
+        # Asked where the subject's own permission is: whoever may act for a tenant's people may
+        # not act for the platform's.
+        waiting = permit(call, ACT_FOR, platform)
+        if waiting is not None:
+            await waiting
+        call.caller = call.acts_for
+        waiting = permit(call, permission, platform) if permission else None
+        if waiting is not None:
+            await waiting
+
+    def enter(call: Call, _context: Context) -> Awaitable[None] | None:
+        if services and call.source not in services:
             raise PermissionDenied(
                 f"'{call.source}' is not a service that may call {method.name}",
                 reason="ACCESS_DENIED",
             )
+        if call.acts_for:
+            return act_for(call)
+        return permit(call, permission, platform) if permission else None
 
     return enter
 

@@ -69,8 +69,10 @@ class Permissions:
 
     def __init__(self) -> None:
         self.denied: set[str] = set()
+        self.asked: list[tuple[str, str]] = []
 
     def permit(self, call: Call, permission: str, platform: bool) -> Awaitable[None] | None:
+        self.asked.append((call.caller, permission))
         if permission in self.denied:
             raise PermissionDenied("denied", reason="ACCESS_DENIED")
         return None

@@ -310,6 +310,42 @@ async def test_without_permission(refused: Any, replica: Any, tenant: Any, attem
     assert replica.refusals.told == [("cli", "ACCESS_DENIED")] * 2
 
 
+async def test_acting_for_somebody_asks_both(
+    send: Any, replica: Any, tenant: Any, attempt: Any
+) -> None:
+    call = attempt(tenant.tenant_id, BODY, extra=(("x-argy-subject", "user:eva"),))
+    answer = pb.GetOrgResponse.FromString(await send(replica, GET, BODY, call.metadata()))
+    assert answer.org.display_name == "user:eva"
+    assert replica.permissions.asked == [
+        ("service:cli", "authz.subject:act_for"),
+        ("user:eva", "directory.org:read"),
+    ]
+
+
+@pytest.mark.parametrize("denied", ["authz.subject:act_for", "directory.org:read"])
+async def test_acting_for_somebody_without_permission(
+    refused: Any, replica: Any, tenant: Any, attempt: Any, denied: str
+) -> None:
+    replica.permissions.denied.add(denied)
+    call = attempt(tenant.tenant_id, BODY, extra=(("x-argy-subject", "user:eva"),))
+    assert await refused(replica, GET, BODY, call.metadata()) == (DENIED, "ACCESS_DENIED")
+
+
+@pytest.mark.parametrize("subject", ["", "eva", "role:ADMIN", "group:x", "user:a b", "user:"])
+async def test_acting_for_what_is_no_subject(
+    refused: Any, replica: Any, tenant: Any, attempt: Any, subject: str
+) -> None:
+    call = attempt(tenant.tenant_id, BODY, extra=(("x-argy-subject", subject),))
+    assert await refused(replica, GET, BODY, call.metadata()) == (INVALID, "MALFORMED_SUBJECT")
+
+
+async def test_subject_injected_on_the_way(
+    refused: Any, replica: Any, tenant: Any, attempt: Any
+) -> None:
+    metadata = [*attempt(tenant.tenant_id, BODY).metadata(), ("x-argy-subject", "user:eva")]
+    assert await refused(replica, GET, BODY, metadata) == (UNAUTHENTICATED, "SIGNATURE_INVALID")
+
+
 async def test_body_that_is_no_message(
     refused: Any, replica: Any, tenant: Any, attempt: Any
 ) -> None:
