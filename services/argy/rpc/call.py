@@ -6,6 +6,9 @@ from uuid import UUID
 
 from argy.rpc.declarations import Method
 
+SUBJECT_HEADER: Final = "x-argy-subject"
+"""For whom the calling service acts: covered by the signature as every ``x-`` header is."""
+
 
 class Tenant(Protocol):
     """The tenant of a call, as the tenant stage resolved it."""

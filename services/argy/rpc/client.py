@@ -16,11 +16,11 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from argy.base.errors import ArgyError, FailedPrecondition, Unavailable
+from argy.rpc.call import SUBJECT_HEADER
 from argy.rpc.declarations import destination_of, is_read_only
 from argy.rpc.errors import from_rpc_error
 from argy.rpc.pair_keys import PairKeys
 from argy.rpc.signature import HEADER, NONCE_BYTES, Subject, covered, sign
-from argy.rpc.stages import SUBJECT_HEADER
 from argy.rpc.tls import ClientTls
 
 Metadata = Sequence[tuple[str, str]]

@@ -20,7 +20,7 @@ from argy.base.errors import (
 )
 from argy.base.ids import parse_uuid
 from argy.rpc.access import AccessDecider
-from argy.rpc.call import Call, Tenant
+from argy.rpc.call import SUBJECT_HEADER, Call, Tenant
 from argy.rpc.declarations import Method
 from argy.rpc.errors import Context
 from argy.rpc.pair_keys import PairKeys
@@ -36,8 +36,6 @@ MAX_UNARY_S: Final = 300.0
 MAX_STREAM_S: Final = 3600.0
 MAX_METADATA: Final = 64
 """Most metadata entries of a call."""
-SUBJECT_HEADER: Final = "x-argy-subject"
-"""For whom the calling service acts: covered by the signature as every ``x-`` header is."""
 ACT_FOR: Final = "authz.subject:act_for"
 """The permission that a service needs to act for somebody."""
 _SUBJECT: Final = re.compile(r"(user|service|agent):[A-Za-z0-9._@+-]{1,248}")
