@@ -7,6 +7,7 @@ import typer
 from argy.base.errors import ArgyError
 from argy.cli import audit, decide, directory, keys, platform, roles
 from argy.cli.output import Output, exit_code
+from argy.cli.policy.app import app as policy
 
 _EPILOG = (
     "Exit codes: 0 done or ALLOW, 1 DENY, 2 bad usage, 3 refused by the platform, 4 not found, "
@@ -25,6 +26,7 @@ decide.register(app)
 roles.register(app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
+app.add_typer(policy, name="policy")
 directory.register(app)
 
 

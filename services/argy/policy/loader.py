@@ -1,7 +1,7 @@
 """Loads a policy folder, or refuses it with everything that is wrong with it.
 
 Known places: ``model.conf``, ``roles/*.csv``, ``services.csv``, ``tenants/<slug>/*.csv``;
-``cases/*.yaml`` belong to ``argy.policy.cases``, and a ``README.md`` may stand anywhere.
+``cases/*.yaml`` and ``invariants/*.yaml`` hold no rules, and a ``README.md`` may stand anywhere.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ MAX_RULES = 200_000
 _MODEL = "model.conf"
 _ROLES = re.compile(r"roles/[A-Za-z0-9_.-]+\.csv")
 _TENANT = re.compile(rf"tenants/({SLUG})/[A-Za-z0-9_.-]+\.csv")
-_NO_RULES = re.compile(r"(?:.*/)?README\.md|cases/[A-Za-z0-9_./-]+\.yaml")
+_NO_RULES = re.compile(r"(?:.*/)?README\.md|(?:cases|invariants)/[A-Za-z0-9_./-]+\.yaml")
 
 
 def load_policy(root: Path) -> PolicySource:

@@ -1,0 +1,1 @@
+"""``argy policy``: what authors and approvers of policies do from a terminal."""

@@ -1,0 +1,188 @@
+"""The texts of a policy's files: from a folder, or from a git revision without a checkout of it."""
+
+import os
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from argy.base.errors import FailedPrecondition, InvalidArgument, NotFound
+from argy.policy.errors import PolicyError, Problem
+from argy.policy.loader import MAX_FILE_BYTES, MAX_FILES
+
+MAX_TOTAL_BYTES: Final = 64 * 1024 * 1024
+_GIT_TIMEOUT_S: Final = 60
+_SUFFIXES: Final = (".conf", ".csv", ".yaml")
+_LINK_MODES: Final = ("120000", "160000")
+"""Symbolic links and submodules: what they lead to is not in the revision."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFiles:
+    """A policy's files by path under its root, sorted; rules, approvals, cases and invariants."""
+
+    files: Mapping[str, str]
+    name: str
+    """Where they come from, for people: a folder, or ``revision:folder``."""
+    commit: str = ""
+    """The git commit, 40 or 64 hexadecimal digits; empty for what is not (exactly) a commit."""
+    commit_time_s: int = 0
+    """The committer's time, seconds since the Unix epoch; 0 without a commit."""
+
+
+def read_folder(root: Path) -> PolicyFiles:
+    """Read a policy folder as it is on disk. Its commit is told when nothing in it has changed.
+
+    Raises:
+        PolicyError: for files that can't be read, aren't UTF-8, or are too large or too many.
+    """
+    if not root.is_dir():
+        raise PolicyError((Problem(str(root), 0, "not a folder", "name the policy's folder"),))
+    base = root.resolve()
+    found: dict[str, bytes] = {}
+    total = 0
+    for path in _walk(root):
+        name = path.relative_to(root).as_posix()
+        if not path.resolve().is_relative_to(base):
+            raise _refused(name, "a link out of the policy's folder", "copy the file")
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+        total += len(data)
+        _check_size(name, len(data), len(found), total)
+        found[name] = data
+    commit, time_s = _commit_of(root)
+    return PolicyFiles(_decoded(found), str(root), commit, time_s)
+
+
+def read_revision(root: Path, revision: str) -> PolicyFiles:
+    """Read the folder ``root`` as it is in a git revision (``main``, ``HEAD~2``, a commit).
+
+    Raises:
+        NotFound: when there is no such revision, or no such folder in it.
+        FailedPrecondition: when ``root`` is in no git repository.
+        PolicyError: as ``read_folder``.
+    """
+    if not revision or revision.startswith("-"):
+        raise InvalidArgument(f"{revision!r} is not a git revision", field="revision")
+    where = root if root.is_dir() else root.absolute().parent
+    top = Path(_git(where, "rev-parse", "--show-toplevel").strip())
+    folder = root.resolve().relative_to(top.resolve()).as_posix()
+    try:
+        commit = _git(
+            top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
+        ).strip()
+    except FailedPrecondition:
+        raise NotFound(f"there is no git revision {revision!r}", field="revision") from None
+    prefix = "" if folder == "." else f"{folder}/"
+    listed = _git(top, "ls-tree", "-r", "-z", "-l", "--full-tree", commit, "--", folder)
+    wanted: dict[str, str] = {}
+    total = 0
+    for entry in filter(None, listed.split("\0")):
+        about, path = entry.split("\t", 1)
+        mode, _, object_id, size = about.split()
+        name = path.removeprefix(prefix)
+        if not _is_policy(name):
+            continue
+        if mode in _LINK_MODES:
+            raise _refused(name, "a link", "commit the file itself")
+        total += int(size)
+        _check_size(name, int(size), len(wanted), total)
+        wanted[name] = object_id
+    if not wanted:
+        raise NotFound(f"revision {revision!r} has no policy in {folder}", field="revision")
+    time_s = int(_git(top, "show", "-s", "--format=%ct", commit).strip())
+    found = dict(zip(wanted, _blobs(top, wanted.values()), strict=True))
+    return PolicyFiles(_decoded(found), f"{revision}:{folder}", commit, time_s)
+
+
+def read_policy_files(root: Path, revision: str = "") -> PolicyFiles:
+    """The folder as it is in ``revision``; as it is on disk when that is empty."""
+    return read_revision(root, revision) if revision else read_folder(root)
+
+
+def _is_policy(name: str) -> bool:
+    parts = name.split("/")
+    return name.endswith(_SUFFIXES) and not any(part.startswith(".") for part in parts)
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(folder, name)
+            if _is_policy(path.relative_to(root).as_posix()):
+                yield path
+
+
+def _check_size(name: str, size: int, files: int, total: int) -> None:
+    if size > MAX_FILE_BYTES:
+        raise _refused(name, f"more than {MAX_FILE_BYTES} bytes", "split the file")
+    if files >= MAX_FILES:
+        raise _refused(name, f"more than {MAX_FILES} files", "merge files")
+    if total > MAX_TOTAL_BYTES:
+        raise _refused(name, f"more than {MAX_TOTAL_BYTES} bytes in all", "use roles and globs")
+
+
+def _decoded(found: Mapping[str, bytes]) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for name in sorted(found):
+        try:
+            texts[name] = found[name].decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = found[name][: error.start].count(b"\n") + 1
+            raise PolicyError((Problem(name, line, "not UTF-8", "save it as UTF-8"),)) from None
+    return texts
+
+
+def _commit_of(root: Path) -> tuple[str, int]:
+    """The commit that the folder is of, and its time; nothing for a changed or unknown folder."""
+    try:
+        if _git(root, "status", "--porcelain", "--untracked-files=all", "--", "."):
+            return "", 0
+        commit, time_s = _git(root, "show", "-s", "--format=%H %ct", "HEAD").split()
+    except (FailedPrecondition, ValueError):
+        return "", 0
+    return commit, int(time_s)
+
+
+def _blobs(top: Path, object_ids: Iterable[str]) -> Iterator[bytes]:
+    asked = "".join(f"{object_id}\n" for object_id in object_ids).encode()
+    data = _run(top, ("cat-file", "--batch"), asked)
+    at = 0
+    while at < len(data):
+        end = data.index(b"\n", at)
+        size = int(data[at:end].rsplit(b" ", 1)[1])
+        yield data[end + 1 : end + 1 + size]
+        at = end + size + 2
+
+
+def _git(where: Path, *arguments: str) -> str:
+    return _run(where, arguments, b"").decode("utf-8", "surrogateescape")
+
+
+def _run(where: Path, arguments: tuple[str, ...], given: bytes) -> bytes:
+    """Run git; its hooks, pagers and prompts are off, and only ``where``'s repository counts."""
+    command = ("git", "-C", str(where), "-c", "core.quotePath=false", "--no-pager", *arguments)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        done = subprocess.run(  # noqa: S603 - git itself, arguments are no shell text
+            command,
+            input=given,
+            capture_output=True,
+            check=False,
+            timeout=_GIT_TIMEOUT_S,
+            env={**kept, "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
+        )
+    except FileNotFoundError as error:
+        raise FailedPrecondition("git is not installed", reason="GIT_MISSING") from error
+    except subprocess.TimeoutExpired as error:
+        raise FailedPrecondition("git did not answer in time", reason="GIT_TIMEOUT") from error
+    if done.returncode:
+        told = " ".join(done.stderr.decode("utf-8", "replace").split())[:300]
+        raise FailedPrecondition(f"git {arguments[0]}: {told or 'failed'}", reason="GIT_FAILED")
+    return done.stdout
+
+
+def _refused(name: str, message: str, fix: str) -> PolicyError:
+    return PolicyError((Problem(name, 0, message, fix),))
