@@ -36,6 +36,9 @@ def explain(
     matches: list[RuleMatch] = []
     misses: list[tuple[int, RuleMatch]] = []
     for rule in snapshot.policy.rules:
+        # What another tenant's rules say is nobody's business here, not even that they are there.
+        if rule.dom.partition("/")[0] not in ("*", snapshot.tenant):
+            continue
         failed = list(_failures(snapshot, rule, facts, view.paths))
         if not failed:
             path = snapshot.path(facts.sub, facts.org, view.paths[rule.role], now_ms)

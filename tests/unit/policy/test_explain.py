@@ -74,6 +74,16 @@ def test_what_differs(make_snapshot: Any) -> None:
     assert details(s, "user:a", "", "key:a-1", "read") == []
 
 
+def test_rules_of_another_tenant_are_not_told(make_snapshot: Any) -> None:
+    rows = """
+p, role:ENGINEER, globex, secret:merger-*, read, allow, true
+p, role:ENGINEER, globex/board, secret:merger-*, read, allow, true
+p, role:ENGINEER, acme/x, secret:merger-*, read, allow, true
+"""
+    s = make_snapshot(rows, ("user:e", "role:ENGINEER"))
+    assert details(s, "user:e", "", "secret:merger-1", "read") == ["holds in acme/x, not in acme"]
+
+
 def test_misses_are_few(make_snapshot: Any) -> None:
     rows = "\n".join(f"p, role:R{n}, *, doc:*, read, allow, true" for n in range(100))
     s = make_snapshot(rows)
