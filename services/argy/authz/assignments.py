@@ -32,7 +32,11 @@ REVOKED: Final = "authz.role_assignment.revoke"
 
 
 class Assignments:
-    """The use cases of role assignments."""
+    """The use cases of role assignments.
+
+    A change raises the tenant's revision before anything else, as the directory's changes do: they
+    come one after the other, so that no role is given to whom another transaction deletes.
+    """
 
     __slots__ = ("_clock", "_db", "_holder", "_snapshots")
 
@@ -57,20 +61,23 @@ class Assignments:
         check_role_defined(wish.role, defined=self._holder.current.roles)
         subject_id = directory_id(wish.subject)
         now_ms = self._clock.now_ms()
+        # Outside the transaction: a view that is not at hand takes a connection to load, and grants
+        # that waited for one with one in hand would wait for each other.
+        await self._guard(call, wish, await self._org_slug(call, scope), now_ms)
         try:
             async with self._db.tenant(call.tenant_id, call.org_id, errors=store.ERRORS) as tx:
                 earlier = await self._earlier(tx, wish)
                 if earlier is not None:
                     return earlier
                 check_expiry(wish.expires_at_ms, now_ms=now_ms)
-                org = await store.find_target(
+                revision = await store.bump_revision(tx)
+                await store.find_target(
                     tx, org_id=scope, subject=wish.subject, subject_id=subject_id
                 )
-                await self._guard(call, wish.role, org, now_ms)
                 made = await store.insert(
                     tx, wish, made_id=uuid7(), caller=call.caller, now_ms=now_ms
                 )
-                revision = await self._commit(tx, call, GRANTED, made)
+                await self._record(tx, call, GRANTED, made, revision)
         except AlreadyExists:
             # Perhaps by this very request, on another connection; that has committed by now.
             async with self._db.tenant(call.tenant_id, call.org_id) as tx:
@@ -88,6 +95,7 @@ class Assignments:
             NotFound: if there is no such assignment, or it lies outside the call's org.
         """
         async with self._db.tenant(call.tenant_id, call.org_id) as tx:
+            revision = await store.bump_revision(tx)
             subject, role, org_id = await store.delete(tx, assignment_id)
             gone = RoleGrant(
                 id=assignment_id,
@@ -99,7 +107,7 @@ class Assignments:
                 created_by=call.caller,
                 created_at_ms=0,
             )
-            revision = await self._commit(tx, call, REVOKED, gone)
+            await self._record(tx, call, REVOKED, gone, revision)
         self._snapshots.invalidate(call.tenant_id, revision)
         return revision_token(call.tenant_id, revision)
 
@@ -120,21 +128,27 @@ class Assignments:
             raise store.request_id_reused()
         return made, revision_token(tx.tenant_id, await store.read_revision(tx))
 
-    async def _guard(self, call: Call, role: str, org: str, now_ms: int) -> None:
-        view = await self._snapshots.get(call.tenant_id)
-        held = view.snapshot.holding(call.caller, org, now_ms)
-        decision = view.snapshot.check(
-            call.caller, org, ASSIGNMENT_RESOURCE, GRANT_ANY, None, now_ms
-        )
-        check_may_grant(
-            role,
-            held=held.view.paths if held.fixed is None else (),
-            grant_any=decision.allowed,
-        )
+    async def _org_slug(self, call: Call, scope: UUID | None) -> str:
+        if scope is None or scope == call.org_id:
+            return call.tenant.org_slug
+        async with self._db.tenant(call.tenant_id) as tx:
+            return await store.find_target(tx, org_id=scope, subject="", subject_id=None)
 
-    async def _commit(self, tx: Tx, call: Call, action: str, grant: RoleGrant) -> int:
-        """Record the change and raise the revision, in the transaction of the change."""
-        revision = await store.bump_revision(tx)
+    async def _guard(self, call: Call, wish: Grant, org: str, now_ms: int) -> None:
+        snapshot = (await self._snapshots.get(call.tenant_id)).snapshot
+        held, grant_any = {wish.role}, True
+        for moment_ms in (now_ms, max(now_ms, wish.last_ms)):
+            then = snapshot.holding(call.caller, org, moment_ms)
+            held &= set(then.view.paths if then.fixed is None else ())
+            grant_any &= snapshot.check(
+                call.caller, org, ASSIGNMENT_RESOURCE, GRANT_ANY, None, moment_ms
+            ).allowed
+        check_may_grant(wish.role, held=held, grant_any=grant_any)
+
+    async def _record(
+        self, tx: Tx, call: Call, action: str, grant: RoleGrant, revision: int
+    ) -> None:
+        """Record the change in its own transaction."""
         detail: dict[str, object] = {
             "subject": grant.subject,
             "role": grant.role,
@@ -158,7 +172,6 @@ class Assignments:
                 occurred_at_ms=self._clock.now_ms(),
             ),
         )
-        return revision
 
 
 def _within(wish: Grant, org_id: UUID | None) -> Grant:

@@ -17,6 +17,7 @@ GRANT_ANY: Final = "grant_any"
 """Action on ``authz.role_assignment`` that lets a caller give roles which it does not hold."""
 ASSIGNMENT_RESOURCE: Final = "authz.role_assignment:-"
 _ROLES_SHOWN: Final = 50
+_ENDLESS_MS: Final = 253_402_300_799_999  # the last moment of 9999
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,15 @@ class TenantFacts:
     assignments: tuple[Assignment, ...] = ()
     memberships: tuple[Membership, ...] = ()
     disabled: frozenset[str] = frozenset()
+    orgs: tuple[tuple[UUID, str], ...] = ()
+    """Each org's id and slug, by id."""
 
     @property
     def size(self) -> int:
         """Rows held, to bound memory by."""
-        return len(self.assignments) + len(self.memberships) + len(self.disabled)
+        return (
+            len(self.assignments) + len(self.memberships) + len(self.disabled) + len(self.orgs)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +51,11 @@ class Grant:
     expires_at_ms: int | None
     reason: str
     request_id: UUID | None
+
+    @property
+    def last_ms(self) -> int:
+        """The last moment at which the role would be held."""
+        return _ENDLESS_MS if self.expires_at_ms is None else self.expires_at_ms - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +141,8 @@ def directory_id(subject: str) -> UUID | None:
 def check_may_grant(role: str, *, held: Collection[str], grant_any: bool) -> None:
     """Refuse escalation: nobody gives a role that it does not hold in the same scope itself.
 
-    ``grant_any`` says that policy lets the caller give roles regardless.
+    ``held`` and ``grant_any`` (policy lets the caller give roles regardless) are what the caller
+    has for as long as the role would last: what ends can't be made to last.
 
     Raises:
         PermissionDenied: ``ROLE_NOT_HELD``.
@@ -139,8 +150,8 @@ def check_may_grant(role: str, *, held: Collection[str], grant_any: bool) -> Non
     if grant_any or role in held:
         return
     raise PermissionDenied(
-        f"To grant {role} you must hold it in the same scope, or have the permission "
-        f"'authz.role_assignment:{GRANT_ANY}'",
+        f"To grant {role} you must hold it in the same scope and for as long, or have the "
+        f"permission 'authz.role_assignment:{GRANT_ANY}' for as long",
         reason="ROLE_NOT_HELD",
         field="role",
     )

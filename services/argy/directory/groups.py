@@ -76,6 +76,7 @@ class Groups:
         """Delete a group with memberships and roles; raises NotFound."""
         require_tenant_scope(call.org_id)
         async with self._db.tenant(call.tenant_id, errors=ERRORS) as tx:
+            await revision_after(tx, Q.bump_revision)
             slug = await tx.fetchval(Q.delete_group, call.tenant_id, group_id)
             if slug is None:
                 raise not_found("group", "group_id")
@@ -111,11 +112,11 @@ class Groups:
     ) -> str:
         require_tenant_scope(call.org_id)
         async with self._db.tenant(call.tenant_id, errors=ERRORS) as tx:
+            # Raised also when nothing changes: the token then names a state that surely has it.
+            revision = await revision_after(tx, Q.bump_revision)
             changed = await tx.fetchval(query, call.tenant_id, group_id, user_id)
             if changed is None and verb == "remove_member":
                 raise not_found("member", "user_id")
-            # Raised also when nothing changed: the token then names a state that surely has it.
-            revision = await revision_after(tx, Q.bump_revision)
             await self._record(
                 tx,
                 call,

@@ -41,6 +41,8 @@ class Orgs:
             async with self._db.tenant(call.tenant_id, errors=ERRORS) as tx:
                 made = await one(tx, Org, Q.insert_org, *values)
                 assert made is not None  # noqa: S101 - RETURNING of an insert
+                # Whoever decides in its own process learns of the org with its next revision.
+                await revision_after(tx, Q.bump_revision)
                 await self._record(tx, call, "directory.org.create", f"org:{made_id}", slug=slug)
                 return made
 
@@ -71,6 +73,7 @@ class Orgs:
         """Delete an org and the roles granted in it; raises NotFound."""
         require_tenant_scope(call.org_id)
         async with self._db.tenant(call.tenant_id, errors=ERRORS) as tx:
+            await revision_after(tx, Q.bump_revision)
             revision = await revision_after(tx, Q.forget_org, org_id)
             slug = await tx.fetchval(Q.delete_org, call.tenant_id, org_id)
             if slug is None:

@@ -86,5 +86,9 @@ def _to_ms(time: datetime) -> int:
 
 
 async def revision_after(tx: Tx, query: str, *args: object) -> int:
-    """Run one of the functions that raise the tenant's revision; return the revision."""
+    """Run one of the functions that raise the tenant's revision; return the revision.
+
+    Changes that touch who may do what raise it before anything else: they come one after the other,
+    so that no role or membership is given to whom another transaction deletes.
+    """
     return int(await tx.fetchval(query, tx.tenant_id, *args))

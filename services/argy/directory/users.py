@@ -82,10 +82,10 @@ class Users:
         require_tenant_scope(call.org_id)
         action = "directory.user.disable" if state == "DISABLED" else "directory.user.enable"
         async with self._db.tenant(call.tenant_id, errors=ERRORS) as tx:
+            revision = await revision_after(tx, Q.bump_revision)
             user = await one(tx, User, Q.set_user_state, call.tenant_id, user_id, state)
             if user is None:
                 raise not_found("user", "user_id")
-            revision = await revision_after(tx, Q.bump_revision)
             await self._record(
                 tx, call, action, f"user:{user_id}", revision=revision, reason=reason
             )
@@ -95,6 +95,7 @@ class Users:
         """Delete a user with memberships and roles; raises NotFound."""
         require_tenant_scope(call.org_id)
         async with self._db.tenant(call.tenant_id, errors=ERRORS) as tx:
+            await revision_after(tx, Q.bump_revision)
             email = await tx.fetchval(Q.delete_user, call.tenant_id, user_id)
             if email is None:
                 raise not_found("user", "user_id")

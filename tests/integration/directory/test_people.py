@@ -48,7 +48,7 @@ async def grant(admin: Any, tenant_id: UUID, subject: str, org_id: UUID | None =
 
 
 async def state(admin: Any, tenant_id: UUID) -> tuple[int, int]:
-    """How many roles are held, and the revision."""
+    """How many roles are held, and the revision; a deletion raises it first and last."""
     row = await admin.fetchrow(
         "SELECT (SELECT count(*) FROM authz.role_assignment WHERE tenant_id = $1) AS held,"
         " (SELECT revision FROM authz.tenant_revision WHERE tenant_id = $1) AS revision",
@@ -68,13 +68,13 @@ async def test_orgs(directory: Any, tenant_factory: Any, admin: Any, actions: An
     assert not (await client.orgs.ListOrgs(orgs.ListOrgsRequest(slug="none"))).orgs
     await grant(admin, tenant.tenant_id, "user:a", UUID(made.org_id))
     await client.orgs.DeleteOrg(orgs.DeleteOrgRequest(org_id=made.org_id, reason="closed"))
-    assert await state(admin, tenant.tenant_id) == (0, 1)
+    assert await state(admin, tenant.tenant_id) == (0, 2)
     with pytest.raises(AlreadyExists) as refusal:
         await make_org(client)
     assert refusal.value.reason == "SLUG_RETIRED"
     with pytest.raises(NotFound):
         await client.orgs.DeleteOrg(orgs.DeleteOrgRequest(org_id=made.org_id, reason="again"))
-    assert await state(admin, tenant.tenant_id) == (0, 1)
+    assert await state(admin, tenant.tenant_id) == (0, 2)
     assert await actions(tenant.tenant_id) == ["directory.org.create", "directory.org.delete"]
 
 
@@ -96,7 +96,7 @@ async def test_users(directory: Any, tenant_factory: Any, admin: Any, actions: A
     await grant(admin, tenant.tenant_id, f"user:{made.user_id}")
     await grant(admin, tenant.tenant_id, "user:other")
     await client.users.DeleteUser(pb.DeleteUserRequest(user_id=made.user_id, reason="left"))
-    assert await state(admin, tenant.tenant_id) == (1, 3)
+    assert await state(admin, tenant.tenant_id) == (1, 4)
     with pytest.raises(NotFound) as missing:
         await client.users.GetUser(pb.GetUserRequest(user_id=made.user_id))
     assert (missing.value.reason, missing.value.field) == ("USER_UNKNOWN", "user_id")
