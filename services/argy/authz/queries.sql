@@ -30,6 +30,13 @@ SELECT 'user:' || user_id AS subject
 FROM directory.user_account
 WHERE tenant_id = $1 AND state <> 'ACTIVE';
 
+-- name: list_orgs
+-- The tenant's orgs.
+SELECT org_id, slug
+FROM directory.org
+WHERE tenant_id = $1
+ORDER BY org_id;
+
 -- name: find_grant_target
 -- What a grant refers to: the org's slug, whether the user exists, whether the group exists.
 SELECT

@@ -87,6 +87,7 @@ async def read_facts(tx: Tx, *, now_ms: int, known: TenantFacts | None = None) -
     )
     memberships = await tx.fetch(_Q.list_memberships, tx.tenant_id)
     disabled = await tx.fetch(_Q.list_disabled_users, tx.tenant_id)
+    orgs = await tx.fetch(_Q.list_orgs, tx.tenant_id)
     return TenantFacts(
         tenant_id=tx.tenant_id,
         slug=row["slug"],
@@ -94,6 +95,7 @@ async def read_facts(tx: Tx, *, now_ms: int, known: TenantFacts | None = None) -
         assignments=assignments,
         memberships=tuple(Membership(group, member) for group, member in memberships),
         disabled=frozenset(row["subject"] for row in disabled),
+        orgs=tuple((org_id, slug) for org_id, slug in orgs),
     )
 
 

@@ -68,13 +68,13 @@ async def test_orgs(directory: Any, tenant_factory: Any, admin: Any, actions: An
     assert not (await client.orgs.ListOrgs(orgs.ListOrgsRequest(slug="none"))).orgs
     await grant(admin, tenant.tenant_id, "user:a", UUID(made.org_id))
     await client.orgs.DeleteOrg(orgs.DeleteOrgRequest(org_id=made.org_id, reason="closed"))
-    assert await state(admin, tenant.tenant_id) == (0, 2)
+    assert await state(admin, tenant.tenant_id) == (0, 3)
     with pytest.raises(AlreadyExists) as refusal:
         await make_org(client)
     assert refusal.value.reason == "SLUG_RETIRED"
     with pytest.raises(NotFound):
         await client.orgs.DeleteOrg(orgs.DeleteOrgRequest(org_id=made.org_id, reason="again"))
-    assert await state(admin, tenant.tenant_id) == (0, 2)
+    assert await state(admin, tenant.tenant_id) == (0, 3)
     assert await actions(tenant.tenant_id) == ["directory.org.create", "directory.org.delete"]
 
 
