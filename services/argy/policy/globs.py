@@ -52,6 +52,33 @@ def glob_match(text: str, pattern: str) -> bool:
     return compiled_glob(pattern).matches(text)
 
 
+def covers(wide: str, narrow: str) -> bool:
+    """Whether every text that ``narrow`` matches is matched by ``wide`` too. Exact.
+
+    ``narrow`` is read as a text in which ``*`` is a character of its own. No literal piece of
+    ``wide`` has that character, so only a wildcard can take it, and a wildcard takes whatever may
+    stand in its place. The other way round, a text with a character that ``wide`` doesn't name in
+    each of those places is one that ``narrow`` matches.
+    """
+    return compiled_glob(wide).matches(narrow)
+
+
+def overlaps(one: str, other: str) -> bool:
+    """Whether some text is matched by both globs. Exact.
+
+    Two globs with wildcards meet when their beginnings and their ends agree: the longer beginning,
+    the pieces of the one, the pieces of the other and the longer end make such a text.
+    """
+    if "*" not in one:
+        return compiled_glob(other).matches(one)
+    if "*" not in other:
+        return compiled_glob(one).matches(other)
+    start, other_start = one.partition("*")[0], other.partition("*")[0]
+    end, other_end = one.rpartition("*")[2], other.rpartition("*")[2]
+    starts_agree = start.startswith(other_start) or other_start.startswith(start)
+    return starts_agree and (end.endswith(other_end) or other_end.endswith(end))
+
+
 def domain_match(domain: str, pattern: str) -> bool:
     """``domainMatch`` of the model.
 
@@ -62,6 +89,16 @@ def domain_match(domain: str, pattern: str) -> bool:
         or domain == pattern
         or ("/" not in pattern and domain.startswith(f"{pattern}/"))
     )
+
+
+def domain_covers(wide: str, narrow: str) -> bool:
+    """Whether every domain that ``narrow`` matches is matched by ``wide`` too. Exact."""
+    return domain_match(narrow, wide)
+
+
+def domain_overlaps(one: str, other: str) -> bool:
+    """Whether some domain is matched by both: patterns of domains are nested or apart."""
+    return domain_match(one, other) or domain_match(other, one)
 
 
 def domain_of(tenant: str, org: str) -> str:

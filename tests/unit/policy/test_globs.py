@@ -1,11 +1,19 @@
 import re
 import time
+from itertools import product
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argy.policy.globs import domain_match, glob_match
+from argy.policy.globs import (
+    covers,
+    domain_covers,
+    domain_match,
+    domain_overlaps,
+    glob_match,
+    overlaps,
+)
 
 
 @given(st.text("ab:.*", max_size=8), st.text("ab:.", max_size=12))
@@ -37,3 +45,51 @@ def test_it_takes_linear_time() -> None:
 )
 def test_domains(domain: str, pattern: str, matches: bool) -> None:
     assert domain_match(domain, pattern) is matches
+
+
+def words(alphabet: str, longest: int) -> list[str]:
+    """Every text of up to ``longest`` characters."""
+    return ["".join(text) for size in range(longest + 1) for text in product(alphabet, repeat=size)]
+
+
+PATTERNS = words("ab*", 4)
+# A counterexample never needs to be longer than both patterns; x is a character in neither.
+TEXTS = words("abx", 7)
+LANGUAGES = {
+    pattern: frozenset(text for text in TEXTS if glob_match(text, pattern)) for pattern in PATTERNS
+}
+
+
+def test_covering_agrees_with_trying_every_text() -> None:
+    for wide, narrow in product(PATTERNS, PATTERNS):
+        inside = LANGUAGES[narrow] <= LANGUAGES[wide]
+        assert covers(wide, narrow) is inside, (wide, narrow)
+
+
+def test_overlapping_agrees_with_trying_every_text() -> None:
+    for one, other in product(PATTERNS, PATTERNS):
+        meet = not LANGUAGES[one].isdisjoint(LANGUAGES[other])
+        assert overlaps(one, other) is meet, (one, other)
+
+
+@given(st.text("ab:*", max_size=9), st.text("ab:*", max_size=9), st.text("ab:", max_size=12))
+def test_no_text_contradicts_covering_or_overlapping(wide: str, narrow: str, text: str) -> None:
+    if glob_match(text, narrow):
+        assert not covers(wide, narrow) or glob_match(text, wide)
+        assert not glob_match(text, wide) or overlaps(wide, narrow)
+
+
+DOMAINS = ["*", "acme", "acme/x", "acme/y", "acme2", "acme2/x"]
+
+
+@pytest.mark.parametrize(("wide", "narrow"), list(product(DOMAINS, DOMAINS)))
+def test_domains_cover_and_overlap_as_they_match(wide: str, narrow: str) -> None:
+    reached = {
+        pattern: {domain for domain in [*DOMAINS[1:], "z"] if domain_match(domain, pattern)}
+        for pattern in (wide, narrow)
+    }
+    # An org in "acme/new" stands for those that no pattern names.
+    for pattern, domains in reached.items():
+        domains |= {d for d in ("acme/new", "acme2/new") if domain_match(d, pattern)}
+    assert domain_covers(wide, narrow) == (reached[narrow] <= reached[wide])
+    assert domain_overlaps(wide, narrow) == bool(reached[wide] & reached[narrow])
