@@ -9,6 +9,7 @@ from argy.base.clock import Clock
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.rpc.access import denied
 from argy.rpc.call import Call
+from argy.rpc.stages import ACT_FOR
 
 _MAX_PERMISSIONS: Final = 4096
 
@@ -33,21 +34,32 @@ class LocalAccess:
         view = self._snapshots.peek(tenant_id)
         if view is None:
             return self._load(call, permission, platform)
-        self._decide(view, call, permission, platform)
+        self._decide(view, call.caller, "" if platform else call.tenant.org_slug, permission)
         return None
+
+    def readmit(self, view: TenantView, call: Call) -> None:
+        """Ask again, of the tenant's newest view, what the chain asked when the call began.
+
+        For calls that last: a permission that is taken away ends them.
+
+        Raises:
+            PermissionDenied: with ``ACCESS_DENIED``.
+        """
+        if call.acts_for:
+            self._decide(view, f"service:{call.source}", call.tenant.org_slug, ACT_FOR)
+        self._decide(view, call.caller, call.tenant.org_slug, call.method.permission)
 
     async def _load(self, call: Call, permission: str, platform: bool) -> None:
         view = await self._snapshots.get(PLATFORM_TENANT_ID if platform else call.tenant_id)
-        self._decide(view, call, permission, platform)
+        self._decide(view, call.caller, "" if platform else call.tenant.org_slug, permission)
 
-    def _decide(self, view: TenantView, call: Call, permission: str, platform: bool) -> None:
+    def _decide(self, view: TenantView, subject: str, org: str, permission: str) -> None:
         parts = self._parts.get(permission)
         if parts is None:
             kind, _, action = permission.rpartition(":")
             parts = (f"{kind}:-", action)
             if len(self._parts) < _MAX_PERMISSIONS:
                 self._parts[permission] = parts
-        org = "" if platform else call.tenant.org_slug
-        decision = view.snapshot.check(call.caller, org, *parts, None, self._clock.now_ms())
+        decision = view.snapshot.check(subject, org, *parts, None, self._clock.now_ms())
         if not decision.allowed:
             raise denied(permission)

@@ -3,8 +3,8 @@
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 
 -- name: find_revision
--- The tenant's slug and its assignment revision; 0 before the first change.
-SELECT t.slug, coalesce(r.revision, 0) AS revision
+-- The tenant's slug, state and assignment revision; 0 before the first change.
+SELECT t.slug, t.state, coalesce(r.revision, 0) AS revision
 FROM directory.tenant AS t
 LEFT JOIN authz.tenant_revision AS r USING (tenant_id)
 WHERE t.tenant_id = $1;

@@ -9,6 +9,7 @@ from argy.api.authz.v1 import assignment_pb2 as assignment
 from argy.api.authz.v1 import authz_pb2 as authz
 from argy.api.authz.v1.assignment_pb2_grpc import AssignmentServiceServicer
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceServicer
+from argy.authz.access import LocalAccess
 from argy.authz.assignments import Assignments
 from argy.authz.decision_log import DecisionLog
 from argy.authz.domain import Grant, RoleGrant
@@ -41,6 +42,7 @@ class AuthzService(AuthzServiceServicer):
         self._watch = watch
         self._listing = listing
         self._clock = clock
+        self._access = LocalAccess(snapshots, clock)
         self._encoder = DecisionEncoder()
 
     async def Check(self, request: authz.CheckRequest, context: Any) -> bytes:  # type: ignore[override]
@@ -134,9 +136,11 @@ class AuthzService(AuthzServiceServicer):
     async def WatchRevisions(
         self, request: authz.WatchRevisionsRequest, context: Any
     ) -> AsyncIterator[authz.WatchRevisionsResponse]:
-        """Stream the tenant's revisions."""
-        async with aclosing(self._watch.watch(current_call().tenant_id)) as states:
+        """Stream the tenant's revisions, for as long as the caller may and the tenant is active."""
+        call = current_call()
+        async with aclosing(self._watch.watch(call.tenant_id)) as states:
             async for policy_revision, revision in states:
+                self._access.readmit(await self._snapshots.get(call.tenant_id), call)
                 yield authz.WatchRevisionsResponse(
                     policy_revision=policy_revision, revision=revision
                 )

@@ -20,6 +20,7 @@ from argy.base.clock import Clock
 from argy.base.errors import Unavailable
 from argy.store.database import Database
 from argy.store.listener import Listener
+from argy.store.tenants import CHANNEL as TENANTS
 
 CHANNEL: Final = "authz_revision"
 _LOAD_TIMEOUT_S: Final = 5.0
@@ -60,7 +61,7 @@ class Snapshots:
         self._rows = 0
         self._entries: OrderedDict[UUID, _Entry] = OrderedDict()
         self._loads: dict[UUID, asyncio.Task[TenantView]] = {}
-        self._listener: Listener | None = None
+        self._listeners: list[Listener] = []
         self._trusted = False
         self._epoch = 0
         self._subscribers: list[Changed] = []
@@ -70,14 +71,20 @@ class Snapshots:
 
     async def start(self) -> None:
         """Begin to listen for changes."""
-        self._listener = await self._db.listen(
-            CHANNEL, self._heard, on_lost=self._lost, on_restored=self._restored
-        )
+        self._listeners = [
+            await self._db.listen(
+                CHANNEL, self._heard, on_lost=self._lost, on_restored=self._restored
+            ),
+            # Suspended and deleted tenants: the chain refuses their calls, this ends their watches.
+            await self._db.listen(
+                TENANTS, self._tenant_heard, on_lost=self._doubt_all, on_restored=self._doubt_all
+            ),
+        ]
 
     async def close(self) -> None:
         """Stop listening, and end the loads under way."""
-        if self._listener is not None:
-            await self._listener.close()
+        for listener in self._listeners:
+            await listener.close()
         self._lost()
         loads = list(self._loads.values())
         for load in loads:
@@ -200,6 +207,16 @@ class Snapshots:
         except ValueError:
             # Any login may NOTIFY; what can't be read might mean every tenant.
             self._doubt_all()
+
+    def _tenant_heard(self, payload: str) -> None:
+        try:
+            tenant_id = UUID(payload)
+        except ValueError:
+            self._doubt_all()
+            return
+        self._loads.pop(tenant_id, None)
+        self._doubt(tenant_id)
+        self._tell(tenant_id)
 
     def _lost(self) -> None:
         self._trusted = False

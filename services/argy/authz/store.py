@@ -6,7 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from argy.authz.domain import Grant, RoleGrant, TenantFacts
-from argy.base.errors import AlreadyExists, ArgyError, InvalidArgument, NotFound
+from argy.base.errors import AlreadyExists, ArgyError, InvalidArgument, NotFound, PermissionDenied
 from argy.policy import Assignment, Membership
 from argy.store.database import Tx
 from argy.store.errors import ConstraintErrors
@@ -65,11 +65,14 @@ async def read_facts(tx: Tx, *, now_ms: int, known: TenantFacts | None = None) -
 
     Raises:
         NotFound: if the tenant does not exist.
+        PermissionDenied: if it is suspended.
     """
     await tx.execute(_Q.begin_consistent_read)
     row = await tx.fetchrow(_Q.find_revision, tx.tenant_id)
     if row is None:
         raise NotFound("The tenant does not exist", reason="TENANT_UNKNOWN")
+    if row["state"] != "ACTIVE":
+        raise PermissionDenied("The tenant is suspended", reason="TENANT_SUSPENDED")
     if known is not None and known.revision == row["revision"]:
         return known
     # One string for each role and org, however many assignments name it.

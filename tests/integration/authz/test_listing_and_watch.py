@@ -10,12 +10,12 @@ import pytest
 
 from argy.api.authz.v1 import authz_pb2 as pb
 from argy.authz.revision_watch import RevisionWatch
-from argy.base.errors import Aborted, ResourceExhausted
+from argy.base.errors import Aborted, NotFound, PermissionDenied, ResourceExhausted
 from argy.policy import compile_policy, load_policy
 
 Make = Callable[..., Awaitable[Any]]
 Client = Callable[..., Any]
-USER = "role:PLATFORM_USER"
+USER, ADMIN = "role:PLATFORM_USER", "role:PLATFORM_ADMIN"
 
 
 async def pages(call: Callable[[Any], Awaitable[Any]], request: Any, field: str) -> list[list[Any]]:
@@ -118,3 +118,35 @@ async def test_a_watcher_that_was_away_sees_the_latest_state_only(
         async with aclosing(watch.watch(tenant.tenant_id)) as another:
             with pytest.raises(ResourceExhausted):
                 await anext(another)
+
+
+@pytest.mark.parametrize("ended", ["revoked", "suspended", "deleted"])
+async def test_a_watch_does_not_outlive_its_permission_or_its_tenant(
+    authz_replica: Make, authz_client: Client, tenant_factory: Make, db_factory: Make, ended: str
+) -> None:
+    tenant, db = await tenant_factory(), await db_factory("argy_directory", max_size=1)
+    first, second = await authz_replica(), await authz_replica()
+    client = authz_client(first, tenant.tenant_id)
+    granted = await client.grant("service:spy", ADMIN)
+    spy = authz_client(second, tenant.tenant_id, source="spy")
+    await spy.allowed("service:spy", granted.revision)
+    async with (
+        asyncio.timeout(10),
+        aclosing(spy.authz.WatchRevisions(pb.WatchRevisionsRequest())) as states,
+    ):
+        assert (await anext(states)).revision == granted.revision
+        if ended == "revoked":
+            await client.revoke(granted.assignment.assignment_id)
+        else:
+            async with db.tenant(tenant.tenant_id) as tx:
+                await tx.execute("UPDATE directory.tenant SET state = 'SUSPENDED'")
+                if ended == "deleted":
+                    await tx.execute("DELETE FROM directory.tenant")
+        with pytest.raises((PermissionDenied, NotFound)) as refused:
+            await anext(states)
+    reasons = {
+        "revoked": "ACCESS_DENIED",
+        "suspended": "TENANT_SUSPENDED",
+        "deleted": "TENANT_UNKNOWN",
+    }
+    assert refused.value.reason == reasons[ended]
