@@ -2,7 +2,7 @@
 
 A nonce lies in one set a minute of its expiry, ``t:{tenant}:nonce:<minute>``. The expiry follows
 from the signed timestamp, so a replay always looks into the same set, and whole sets expire. Calls
-that come while a pipeline is in flight share the next one.
+that come while a pipeline is in flight share the next one, and so do those of a busy moment.
 """
 
 import asyncio
@@ -17,6 +17,9 @@ from argy.store.resp import RespConnection, RespError, command
 BUCKET_MS: Final = 60_000
 MARGIN_S: Final = 60
 """How long a bucket outlives its last nonce, for clocks that differ."""
+PACE_S: Final = 0.001
+"""How long a busy cache lets nonces gather: a pipeline costs as much as all else that a nonce does,
+since it wakes Redis up and is woken by it. A caller that is alone never waits for company."""
 _RECONNECT_PAUSE_S: Final = 0.05
 _MAX_BUCKETS: Final = 20_000
 
@@ -89,6 +92,8 @@ class NonceCache:
                 for item, new in zip(batch, fresh, strict=True):
                     if not item[3].done():
                         item[3].set_result(not new)
+                if len(batch) > 1:
+                    await asyncio.sleep(PACE_S)
         finally:
             self._flusher = None
             self._fail([], None)
