@@ -36,9 +36,7 @@ class TenantFacts:
     @property
     def size(self) -> int:
         """Rows held, to bound memory by."""
-        return (
-            len(self.assignments) + len(self.memberships) + len(self.disabled) + len(self.orgs)
-        )
+        return len(self.assignments) + len(self.memberships) + len(self.disabled) + len(self.orgs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

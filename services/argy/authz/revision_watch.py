@@ -26,8 +26,13 @@ class RevisionWatch:
         self._signals: dict[UUID, tuple[asyncio.Event, int]] = {}
         snapshots.subscribe(self._changed)
 
-    async def watch(self, tenant_id: UUID) -> AsyncGenerator[tuple[str, str], None]:
+    async def watch(
+        self, tenant_id: UUID, *, tick_s: float | None = None
+    ) -> AsyncGenerator[tuple[str, str], None]:
         """Yield the present state at once, then each change; changes that come fast are merged.
+
+        With ``tick_s`` the state is yielded again after so many seconds without a change: proof
+        that this server is current, since a state that it can't prove is an error.
 
         Raises:
             ResourceExhausted: when too many watch already.
@@ -46,18 +51,19 @@ class RevisionWatch:
                 try:
                     view = await self._snapshots.get(tenant_id)
                     state = (view.policy.revision, view.token)
-                    if state != told:
+                    if state != told or tick_s is not None:
                         told = state
                         yield state
-                    await self._wait(signal)
+                    await self._wait(signal, tick_s)
                 finally:
                     self._leave(tenant_id, signal)
         finally:
             self._watchers -= 1
 
-    async def _wait(self, signal: asyncio.Event) -> None:
+    async def _wait(self, signal: asyncio.Event, tick_s: float | None) -> None:
+        limit_s = tick_s if self._snapshots.trusted else min(tick_s or _POLL_S, _POLL_S)
         try:
-            async with asyncio.timeout(None if self._snapshots.trusted else _POLL_S):
+            async with asyncio.timeout(limit_s):
                 await signal.wait()
         except TimeoutError:
             return

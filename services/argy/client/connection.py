@@ -74,6 +74,7 @@ class Connection:
             if endpoint.ca_file
             else None
         )
+        self._source = endpoint.source
         self._channel = SignedChannel(
             endpoint.target,
             source=endpoint.source,
@@ -88,6 +89,11 @@ class Connection:
     def from_env(cls, *, source: str, timeout_s: float = 5.0) -> "Connection":
         """The connection that the environment describes; see ``Endpoint.from_env``."""
         return cls(Endpoint.from_env(source=source), timeout_s=timeout_s)
+
+    @property
+    def source(self) -> str:
+        """The name of the calling service."""
+        return self._source
 
     def channel(
         self, tenant_id: UUID, org_id: UUID | None = None, *, subject: str = ""
