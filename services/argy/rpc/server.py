@@ -1,20 +1,23 @@
 """The gRPC server: services behind their chain; refuses to start undeclared, stops softly."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health_pb2
 from grpc_health.v1._async import HealthServicer
 from grpc_health.v1.health import SERVICE_NAME as HEALTH
 from grpc_reflection.v1alpha import reflection
 
-from argy.base.errors import ArgyError, FailedPrecondition, Unavailable
+from argy.base.errors import ArgyError, DeadlineExceeded, FailedPrecondition, Unavailable
 from argy.rpc.chain import compose
 from argy.rpc.declarations import Method, declared_methods
+from argy.rpc.errors import Context, abort
 from argy.rpc.stages import Dependencies
 from argy.rpc.tls import ServerTls
 
@@ -35,17 +38,11 @@ class ServerConfig:
     reflection: bool = False
     max_request_bytes: int = MAX_REQUEST_BYTES
     max_concurrent_calls: int = 1000
+    request_s: float = 10.0
+    """Seconds that a caller may take to send its request, which until then nobody has signed."""
     drain_s: float = 10.0
     reuse_port: bool = False
     """Share the port with other processes (SO_REUSEPORT)."""
-
-
-class Health(HealthServicer):  # type: ignore[misc]
-    """grpc.health.v1 without ``Watch``: anybody may ask, and nobody holds a call open unsigned."""
-
-    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802 - as in the contract
-        """Refuse."""
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "ask Check again instead")
 
 
 class Server:
@@ -61,7 +58,7 @@ class Server:
         self._deps = dependencies
         self._problems: list[str] = []
         self._handlers: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
-        self._health = Health()
+        self._health = HealthServicer()
         self._server: grpc.aio.Server | None = None
         self.port = 0
 
@@ -85,13 +82,36 @@ class Server:
         self, method: Method, handler: Callable[..., Any]
     ) -> "grpc.RpcMethodHandler[Any, Any]":
         chained = compose(self._deps, method, handler)
-        wrap = (
-            grpc.unary_stream_rpc_method_handler
-            if method.streams
-            else grpc.unary_unary_rpc_method_handler
-        )
+        limit_s = self._config.request_s
+
+        async def unary(_: object, context: Context) -> Any:
+            return await chained(await _request(context, limit_s), context)
+
+        async def stream(_: object, context: Context) -> AsyncIterator[Any]:
+            async with aclosing(chained(await _request(context, limit_s), context)) as responses:
+                async for response in responses:
+                    yield response
+
         # No deserializer: the signature covers the exact bytes, and they are parsed after it.
-        return wrap(chained, request_deserializer=None, response_serializer=_serialize)
+        # Registered as if requests streamed, since gRPC itself waits for a unary one for ever.
+        if method.streams:
+            return grpc.stream_stream_rpc_method_handler(stream, None, _serialize)
+        return grpc.stream_unary_rpc_method_handler(unary, None, _serialize)
+
+    def _health_handler(self) -> "grpc.GenericRpcHandler[Any, Any]":
+        """grpc.health.v1 with ``Check`` alone: anybody may ask, nobody holds a call open."""
+        limit_s = self._config.request_s
+
+        async def check(_: object, context: Context) -> Any:
+            body = await _request(context, limit_s)
+            try:
+                asked = health_pb2.HealthCheckRequest.FromString(body)
+            except DecodeError:
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no HealthCheckRequest")
+            return await self._health.Check(asked, context)
+
+        handler = grpc.stream_unary_rpc_method_handler(check, None, _serialize)
+        return grpc.method_handlers_generic_handler(HEALTH, {"Check": handler})
 
     async def start(self) -> int:
         """Listen; returns the port. NOT_SERVING until ``ready``.
@@ -121,7 +141,7 @@ class Server:
         )
         for name, handlers in self._handlers.items():
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        server.add_generic_rpc_handlers((self._health_handler(),))
         if config.reflection:
             names = (*self._handlers, HEALTH, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, server)
@@ -162,6 +182,21 @@ class Server:
         async with asyncio.timeout(5):
             for name in ("", *self._handlers):
                 await self._health.set(name, status)
+
+
+async def _request(context: Context, limit_s: float) -> bytes:
+    """The bytes of the one request of a call."""
+    try:
+        async with asyncio.timeout(limit_s):
+            body = await context.read()
+    except TimeoutError:
+        await abort(
+            context,
+            DeadlineExceeded(
+                f"the request was not sent within {limit_s:g} s", reason="REQUEST_SLOW"
+            ),
+        )
+    return body if isinstance(body, bytes) else b""  # EOF: no request came
 
 
 def _serialize(response: Any) -> bytes:

@@ -239,3 +239,18 @@ async def test_nobody_can_hold_unsigned_calls_open(
             call = watch(health_pb2.HealthCheckRequest(service="x"))
             assert await call.code() is grpc.StatusCode.UNIMPLEMENTED
     assert (await stub_factory(replica, tenant.tenant_id).GetOrg(GET)).org.slug == tenant.slug
+
+
+@pytest.mark.parametrize(
+    "method", ["/argy.api.directory.v1.OrgService/GetOrg", "/grpc.health.v1.Health/Check"]
+)
+async def test_nobody_can_hold_calls_open_by_never_sending_the_request(
+    replica_factory: Any, stub_factory: Stub, tenant: Any, method: str
+) -> None:
+    replica = await replica_factory(max_concurrent_calls=4, request_s=0.1)
+    async with grpc.aio.insecure_channel(replica.target) as channel, asyncio.timeout(10):
+        held = [channel.stream_unary(method, None, None)(None) for _ in range(4)]
+        for call in held:
+            assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert call.done()
+        assert (await stub_factory(replica, tenant.tenant_id).GetOrg(GET)).org.slug == tenant.slug
