@@ -1,0 +1,110 @@
+"""Classes of strings under globs: complete, distinct, and each with a true witness."""
+
+import itertools
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from argy.policy.atoms import TooManyAtoms, action_atoms, atoms, object_atoms
+from argy.policy.globs import glob_match
+
+ACTION = re.compile(r"[a-z][a-z0-9_.-]*")
+OBJECT = re.compile(r"[a-z][a-z0-9_.]*:[A-Za-z0-9._@+/=-]+")
+LETTERS = "abx"
+WORDS = ["".join(word) for size in range(1, 8) for word in itertools.product(LETTERS, repeat=size)]
+OBJECTS = [
+    f"{kind}:{name}"
+    for kind in ("a", "b", "ab", "x", "ax", "xa")
+    for size in range(1, 6)
+    for name in map("".join, itertools.product(LETTERS, repeat=size))
+]
+globs = st.lists(st.text("ab*", min_size=1, max_size=4), max_size=5)
+object_globs = st.lists(
+    st.one_of(
+        st.just("*"),
+        st.builds("{}:{}".format, st.text("ab*", min_size=1, max_size=2),
+                  st.text("ab*", min_size=1, max_size=3)),
+    ),
+    max_size=4,
+)  # fmt: skip
+
+
+def _matching(text: str, patterns: list[str]) -> frozenset[str]:
+    return frozenset(pattern for pattern in patterns if glob_match(text, pattern))
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(globs)
+def test_action_classes_are_those_of_brute_force(patterns: list[str]) -> None:
+    found = action_atoms(patterns, limit=1_000)
+    for atom in found:
+        assert ACTION.fullmatch(atom.witness)
+        assert atom.patterns == _matching(atom.witness, patterns)
+    classes = [atom.patterns for atom in found]
+    assert len(set(classes)) == len(classes)
+    assert {_matching(word, patterns) for word in WORDS} <= set(classes)
+    shortest: dict[frozenset[str], int] = {}
+    for word in WORDS:
+        shortest.setdefault(_matching(word, patterns), len(word))
+    for atom in found:
+        assert len(atom.witness) <= shortest.get(atom.patterns, len(atom.witness))
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@given(object_globs)
+def test_object_classes_are_those_of_brute_force(patterns: list[str]) -> None:
+    found = object_atoms(patterns, limit=1_000)
+    for atom in found:
+        assert OBJECT.fullmatch(atom.witness)
+        assert atom.patterns == _matching(atom.witness, patterns)
+    classes = [atom.patterns for atom in found]
+    assert len(set(classes)) == len(classes)
+    assert {_matching(text, patterns) for text in OBJECTS} <= set(classes)
+
+
+def test_a_finite_class_between_globs_is_found_and_only_while_no_name_takes_it() -> None:
+    around_a = ["a*", "*a", "*a*a*"]
+    classes = {atom.patterns: atom.witness for atom in action_atoms(around_a, limit=100)}
+    assert classes[frozenset(("a*", "*a"))] == "a"
+    named = {atom.patterns for atom in action_atoms([*around_a, "a"], limit=100)}
+    assert frozenset(("a*", "*a")) not in named
+
+
+def test_no_character_is_made_up_where_each_is_named() -> None:
+    every_first = [f"{char}*" for char in "abcdefghijklmnopqrstuvwxyz"]
+    assert frozenset() not in {atom.patterns for atom in action_atoms(every_first, limit=100)}
+
+
+def test_objects_come_by_type_and_unnamed_types_are_one_class() -> None:
+    found = object_atoms(["project:*", "project:prod-*", "*:x", "secret:db", "*"], limit=100)
+    kinds = [atom.kind for atom in found]
+    assert kinds == sorted(kinds)
+    assert {"project", "secret"} <= set(kinds)
+    assert sum(atom.patterns == {"*"} for atom in found) == 1
+
+
+def test_the_shape_follows_from_the_globs() -> None:
+    assert all(":" in atom.witness for atom in atoms(["*", "doc:*"], limit=10))
+    assert [atom.witness for atom in atoms(["*", "read"], limit=10)] == ["read", "x"]
+    assert [atom.witness for atom in atoms([], limit=10)] == ["x"]
+
+
+def test_the_same_globs_in_any_order_give_the_same_atoms() -> None:
+    patterns = ["doc:*", "d*:1", "*:1", "*", "doc:*-*"]
+    for order in itertools.permutations(patterns):
+        assert object_atoms(order, limit=100) == object_atoms(patterns, limit=100)
+
+
+def test_too_many_overlaps_are_refused_with_a_stable_reason() -> None:
+    entangled = [f"*{a}*{b}*{c}*" for a, b, c in itertools.permutations("abcdefgh", 3)]
+    with pytest.raises(TooManyAtoms) as caught:
+        action_atoms(entangled, limit=200)
+    assert caught.value.reason == "POLICY_TOO_COMPLEX"
+
+
+def test_ten_thousand_names_are_no_burden() -> None:
+    names = [f"project:team-{number}-*" for number in range(5_000)]
+    names += [f"secret:key-{number}" for number in range(5_000)]
+    assert len(object_atoms(["*", "secret:*", *names], limit=20_000)) == 10_002
