@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from argy.base.errors import InvalidArgument
 from argy.base.ids import parse_uuid, uuid7, uuid7_millis
-from argy.base.revisions import MAX_REVISION, parse_revision_token, revision_token
+from argy.base.revisions import (
+    MAX_REVISION,
+    Revision,
+    parse_revision,
+    parse_revision_token,
+    policy_token,
+    revision_token,
+)
 
 TENANT = UUID("01a20bd9-649c-7dd4-8c65-d7adda492d78")
 OTHER = UUID("01a20bd9-64b1-7332-a3ea-25df1cea9d4f")
@@ -70,3 +77,41 @@ def test_no_other_text_is_a_revision_token(text: str) -> None:
 
 def test_no_token_asks_for_nothing() -> None:
     assert parse_revision_token(TENANT, "") == 0
+
+
+@given(st.integers(0, MAX_REVISION), st.integers(1, MAX_REVISION))
+def test_a_token_may_name_the_policy_too(revision: int, sequence: int) -> None:
+    both = revision_token(TENANT, revision, sequence)
+    assert parse_revision(TENANT, both) == Revision(revision, sequence)
+    assert parse_revision_token(TENANT, both) == revision
+    with pytest.raises(InvalidArgument):
+        parse_revision(OTHER, both)
+    for tenant in (TENANT, OTHER):
+        assert parse_revision(tenant, policy_token(sequence)) == Revision(0, sequence)
+
+
+def test_a_token_from_before_policies_had_sequences_is_good() -> None:
+    assert parse_revision(TENANT, revision_token(TENANT, 7)) == Revision(7, 0)
+    assert revision_token(TENANT, 7, 0) == revision_token(TENANT, 7)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        ".",
+        revision_token(TENANT, 7) + ".",
+        policy_token(0),
+        policy_token(3).removeprefix("."),
+        policy_token(3) + "=",
+        policy_token(3) + policy_token(3),
+        "." + revision_token(TENANT, 3),
+        revision_token(TENANT, 7) + "." + revision_token(TENANT, 3),
+        policy_token(MAX_REVISION + 1),
+        revision_token(OTHER, 7, 3),
+        "x" + policy_token(3),
+    ],
+)
+def test_no_other_spelling_names_a_policy(token: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        parse_revision(TENANT, token)
+    assert refused.value.reason == "MALFORMED_REVISION"
