@@ -7,6 +7,7 @@ from argy.authz.snapshots import Snapshots
 from argy.authz.view import TenantView
 from argy.base.clock import Clock
 from argy.base.ids import PLATFORM_TENANT_ID
+from argy.policy import NEEDS_APPROVAL
 from argy.rpc.access import denied
 from argy.rpc.call import Call
 from argy.rpc.stages import ACT_FOR
@@ -62,4 +63,4 @@ class LocalAccess:
                 self._parts[permission] = parts
         decision = view.snapshot.check(subject, org, *parts, None, self._clock.now_ms())
         if not decision.allowed:
-            raise denied(permission)
+            raise denied(permission, needs_approval=decision.reason == NEEDS_APPROVAL)

@@ -196,7 +196,7 @@ def _told(question: Question, decision: Decision) -> tuple[dict[str, Any], int]:
         "subject": subject,
         "action": action,
         "resource": resource,
-        "effect": "ALLOW" if decision.allowed else "DENY",
+        "effect": decision.effect,
         "reason": decision.reason,
         "rule": rule,
     }

@@ -115,6 +115,15 @@ class AuthzService(AuthzServiceServicer):
                     role_path=match.role_path,
                 )
                 for match in explained.matches
+            ]
+            + [
+                authz.RuleMatch(
+                    rule=rule_ref(line.rule),
+                    effect=authz.EFFECT_NEEDS_APPROVAL,
+                    matched=line.matched,
+                    detail=line.detail,
+                )
+                for line in explained.approvals
             ],
             roles=explained.roles,
             policy_revision=view.policy.revision,

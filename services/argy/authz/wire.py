@@ -10,12 +10,13 @@ from typing import Final
 from argy.api.authz.v1.authz_pb2 import (
     EFFECT_ALLOW,
     EFFECT_DENY,
+    ApprovalRequirement,
     CheckResponse,
     Effect,
     RuleRef,
 )
 from argy.api.authz.v1.authz_pb2 import Decision as DecisionMessage
-from argy.policy import Decision, Rule
+from argy.policy import ApprovalRule, Decision, Rule
 
 _MAX_DECISIONS: Final = 65_536
 
@@ -25,7 +26,17 @@ def effect_of(*, allowed: bool) -> Effect.ValueType:
     return EFFECT_ALLOW if allowed else EFFECT_DENY
 
 
-def rule_ref(rule: Rule) -> RuleRef:
+def approval_requirement(rule: ApprovalRule) -> ApprovalRequirement:
+    """What one line of the approvals asks for."""
+    return ApprovalRequirement(
+        rule=rule_ref(rule),
+        approvals=rule.approvals,
+        roles=rule.roles,
+        expires_in_s=rule.expires_s,
+    )
+
+
+def rule_ref(rule: Rule | ApprovalRule) -> RuleRef:
     """Where a rule stands."""
     return RuleRef(id=rule.id, file=rule.file, line=rule.line, text=rule.text)
 
@@ -33,10 +44,11 @@ def rule_ref(rule: Rule) -> RuleRef:
 def decision_message(decision: Decision) -> DecisionMessage:
     """The decision as a message."""
     return DecisionMessage(
-        effect=effect_of(allowed=decision.allowed),
+        effect=Effect.Value(f"EFFECT_{decision.effect}"),
         reason=decision.reason,
         rule=None if decision.rule is None else rule_ref(decision.rule),
         role_path=decision.role_path,
+        approvals=[approval_requirement(rule) for rule in decision.approvals],
     )
 
 

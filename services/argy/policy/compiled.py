@@ -9,12 +9,13 @@ decision that a fresh view would not give.
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
 
+from argy.policy.approvals import Gate
 from argy.policy.conditions import Condition, compile_condition
 from argy.policy.globs import Glob, compiled_glob, domain_match, domain_of
 from argy.policy.hierarchy import expand
 from argy.policy.interpreted import InterpretedView
 from argy.policy.model import Effect, Model
-from argy.policy.rules import Link, PolicySource, Rule
+from argy.policy.rules import ApprovalRule, Link, PolicySource, Rule
 from argy.policy.view import Candidate, View
 
 _MAX_VIEWS = 16_384
@@ -30,6 +31,7 @@ class CompiledPolicy:
         self.revision = source.revision
         self.rules: tuple[Rule, ...] = source.rules
         self.links: tuple[Link, ...] = source.links
+        self.approvals: tuple[ApprovalRule, ...] = source.approvals
         self.model: Model = source.model
         self.warnings = source.warnings
         self.compiled = source.model.compiled
@@ -40,13 +42,17 @@ class CompiledPolicy:
         self.subjects = frozenset(names - self.roles)
         """Subjects that the policy itself names: services."""
         self._domains = frozenset(
-            item.dom for group in (self.rules, self.links) for item in group if item.dom != _WILD
+            item.dom
+            for group in (self.rules, self.links, self.approvals)
+            for item in group
+            if item.dom != _WILD
         )
         self._parents: dict[str, tuple[Link, ...]] = {}
         for link in self.links:
             self._parents[link.child] = (*self._parents.get(link.child, ()), link)
-        self._conditions = _conditions(self.rules)
+        self._conditions = _conditions((*self.rules, *self.approvals))
         self._index = _index(self.rules)
+        self._gates = _gates(self.approvals)
         self._views: dict[tuple[str, frozenset[str]], View] = {}
 
     def scope(self, tenant: str, org: str) -> str:
@@ -81,7 +87,7 @@ class CompiledPolicy:
         """``role`` and every role that it inherits in ``domain``."""
         return frozenset(expand((role,), self._parents, domain))
 
-    def condition(self, rule: Rule) -> Condition | None:
+    def condition(self, rule: Rule | ApprovalRule) -> Condition | None:
         """The compiled condition of a rule; ``None`` when it always holds."""
         return self._conditions.get(rule.condition)
 
@@ -99,6 +105,18 @@ class CompiledPolicy:
                 found.append(Candidate(order, rule, _rest(rule.obj, kind), condition))
         found.sort(key=attrgetter("order"))
         return found
+
+    def gates(self, domain: str, kind: str, act: str) -> tuple[Gate, ...]:
+        """Approvals in force that match domain, type and action, in the policy's order."""
+        if not self._gates:
+            return ()
+        keys = ((kind, act), (kind, _WILD), (_WILD, act), (_WILD, _WILD))
+        found = (self.approvals[o] for o in sorted(o for k in keys for o in self._gates.get(k, ())))
+        return tuple(
+            Gate(rule, _rest(rule.obj, kind), self._conditions.get(rule.condition))
+            for rule in found
+            if domain_match(domain, rule.dom) and compiled_glob(rule.act).matches(act)
+        )
 
     def applicable(self, names: Iterable[str], domain: str) -> list[Rule]:
         """Every rule of ``names`` in a domain, in the policy's order."""
@@ -120,8 +138,7 @@ def compile_policy(source: PolicySource) -> CompiledPolicy:
 def _index(rules: Iterable[Rule]) -> dict[str, dict[tuple[str, str], tuple[int, ...]]]:
     building: dict[str, dict[tuple[str, str], list[int]]] = {}
     for order, rule in enumerate(rules):
-        kind = rule.obj.partition(":")[0]
-        key = (_WILD if _WILD in kind else kind, _WILD if _WILD in rule.act else rule.act)
+        key = _filed_under(rule.obj, rule.act)
         building.setdefault(rule.role, {}).setdefault(key, []).append(order)
     return {
         name: {key: tuple(orders) for key, orders in keys.items()}
@@ -129,7 +146,23 @@ def _index(rules: Iterable[Rule]) -> dict[str, dict[tuple[str, str], tuple[int, 
     }
 
 
-def _conditions(rules: Iterable[Rule]) -> dict[str, Condition]:
+def _gates(approvals: Iterable[ApprovalRule]) -> dict[tuple[str, str], tuple[int, ...]]:
+    """The lines that are in force, as ``_index`` files rules."""
+    found: dict[tuple[str, str], tuple[int, ...]] = {}
+    for order, rule in enumerate(approvals):
+        if rule.mode != "off":
+            key = _filed_under(rule.obj, rule.act)
+            found[key] = (*found.get(key, ()), order)
+    return found
+
+
+def _filed_under(obj: str, act: str) -> tuple[str, str]:
+    """The index key of a rule for ``obj`` and ``act``."""
+    kind = obj.partition(":")[0]
+    return _WILD if _WILD in kind else kind, _WILD if _WILD in act else act
+
+
+def _conditions(rules: Iterable[Rule | ApprovalRule]) -> dict[str, Condition]:
     compiled: dict[str, Condition] = {}
     for text in {rule.condition for rule in rules}:
         condition = compile_condition(text)

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 from argy.policy.conditions import ConditionError, Facts
 from argy.policy.globs import compiled_glob, domain_match, domain_of
-from argy.policy.rules import SUBJECT_DISABLED, Decision, Explanation, Rule, RuleMatch
+from argy.policy.rules import (
+    NEEDS_APPROVAL,
+    SUBJECT_DISABLED,
+    ApprovalMatch,
+    ApprovalRule,
+    Decision,
+    Explanation,
+    Rule,
+    RuleMatch,
+)
 
 if TYPE_CHECKING:
     from argy.policy.snapshot import TenantSnapshot
@@ -29,10 +38,11 @@ def explain(
         return Explanation(decision)
     view = snapshot.holding(facts.sub, facts.org, now_ms).view
     roles = tuple(sorted(name for name in view.paths if name.startswith("role:")))
+    approvals = tuple(_lines(snapshot, facts)) if _gated(decision) else ()
     if not snapshot.policy.compiled:
         rule = decision.rule
         found = (_match(rule, True, "decided by pycasbin", decision.role_path),) if rule else ()
-        return Explanation(decision, found, roles)
+        return Explanation(decision, found, roles, approvals)
     matches: list[RuleMatch] = []
     misses: list[tuple[int, RuleMatch]] = []
     for rule in snapshot.policy.rules:
@@ -45,12 +55,51 @@ def explain(
             matches.append(_judge(snapshot, rule, facts, path))
         elif failed == [_OBJECT] and rule.obj.partition(":")[0] != facts.obj.partition(":")[0]:
             continue
-        elif len(failed) == 1 and rule.effect == "allow" and not decision.allowed:
+        elif len(failed) == 1 and rule.effect == "allow" and not _gated(decision):
             detail = _detail(snapshot, rule, facts, failed[0], now_ms)
             misses.append((failed[0], _match(rule, False, detail)))
     misses.sort(key=lambda miss: miss[0])
     nearest = (miss for _, miss in misses[:MAX_MISSES])
-    return Explanation(decision, (*matches, *nearest), roles)
+    return Explanation(decision, (*matches, *nearest), roles, approvals)
+
+
+def _gated(decision: Decision) -> bool:
+    """Whether the rules allow it, so that approvals have a say."""
+    return decision.allowed or decision.reason == NEEDS_APPROVAL
+
+
+def _lines(snapshot: "TenantSnapshot", facts: Facts) -> Iterator[ApprovalMatch]:
+    """The approvals that speak about the question, in the policy's order."""
+    here = domain_of(snapshot.tenant, facts.org)
+    for rule in snapshot.policy.approvals:
+        if (
+            domain_match(here, rule.dom)
+            and compiled_glob(rule.act).matches(facts.act)
+            and compiled_glob(rule.obj).matches(facts.obj)
+        ):
+            yield _line(snapshot, rule, facts)
+
+
+def _line(snapshot: "TenantSnapshot", rule: ApprovalRule, facts: Facts) -> ApprovalMatch:
+    if rule.mode == "off":
+        return ApprovalMatch(rule, False, "is off: written down, without effect")
+    told = (
+        "approves by itself"
+        if rule.mode == "auto"
+        else f"needs {rule.approvals} of {' or '.join(rule.roles)}"
+    )
+    condition = snapshot.policy.condition(rule)
+    if condition is None:
+        return ApprovalMatch(rule, True, told)
+    try:
+        holds = condition.holds(facts)
+    except ConditionError as error:
+        asks = rule.mode == "require"
+        return ApprovalMatch(
+            rule, asks, f"{told if asks else 'no'}: the condition has no answer: {error}"
+        )
+    state = "true" if holds else "false"
+    return ApprovalMatch(rule, holds, f"{told}; the condition is {state}: {rule.condition}")
 
 
 def _failures(

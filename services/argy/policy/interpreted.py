@@ -25,7 +25,7 @@ from argy.policy.rules import (
     NO_MATCHING_RULE,
     Rule,
 )
-from argy.policy.view import Rules, Verdict, View
+from argy.policy.view import Decider, Rules, Verdict, View
 
 _EFFECTS = {
     Effect.DENY_OVERRIDES: "some(where (p_eft == allow)) && !some(where (p_eft == deny))",
@@ -201,9 +201,9 @@ class InterpretedView(View):
         super().__init__(policy, domain, paths)
         self._judge = Judge(policy.model, policy.rules, roles=_HeldRoles(frozenset(paths)))
 
-    def find(self, kind: str, act: str) -> "InterpretedView":
-        """Itself: nothing is known before the object is."""
-        return self
+    def find(self, kind: str, act: str) -> "Verdict | Decider":
+        """Itself, behind approvals: nothing is known before the object is."""
+        return self.behind_gates(self, kind, act)
 
     def decide(self, facts: Facts, obj: str) -> Verdict:
         """Pycasbin's decision on the request in ``facts``."""

@@ -1,7 +1,8 @@
 """Loads a policy folder, or refuses it with everything that is wrong with it.
 
-Known places: ``model.conf``, ``roles/*.csv``, ``services.csv``, ``tenants/<slug>/*.csv``;
-``cases/*.yaml`` and ``invariants/*.yaml`` hold no rules, and a ``README.md`` may stand anywhere.
+Known places: ``model.conf``, ``roles/*.csv``, ``services.csv``, ``tenants/<slug>/*.csv``,
+``approvals/*.csv``; ``cases/*.yaml`` and ``invariants/*.yaml`` hold no rules, and a ``README.md``
+may stand anywhere.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, cast
 
+from argy.policy.approvals import approval_rules
 from argy.policy.errors import PolicyError, Problem
 from argy.policy.hierarchy import check_links
 from argy.policy.model import Model, parse_model
@@ -23,6 +25,7 @@ MAX_RULES = 200_000
 
 _MODEL = "model.conf"
 _ROLES = re.compile(r"roles/[A-Za-z0-9_.-]+\.csv")
+_APPROVALS = re.compile(r"approvals/[A-Za-z0-9_.-]+\.csv")
 _TENANT = re.compile(rf"tenants/({SLUG})/[A-Za-z0-9_.-]+\.csv")
 _NO_RULES = re.compile(r"(?:.*/)?README\.md|(?:cases|invariants)/[A-Za-z0-9_./-]+\.yaml")
 
@@ -86,12 +89,15 @@ def source_of(model: Model, files: dict[str, str], problems: list[Problem]) -> P
         for row in rows
         if row.kind == "g"
     )
-    problems.extend(check_links(links, frozenset(rule.role for rule in rules)))
+    defined = frozenset(rule.role for rule in rules)
+    problems.extend(check_links(links, defined))
+    known = defined | {name for link in links for name in (link.child, link.parent)}
+    approvals = approval_rules(rows, {n for n in known if n.startswith("role:")}, problems)
     warnings = () if model.compiled else (
         f"{_MODEL}: the matcher is not one that compiles; every decision walks all "
         f"{len(rules)} rules on pycasbin",
     )  # fmt: skip
-    return PolicySource(model, rules, links, digest.hexdigest(), warnings)
+    return PolicySource(model, rules, links, digest.hexdigest(), warnings, approvals)
 
 
 def _rules(rows: Iterable[Row], problems: list[Problem]) -> Iterator[Rule]:
@@ -126,6 +132,8 @@ def _place(name: str) -> Place | None:
         return Place(name, services=True)
     if _ROLES.fullmatch(name):
         return Place(name)
+    if _APPROVALS.fullmatch(name):
+        return Place(name, approvals=True)
     if tenant := _TENANT.fullmatch(name):
         return Place(name, tenant=tenant[1])
     return None
@@ -146,7 +154,7 @@ def _read(root: Path, problems: list[Problem]) -> dict[str, str]:
         elif _NO_RULES.fullmatch(name):
             continue
         elif name != _MODEL and _place(name) is None:
-            fix = "use roles/*.csv, services.csv, tenants/<slug>/*.csv or cases/*.yaml"
+            fix = "use roles/, services.csv, tenants/<slug>/, approvals/ (*.csv) or cases/*.yaml"
             problems.append(Problem(name, 0, "no rules are read from here", fix))
         elif (text := _text(name, path, problems)) is not None:
             files[name] = text

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from argy.policy.approvals import check_columns
 from argy.policy.conditions import ConditionError, compile_condition
 from argy.policy.errors import Problem
 from argy.policy.globs import MAX_STARS
@@ -27,13 +28,14 @@ _OBJECT = re.compile(r"\*|[a-z*][a-z0-9_.*]{0,127}:[A-Za-z0-9._@+/=*-]{1,384}")
 _ACTION = re.compile(r"[a-z*][a-z0-9_.*-]{0,63}")
 _DEFAULTS = {"dom": "*", "eft": "allow", "cond": ""}
 _LINK = ("child", "parent", "dom")
+_APPROVAL = ("dom", "obj", "act", "approvals", "roles", "mode", "expires", "cond")
 
 Refuse = Callable[[str, str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row as written: ``kind`` is ``p`` or ``g``."""
+    """One row as written: ``kind`` is ``p``, ``g`` or, in a file of approvals, ``a``."""
 
     kind: str
     file: str
@@ -51,6 +53,8 @@ class Place:
     """The only tenant that the file may name; empty for every tenant."""
     services: bool = False
     """Whether services may stand beside roles."""
+    approvals: bool = False
+    """Whether it holds approvals, and nothing else."""
 
 
 def read_rows(text: str, place: Place, model: Model, problems: list[Problem]) -> Iterator[Row]:
@@ -60,13 +64,15 @@ def read_rows(text: str, place: Place, model: Model, problems: list[Problem]) ->
         if not line or line.startswith("#"):
             continue
         found: list[Problem] = []
-        fields = _fields(line, model, partial(_note, found, place.file, number))
+        fields = _fields(line, model, place, partial(_note, found, place.file, number))
         if fields is None:
             problems.extend(found)
             continue
         kind, values = fields
         refuse = partial(_note, found, place.file, number)
-        if model.compiled:
+        if kind == "a":
+            _check_approval(values, place, refuse)
+        elif model.compiled:
             (_check_rule if kind == "p" else _check_link)(values, place, refuse)
         if kind == "p":
             _check_effect(values, refuse)
@@ -79,7 +85,9 @@ def _note(found: list[Problem], file: str, line: int, message: str, fix: str) ->
     found.append(Problem(file, line, message, fix))
 
 
-def _fields(line: str, model: Model, refuse: Refuse) -> tuple[str, dict[str, str]] | None:
+def _fields(
+    line: str, model: Model, place: Place, refuse: Refuse
+) -> tuple[str, dict[str, str]] | None:
     """Split a row and name its columns."""
     if len(line) > MAX_LINE:
         refuse(f"the row has more than {MAX_LINE} characters", "split it into several rules")
@@ -93,23 +101,48 @@ def _fields(line: str, model: Model, refuse: Refuse) -> tuple[str, dict[str, str
         refuse(f"the row is not CSV ({error})", 'quote a value with commas ("a, b"), double its "')
         return None
     kind, *values = (value.strip() for value in row)
-    columns = {"p": model.columns, "g": _LINK[: model.link_columns]}.get(kind, ())
+    columns = _columns(kind, model, place)
     if not columns:
-        refuse(f"unknown row type {kind!r}", "start the row with p (a rule) or g (a link)")
+        refuse(f"unknown row type {kind!r}", _fix_type(kind, place))
         return None
     if len(values) != len(columns):
         many = "short" if len(values) < len(columns) else "long"
         shown = ", ".join(columns)
         refuse(
             f"the row is too {many}: {len(values)} values after {kind}, not {len(columns)}",
-            f"write {kind}, {shown}" + (" (true for no condition)" if kind == "p" else ""),
+            f"write {kind}, {shown}" + (" (true for no condition)" if kind in ("p", "a") else ""),
         )
         return None
     return kind, {**_DEFAULTS, **dict(zip(columns, values, strict=True))}
 
 
+def _columns(kind: str, model: Model, place: Place) -> tuple[str, ...]:
+    """The columns of a row; none for a row that has no business in this file."""
+    if place.approvals:
+        return _APPROVAL if kind == "a" else ()
+    return {"p": model.columns, "g": _LINK[: model.link_columns]}.get(kind, ())
+
+
+def _fix_type(kind: str, place: Place) -> str:
+    if place.approvals:
+        return "start the row with a (an approval); rules and links stand in roles/*.csv"
+    if kind == "a":
+        return "move the row to approvals/*.csv"
+    return "start the row with p (a rule) or g (a link)"
+
+
 def _check_rule(fields: Mapping[str, str], place: Place, refuse: Refuse) -> None:
     _check_subject(fields["sub"], place, refuse)
+    _check_target(fields, place, refuse)
+
+
+def _check_approval(fields: Mapping[str, str], place: Place, refuse: Refuse) -> None:
+    _check_target(fields, place, refuse)
+    check_columns(fields, refuse)
+    _check_condition(fields["cond"], refuse)
+
+
+def _check_target(fields: Mapping[str, str], place: Place, refuse: Refuse) -> None:
     _check_domain(fields["dom"], place, refuse)
     for name, pattern, shape in (
         ("obj", _OBJECT, "type:id, type:*, type:prefix-* or *"),
@@ -154,7 +187,11 @@ def _check_effect(fields: Mapping[str, str], refuse: Refuse) -> None:
     if effect not in ("allow", "deny"):
         meant = effect.lower() if effect.lower() in ("allow", "deny") else "allow or deny"
         refuse(f"unknown effect {effect!r}", f"write {meant}")
+    _check_condition(fields["cond"], refuse)
+
+
+def _check_condition(text: str, refuse: Refuse) -> None:
     try:
-        compile_condition(fields["cond"])
+        compile_condition(text)
     except ConditionError as error:
         refuse(f"bad condition: {error}", "write a CEL expression that is true or false")

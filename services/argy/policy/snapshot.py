@@ -29,6 +29,8 @@ from argy.policy.view import Verdict, View
 SUBJECT_KINDS = ("user:", "service:", "agent:", "group:")
 _MAX_HELD = 50_000
 """Asked subjects that a snapshot remembers before it starts anew."""
+_MAX_DECISIONS = 10_000
+"""Distinct answers that are remembered for a subject: facts choose among lines of approvals."""
 _ALWAYS = (-(1 << 63), 1 << 63)
 _DISABLED = Decision(False, SUBJECT_DISABLED)
 _NOTHING = Decision(False, NO_MATCHING_RULE)
@@ -221,7 +223,9 @@ class TenantSnapshot:
         self, held: Held, verdict: Verdict, subject: str, org: str, now_ms: int
     ) -> Decision:
         path = self.path(subject, org, verdict.chain, now_ms)
-        decision = Decision(verdict.allowed, verdict.reason, verdict.rule, path)
+        decision = Decision(verdict.allowed, verdict.reason, verdict.rule, path, verdict.approvals)
+        if len(held.decisions) >= _MAX_DECISIONS:
+            held.decisions.clear()
         return held.decisions.setdefault(verdict, decision)
 
 

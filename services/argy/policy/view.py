@@ -12,33 +12,47 @@ deny that matches without error, where the model lets denies override, speaks fi
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
+from argy.policy.approvals import Gate, conclude_gates
 from argy.policy.conditions import Condition, ConditionError, Facts
 from argy.policy.globs import Glob
 from argy.policy.model import Effect
 from argy.policy.rules import (
     ALLOWED_BY_DEFAULT,
     ALLOWED_BY_RULE,
+    AUTO_APPROVED,
     CONDITION_ERROR,
     DENIED_BY_RULE,
     NO_MATCHING_RULE,
+    ApprovalRule,
     Rule,
 )
 
 _MAX_WEIGHT = 200_000
 """Candidates that a view keeps before it starts anew; actions and types come from callers."""
+_MAX_VERDICTS = 10_000
+"""Verdicts with approvals that a view keeps before it starts anew: facts choose among lines."""
+_ALLOWING = frozenset((ALLOWED_BY_RULE, ALLOWED_BY_DEFAULT, AUTO_APPROVED))
 
 
 class Verdict:
     """A decision before it knows its subject. One object for each distinct answer of a view."""
 
-    __slots__ = ("allowed", "chain", "reason", "rule")
+    __slots__ = ("allowed", "approvals", "chain", "reason", "rule")
 
-    def __init__(self, reason: str, rule: Rule | None = None, chain: tuple[str, ...] = ()) -> None:
-        self.allowed = reason in (ALLOWED_BY_RULE, ALLOWED_BY_DEFAULT)
+    def __init__(
+        self,
+        reason: str,
+        rule: Rule | None = None,
+        chain: tuple[str, ...] = (),
+        approvals: tuple[ApprovalRule, ...] = (),
+    ) -> None:
+        self.allowed = reason in _ALLOWING
         self.reason = reason
         self.rule = rule
         self.chain = chain
         """From a role that the subject holds to the rule's role."""
+        self.approvals = approvals
+        """The lines that ask for approval before this is allowed."""
 
 
 _WITHOUT_RULE = {
@@ -136,6 +150,25 @@ class Decider(Protocol):
         ...
 
 
+class Gated:
+    """What the rules say about one (type, action), and the approvals that stand before it."""
+
+    __slots__ = ("_gates", "_inner", "_view")
+
+    def __init__(self, view: "View", inner: "Verdict | Decider", gates: tuple[Gate, ...]) -> None:
+        self._view = view
+        self._inner = inner
+        self._gates = gates
+
+    def decide(self, facts: Facts, obj: str) -> Verdict:
+        """The verdict on one object."""
+        inner = self._inner
+        verdict = inner if isinstance(inner, Verdict) else inner.decide(facts, obj)
+        if not verdict.allowed:
+            return verdict
+        return self._view.gated(verdict, *conclude_gates(self._gates, obj, facts))
+
+
 class Rules(Protocol):
     """What a view needs of the policy that it belongs to."""
 
@@ -148,15 +181,20 @@ class Rules(Protocol):
         """Rules of ``names`` that match domain, type and action, in the policy's order."""
         ...
 
+    def gates(self, domain: str, kind: str, act: str) -> tuple[Gate, ...]:
+        """Approvals in force that match domain, type and action, in the policy's order."""
+        ...
+
 
 class View:
     """The decisions of one set of names (roles, and a service itself) in one domain."""
 
-    __slots__ = ("_policy", "_verdicts", "_weight", "domain", "effect", "paths", "table")
+    __slots__ = ("_gated", "_policy", "_verdicts", "_weight", "domain", "effect", "paths", "table")
 
     def __init__(self, policy: Rules, domain: str, paths: Mapping[str, tuple[str, ...]]) -> None:
         self._policy = policy
         self._verdicts: dict[tuple[str, str], Verdict] = {}
+        self._gated: dict[tuple[Verdict, str, tuple[ApprovalRule, ...]], Verdict] = {}
         self._weight = 0
         self.domain = domain
         self.effect = policy.effect
@@ -172,12 +210,37 @@ class View:
             entry = Residual(self, candidates)
         else:
             entry = self.verdict(walk(candidates, "", _NO_FACTS, self.effect))
+        entry = self.behind_gates(entry, kind, act)
         self._weight += len(candidates) + 10
         if self._weight > _MAX_WEIGHT:
             self.table.clear()
             self._weight = 0
         self.table[kind, act] = entry
         return entry
+
+    def behind_gates(self, entry: "Verdict | Decider", kind: str, act: str) -> "Verdict | Decider":
+        """The entry with the approvals that it needs; itself where no line speaks about it."""
+        if isinstance(entry, Verdict) and not entry.allowed:
+            return entry
+        gates = self._policy.gates(self.domain, kind, act)
+        if not gates:
+            return entry
+        if isinstance(entry, Verdict) and not any(g.glob or g.condition for g in gates):
+            return self.gated(entry, *conclude_gates(gates, "", _NO_FACTS))
+        return Gated(self, entry, gates)
+
+    def gated(self, verdict: Verdict, reason: str, approvals: tuple[ApprovalRule, ...]) -> Verdict:
+        """The interned verdict that lines of the approvals make of one that allows."""
+        if not reason:
+            return verdict
+        key = (verdict, reason, approvals)
+        made = self._gated.get(key)
+        if made is None:
+            if len(self._gated) >= _MAX_VERDICTS:
+                self._gated.clear()
+            made = Verdict(reason, verdict.rule, verdict.chain, approvals)
+            made = self._gated.setdefault(key, made)
+        return made
 
     def verdict(self, found: Found) -> Verdict:
         """The interned verdict that follows from ``found``."""

@@ -3,7 +3,12 @@
 from collections.abc import Awaitable
 from typing import Protocol
 
-from argy.api.authz.v1.authz_pb2 import EFFECT_ALLOW, CheckRequest, Question
+from argy.api.authz.v1.authz_pb2 import (
+    EFFECT_ALLOW,
+    EFFECT_NEEDS_APPROVAL,
+    CheckRequest,
+    Question,
+)
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
 from argy.base.errors import PermissionDenied
 from argy.base.ids import PLATFORM_TENANT_ID
@@ -26,9 +31,19 @@ class AccessDecider(Protocol):
         ...
 
 
-def denied(permission: str) -> PermissionDenied:
-    """The refusal of a permission, worded so that it tells nothing of what exists (AIP-211)."""
+def denied(permission: str, *, needs_approval: bool = False) -> PermissionDenied:
+    """The refusal of a permission, worded so that it tells nothing of what exists (AIP-211).
+
+    ``needs_approval``: the policy asks for an approval, which a call as such can't bring along.
+    """
     kind, action = permission.split(":", 1)
+    if needs_approval:
+        return PermissionDenied(
+            f"Permission '{action}' on resource '{kind}:-' needs an approval, and a call can't "
+            "redeem one: write the approval for single objects",
+            reason="ACCESS_DENIED",
+            metadata={"permission": permission, "decision": "NEEDS_APPROVAL"},
+        )
     return PermissionDenied(
         f"Permission '{action}' denied on resource '{kind}:-' (or it might not exist)",
         reason="ACCESS_DENIED",
@@ -54,5 +69,6 @@ class RemoteAccess:
         stub = AuthzServiceStub(self._channel.for_tenant(tenant_id, org_id))
         question = Question(subject=call.caller, action=action, resource=f"{kind}:-")
         response = await stub.Check(CheckRequest(question=question), timeout=self._timeout_s)
-        if response.decision.effect != EFFECT_ALLOW:
-            raise denied(permission)
+        effect = response.decision.effect
+        if effect != EFFECT_ALLOW:
+            raise denied(permission, needs_approval=effect == EFFECT_NEEDS_APPROVAL)

@@ -1,0 +1,155 @@
+"""Lines that say what needs approval, and how they gate what the rules allow.
+
+    a, dom, obj, act, approvals, roles, mode, expires, cond
+    a, *, deployment:prod-*, promote, 2, role:COMPLIANCE_APPROVER, require, 24h, true
+
+Approvals stand outside of Casbin's model: they never allow anything. What the rules deny stays
+denied; what they allow needs approval when a ``require`` line matches, and each line that matches
+must be met. A condition without an answer counts as true on a ``require`` line: nobody gets around
+an approval by leaving out a fact. On an ``auto`` line it counts as false.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
+
+from argy.policy.conditions import Condition, ConditionError, Facts
+from argy.policy.errors import Problem
+from argy.policy.globs import Glob
+from argy.policy.rules import (
+    AUTO_APPROVED,
+    NEEDS_APPROVAL,
+    ApprovalMode,
+    ApprovalRule,
+)
+
+if TYPE_CHECKING:
+    from argy.policy.rows import Row
+
+MAX_APPROVALS: Final = 10
+"""Approvers that one line may ask for."""
+MAX_ROLES: Final = 16
+"""Roles that one line may name."""
+MAX_LINES: Final = 10_000
+MIN_EXPIRES_S: Final = 60
+MAX_EXPIRES_S: Final = 30 * 86_400
+
+_MODES: Final = ("require", "auto", "off")
+_EXPIRES: Final = re.compile(r"([1-9][0-9]{0,5})([mhd])")
+_SECONDS: Final = {"m": 60, "h": 3_600, "d": 86_400}
+_COUNT: Final = re.compile(r"[1-9][0-9]?")
+
+
+def check_columns(fields: Mapping[str, str], refuse: Callable[[str, str], None]) -> None:
+    """Refuse what is wrong in the columns that only an approval has."""
+    count, mode = fields["approvals"], fields["mode"]
+    if not _COUNT.fullmatch(count) or int(count) > MAX_APPROVALS:
+        refuse(f"bad number of approvals {count!r}", f"write 1 to {MAX_APPROVALS}")
+    roles = fields["roles"].split("|")
+    if len(roles) > MAX_ROLES:
+        refuse(f"more than {MAX_ROLES} roles", "make a role that these inherit")
+    elif len(set(roles)) < len(roles):
+        refuse(f"{fields['roles']!r} names a role twice", "name each role once")
+    if mode not in _MODES:
+        meant = mode.lower() if mode.lower() in _MODES else "require, auto or off"
+        refuse(f"unknown mode {mode!r}", f"write {meant}")
+    seconds = _seconds(fields["expires"])
+    if not MIN_EXPIRES_S <= seconds <= MAX_EXPIRES_S:
+        refuse(f"bad expiry {fields['expires']!r}", "write 1m to 30d, such as 30m, 24h or 7d")
+
+
+def approval_rules(
+    rows: Iterable["Row"], defined: Collection[str], problems: list[Problem]
+) -> tuple[ApprovalRule, ...]:
+    """Turn sound ``a`` rows into lines, in their order; ``defined`` are the policy's roles."""
+    seen: dict[tuple[str, ...], Row] = {}
+    found: list[ApprovalRule] = []
+    for row in rows:
+        if row.kind != "a":
+            continue
+        rule = _rule(row)
+        key = (rule.dom, rule.obj, rule.act, *rule.roles, rule.mode, rule.condition)
+        first = seen.setdefault(key, row)
+        if first is not row:
+            where = f"{first.file}:{first.line}"
+            problems.append(
+                Problem(row.file, row.line, f"asks the same as {where}", "keep the one you mean")
+            )
+        problems.extend(
+            Problem(row.file, row.line, f"unknown role {role}", "name a role that has a rule")
+            for role in rule.roles
+            if role not in defined
+        )
+        found.append(rule)
+    if len(found) > MAX_LINES:
+        problems.append(Problem("", 0, f"more than {MAX_LINES} approvals", "use globs"))
+    return tuple(found)
+
+
+def _rule(row: "Row") -> ApprovalRule:
+    fields = row.fields
+    condition = "" if fields["cond"] == "true" else fields["cond"]
+    roles = tuple(fields["roles"].split("|"))
+    seconds = _seconds(fields["expires"])
+    key = ("a", *(fields[name] for name in ("dom", "obj", "act", "approvals")), *sorted(roles),
+           fields["mode"], str(seconds), condition)  # fmt: skip
+    return ApprovalRule(
+        id=hashlib.sha256("\x1f".join(key).encode()).hexdigest()[:16],
+        file=row.file,
+        line=row.line,
+        text=row.text,
+        dom=fields["dom"],
+        obj=fields["obj"],
+        act=fields["act"],
+        approvals=int(fields["approvals"]),
+        roles=roles,
+        mode=cast(ApprovalMode, fields["mode"]),
+        expires_s=seconds,
+        condition=condition,
+    )
+
+
+def _seconds(text: str) -> int:
+    """Seconds of ``30m``, ``24h`` or ``7d``; 0 for anything else."""
+    match = _EXPIRES.fullmatch(text)
+    return int(match[1]) * _SECONDS[match[2]] if match else 0
+
+
+class Gate(NamedTuple):
+    """A line in force whose domain, type and action match; what is left of it to match."""
+
+    rule: ApprovalRule
+    glob: Glob | None
+    condition: Condition | None
+
+
+def conclude_gates(
+    gates: Iterable[Gate], obj: str, facts: Facts
+) -> tuple[str, tuple[ApprovalRule, ...]]:
+    """The reason that the lines give to what the rules allow, and the lines that ask.
+
+    The reason is empty when no line speaks about the object.
+    """
+    asking: list[ApprovalRule] = []
+    automatic = False
+    for rule, glob, condition in gates:
+        if glob is not None and not glob.matches(obj):
+            continue
+        required = rule.mode == "require"
+        if condition is not None and not _holds(condition, facts, unknown=required):
+            continue
+        if required:
+            asking.append(rule)
+        else:
+            automatic = True
+    if asking:
+        return NEEDS_APPROVAL, tuple(asking)
+    return (AUTO_APPROVED if automatic else ""), ()
+
+
+def _holds(condition: Condition, facts: Facts, *, unknown: bool) -> bool:
+    try:
+        return condition.holds(facts)
+    except ConditionError:
+        return unknown
