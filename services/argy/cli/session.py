@@ -13,7 +13,7 @@ import typer
 
 from argy.api.directory.v1.tenant_pb2 import ListOrgsRequest, ListTenantsRequest
 from argy.api.directory.v1.tenant_pb2_grpc import OrgServiceStub, TenantServiceStub
-from argy.base.errors import ArgyError, InvalidArgument, NotFound
+from argy.base.errors import ArgyError, FailedPrecondition, InvalidArgument, NotFound
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.cli.output import Output, exit_code
 from argy.client.connection import Connection, Endpoint
@@ -33,10 +33,26 @@ def state_folder() -> Path:
     """The ``.argy`` folder of this checkout or project: ARGY_HOME, or the nearest one upwards."""
     if home := os.environ.get("ARGY_HOME"):
         return Path(home)
-    here = Path.cwd()
+    return nearest_state(Path.cwd(), uid=os.geteuid())
+
+
+def nearest_state(here: Path, *, uid: int) -> Path:
+    """The nearest ``.argy`` folder of a running platform, from ``here`` upwards, or a new one here.
+
+    Raises:
+        FailedPrecondition: when another user than ``uid`` made it. Where everybody may write, such
+            as /tmp, it could lead our keys to a server of theirs (compare CVE-2022-24765).
+    """
     for folder in (here, *here.parents):
-        if (folder / ".argy" / STATE_FILE).is_file():
-            return folder / ".argy"
+        state = folder / ".argy" / STATE_FILE
+        if not state.is_file():
+            continue
+        if {state.lstat().st_uid, state.parent.lstat().st_uid} != {uid}:
+            raise FailedPrecondition(
+                f"{state.parent} belongs to another user: to use it, set ARGY_HOME={state.parent}",
+                reason="STATE_OF_ANOTHER",
+            )
+        return state.parent
     return here / ".argy"
 
 
