@@ -9,9 +9,9 @@ from uuid import UUID
 
 from redis import asyncio as redis_asyncio
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
-from argy.base.errors import InvalidArgument, Unavailable
+from argy.base.errors import FailedPrecondition, InvalidArgument, Unavailable
 
 _PART: Final = re.compile(r"[A-Za-z0-9._@+-]{1,200}")
 
@@ -40,7 +40,7 @@ def key(tenant_id: UUID, *parts: str | int) -> str:
 class RedisStore:
     """A client that was reached once, and the keys of tenants.
 
-    In production ``maxmemory-policy`` must be ``noeviction``: an evicted nonce could be replayed.
+    Refuses a ``maxmemory-policy`` other than ``noeviction``: an evicted nonce could be replayed.
     """
 
     __slots__ = ("_client", "_cluster", "_tls_ca", "_url")
@@ -66,6 +66,7 @@ class RedisStore:
 
         Raises:
             Unavailable: if Redis can't be reached.
+            FailedPrecondition: ``REDIS_EVICTS``, if it may evict keys or doesn't say (``+info``).
         """
         scheme = urlsplit(url).scheme
         if scheme not in ("redis", "rediss", "unix"):
@@ -80,9 +81,13 @@ class RedisStore:
         )
         try:
             await client.ping()
+            await _refuse_eviction(client, cluster=cluster)
         except REDIS_ERRORS as error:
             await client.aclose()
             raise Unavailable("Redis is away", reason="REDIS_AWAY") from error
+        except FailedPrecondition:
+            await client.aclose()
+            raise
         return cls(client, url=url, cluster=cluster, tls_ca=tls_ca)
 
     @property
@@ -113,3 +118,20 @@ class RedisStore:
     async def close(self) -> None:
         """Close every connection."""
         await self._client.aclose()
+
+
+async def _refuse_eviction(client: Any, *, cluster: bool) -> None:
+    where = {"target_nodes": RedisCluster.PRIMARIES} if cluster else {}
+    try:
+        told = await client.info("memory", **where)
+    except NoPermissionError:
+        told = {"maxmemory_policy": "unknown"}
+    # Of several nodes the answers come by node.
+    nodes = [told] if "maxmemory_policy" in told else told.values()
+    policies = {str(node.get("maxmemory_policy", "unknown")) for node in nodes}
+    if policies != {"noeviction"}:
+        raise FailedPrecondition(
+            f"Redis has maxmemory-policy {', '.join(sorted(policies))}: set it to noeviction (and "
+            "let this user call INFO), for an evicted nonce could be replayed",
+            reason="REDIS_EVICTS",
+        )

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
 from argy.base.clock import FixedClock, SystemClock
-from argy.base.errors import InvalidArgument, Unavailable
+from argy.base.errors import FailedPrecondition, InvalidArgument, Unavailable
 from argy.base.ids import uuid7
 from argy.local.valkey import EmbeddedValkey
 from argy.store.nonce import BUCKET_MS, MARGIN_S, NonceCache
@@ -153,3 +153,21 @@ async def test_redis_that_is_not_there() -> None:
         await RedisStore.open("redis://127.0.0.1:1/0")
     with pytest.raises(InvalidArgument):
         await RedisStore.open("http://127.0.0.1:1/0")
+
+
+async def test_a_redis_that_may_forget_nonces_is_refused(tmp_path: Path) -> None:
+    server = EmbeddedValkey(tmp_path / "valkey", durable=False, allow=("config", "acl"))
+    url = server.start()
+    try:
+        async with Redis.from_url(url) as admin:
+            await admin.config_set("maxmemory-policy", "volatile-lru")
+            with pytest.raises(FailedPrecondition, match="volatile-lru") as refused:
+                await RedisStore.open(url)
+            assert refused.value.reason == "REDIS_EVICTS"
+            # One that doesn't say might forget too.
+            await admin.config_set("maxmemory-policy", "noeviction")
+            await admin.acl_setuser("default", enabled=True, commands=["-info"], keys=["*"])
+            with pytest.raises(FailedPrecondition, match="unknown"):
+                await RedisStore.open(url)
+    finally:
+        server.stop()
