@@ -5,6 +5,10 @@ GitHub and GitLab both read GitHub Flavored Markdown (https://github.github.com/
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Final
+
+MAX_BLOCK: Final = 16_384
+"""Characters of a block of code; a comment on GitHub may have 65,536 in all."""
 
 _MARKUP = re.compile(r"[\\`*_{}\[\]()<>#!~&]")
 _BACKTICKS = re.compile("`+")
@@ -28,6 +32,15 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [_row(headings), _row(["---"] * len(headings))]
     lines += [_row(row) for row in rows]
     return "\n".join(lines)
+
+
+def block(text: str, language: str = "") -> str:
+    """``text`` as a fenced code block (GFM 4.5), its lines kept; bounded by ``MAX_BLOCK``."""
+    lines = "\n".join(map(_one_line, text.split("\n")))
+    if len(lines) > MAX_BLOCK:
+        lines = f"{lines[:MAX_BLOCK].rpartition(chr(10))[0]}\n…"
+    fence = "`" * max(3, 1 + max(map(len, _BACKTICKS.findall(lines)), default=0))
+    return f"{fence}{language}\n{lines}\n{fence}"
 
 
 def _row(cells: Iterable[str]) -> str:

@@ -1,15 +1,16 @@
-"""The ``argy policy`` commands. Each module adds its own with ``register``."""
+"""The ``argy policy`` commands. Each module adds its own with ``register``.
 
-from pathlib import Path
-from typing import Annotated
+What a command needs of the engine it imports when it is called: ``argy check`` starts without it.
+Options that commands share are in ``argy.cli.policy.options``.
+"""
 
 import typer
 
-Folder = Annotated[Path, typer.Option("--policy", help="The policy folder.")]
-DEFAULT_FOLDER = Path("policy")
+from argy.cli.policy import fmt
 
 app = typer.Typer(
     name="policy",
     help="Write, check, compare and publish policies.",
     no_args_is_help=True,
 )
+fmt.register(app)
