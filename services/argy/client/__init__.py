@@ -9,6 +9,9 @@ from argy.client.asgi import PermissionMiddleware, Route
 from argy.client.authorizer import Answer, Authorizer
 from argy.client.connection import Connection, Endpoint
 from argy.client.interceptor import Caller, PermissionInterceptor, Requirement
+from argy.client.local_authorizer import LocalAuthorizer
+from argy.client.replica import ReplicaState, ReplicaStatus
+from argy.policy.statements import PolicyTrust
 
 __all__ = [
     "Answer",
@@ -16,8 +19,12 @@ __all__ = [
     "Caller",
     "Connection",
     "Endpoint",
+    "LocalAuthorizer",
     "PermissionInterceptor",
     "PermissionMiddleware",
+    "PolicyTrust",
+    "ReplicaState",
+    "ReplicaStatus",
     "Requirement",
     "Route",
 ]

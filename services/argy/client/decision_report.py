@@ -1,0 +1,273 @@
+"""Reports decisions made in this process to the audit log, in batches, off the caller's path.
+
+A decision costs its caller one append. Twice a second what was appended is folded (the same
+question with the same answer is told once, with its count) and recorded. While the platform is away
+events wait, with bounds; past them decisions are refused or counted as lost, as the owner chose,
+and the audit log tells of the loss.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from google.protobuf.struct_pb2 import Struct
+
+from argy.api.audit.v1 import audit_pb2 as pb
+from argy.api.audit.v1.audit_pb2_grpc import AuditServiceStub
+from argy.base.errors import ArgyError, ResourceExhausted
+from argy.base.ids import uuid7
+from argy.client.authorizer import Answer
+from argy.client.connection import Connection
+from argy.policy import Decision
+
+ACTION: Final = "authz.decision.check"
+RESOURCE: Final = "authz.decision:local"
+_PERIOD_S: Final = 0.5
+_MAX_PENDING: Final = 200_000
+"""Decisions that wait to be folded."""
+_MAX_EVENTS: Final = 5_000
+"""Events that wait for the platform: about 50 MB."""
+_BATCH: Final = 100
+_PER_EVENT: Final = 40
+"""Decisions of one event: its detail has at most 16 KiB."""
+_MAX_DETAIL: Final = 14_000
+_MAX_CONTEXT: Final = 2_048
+"""Encoded bytes; larger contexts are left out, and the record says so."""
+_STALE_ID_S: Final = 240.0
+"""The audit log takes ids of the last five minutes; what waited longer gets new ones."""
+_BACKOFF_S: Final = (0.1, 0.5, 1.0, 5.0)
+_CLOSE_S: Final = 5.0
+_FOLD: Final = 2_000
+"""Decisions folded before other tasks get a turn."""
+
+OnFull = Literal["refuse", "drop"]
+
+_Entry = tuple[
+    UUID, "UUID | None", str, str, str, "Mapping[str, Any] | None", Decision, Answer, float
+]
+
+
+class DecisionReport:
+    """Takes decisions and brings them to the audit log of their tenants."""
+
+    def __init__(self, connection: Connection, *, on_full: OnFull = "refuse") -> None:
+        self._connection = connection
+        self._refuse = on_full == "refuse"
+        self._pending: list[_Entry] = []
+        self._events: deque[tuple[UUID, pb.Event, float]] = deque()
+        self._lost: dict[UUID, int] = {}
+        self._task: asyncio.Task[None] | None = None
+        self.reported = 0
+        """Decisions that the audit log has."""
+        self.lost = 0
+        """Decisions that it will never have."""
+
+    def start(self) -> None:
+        """Begin to report."""
+        self._task = asyncio.create_task(self._run(), name="decision-report")
+
+    def require_room(self) -> None:
+        """Refuse a decision that could not be reported; call before deciding.
+
+        Raises:
+            ResourceExhausted: ``DECISION_LOG_FULL``.
+        """
+        if self._refuse and len(self._pending) >= _MAX_PENDING:
+            raise ResourceExhausted(
+                "decisions can't be reported fast enough",
+                reason="DECISION_LOG_FULL",
+                retry_after_ms=1000,
+            )
+
+    def put(
+        self,
+        tenant_id: UUID,
+        org_id: UUID | None,
+        subject: str,
+        action: str,
+        resource: str,
+        context: Mapping[str, Any] | None,
+        decision: Decision,
+        answer: Answer,
+    ) -> None:
+        """Take one decision."""
+        if len(self._pending) >= _MAX_PENDING:
+            self.lost += 1
+            self._lost[tenant_id] = self._lost.get(tenant_id, 0) + 1
+            return
+        self._pending.append(
+            (tenant_id, org_id, subject, action, resource, context, decision, answer, time.time())
+        )
+
+    async def close(self) -> None:
+        """Report what is left, for five seconds at most."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await self._fold()
+                await self._send()
+        except (ArgyError, TimeoutError):
+            self.lost += len(self._pending) + sum(_count(event) for _, event, _ in self._events)
+
+    async def _run(self) -> None:
+        attempt = 0
+        while True:
+            await asyncio.sleep(_PERIOD_S)
+            if len(self._events) < _MAX_EVENTS:
+                await self._fold()
+            try:
+                await self._send()
+                attempt = 0
+            except ArgyError:
+                await asyncio.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
+                attempt += 1
+
+    async def _fold(self) -> None:
+        """Turn what is pending into events: one record for equal questions with equal answers."""
+        entries, self._pending = self._pending, []
+        groups: dict[tuple[UUID, UUID | None, str, str], dict[Any, dict[str, Any]]] = {}
+        for number, entry in enumerate(entries):
+            tenant_id, org_id, subject, action, resource, context, decision, answer, at_s = entry
+            where = (tenant_id, org_id, answer.policy_revision, answer.revision)
+            # A context makes a question its own.
+            key = (subject, action, resource, id(decision), number if context else -1)
+            told = groups.setdefault(where, {}).get(key)
+            if told is not None:
+                told["count"] += 1
+                continue
+            groups[where][key] = _told(subject, action, resource, context, answer, at_s)
+            if number % _FOLD == 0:
+                await asyncio.sleep(0)
+        for (tenant_id, org_id, policy, revision), items in groups.items():
+            for part in _parts(list(items.values())):
+                detail = {"policy_revision": policy, "revision": revision, "decisions": part}
+                self._add(tenant_id, _event(self._source, org_id, detail))
+                await asyncio.sleep(0)
+        lost, self._lost = self._lost, {}
+        for tenant_id, count in lost.items():
+            self._add(tenant_id, _gap(self._source, count))
+
+    @property
+    def _source(self) -> str:
+        return f"service:{self._connection.source}"
+
+    def _add(self, tenant_id: UUID, event: pb.Event) -> None:
+        self._events.append((tenant_id, event, 0.0))
+
+    async def _send(self) -> None:
+        """Record what waits, tenant by tenant, in order.
+
+        Raises:
+            ArgyError: when the platform can't take it now; it stays.
+        """
+        while self._events:
+            tenant_id = self._events[0][0]
+            batch: list[tuple[UUID, pb.Event, float]] = []
+            while self._events and self._events[0][0] == tenant_id and len(batch) < _BATCH:
+                batch.append(_identified(*self._events.popleft()))
+            try:
+                stub: Any = AuditServiceStub(self._connection.channel(tenant_id))
+                await stub.RecordEvents(
+                    pb.RecordEventsRequest(events=[event for _, event, _ in batch])
+                )
+            except BaseException:
+                # With their ids: what was recorded all the same is not recorded twice.
+                self._events.extendleft(reversed(batch))
+                raise
+            self.reported += sum(_count(event) for _, event, _ in batch)
+
+
+def _identified(tenant_id: UUID, event: pb.Event, given_s: float) -> tuple[UUID, pb.Event, float]:
+    now_s = time.time()
+    if now_s - given_s > _STALE_ID_S:
+        event.event_id = str(uuid7())
+        return tenant_id, event, now_s
+    return tenant_id, event, given_s
+
+
+def _told(
+    subject: str,
+    action: str,
+    resource: str,
+    context: Mapping[str, Any] | None,
+    answer: Answer,
+    at_s: float,
+) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "subject": subject[:256],
+        "action": action[:64],
+        "resource": resource[:512],
+        "effect": answer.effect,
+        "reason": answer.reason,
+        "rule": answer.rule,
+        "count": 1,
+        "at_ms": int(at_s * 1000),
+    }
+    if context:
+        facts = Struct()
+        try:
+            facts.update(dict(context))
+        except (ValueError, TypeError):
+            told["context_omitted"] = True
+            return told
+        if facts.ByteSize() <= _MAX_CONTEXT:
+            told["context"] = dict(context)
+        else:
+            told["context_omitted"] = True
+    return told
+
+
+def _parts(items: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    part: list[dict[str, Any]] = []
+    size = 0
+    for item in items:
+        length = 200 + len(str(item))
+        if part and (len(part) >= _PER_EVENT or size + length > _MAX_DETAIL):
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += length
+    if part:
+        yield part
+
+
+def _event(source: str, org_id: UUID | None, detail: Mapping[str, Any]) -> pb.Event:
+    decisions = detail["decisions"]
+    denied = any(item["effect"] != "ALLOW" for item in decisions)
+    event = pb.Event(
+        org_id=str(org_id) if org_id else "",
+        actor=source,
+        action=ACTION,
+        resource=RESOURCE,
+        outcome=pb.OUTCOME_DENIED if denied else pb.OUTCOME_SUCCESS,
+    )
+    event.occur_time.FromMilliseconds(min(item["at_ms"] for item in decisions))
+    event.detail.update(dict(detail))
+    return event
+
+
+def _gap(source: str, lost: int) -> pb.Event:
+    event = pb.Event(
+        actor=source,
+        action="audit.gap",
+        resource="audit.event:-",
+        outcome=pb.OUTCOME_FAILURE,
+        reason="DECISIONS_LOST",
+    )
+    event.detail.update({"lost": lost})
+    return event
+
+
+def _count(event: pb.Event) -> int:
+    decisions = event.detail.fields.get("decisions")
+    if decisions is None:
+        return 0
+    return sum(
+        int(item.struct_value.fields["count"].number_value) for item in decisions.list_value.values
+    )

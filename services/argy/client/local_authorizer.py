@@ -1,0 +1,320 @@
+"""Decisions in this process: microseconds, no network, and never silently out of date.
+
+The platform streams its policy (signed, verified here) and the facts of the tenants that this
+service serves; each decision is the engine's own, on the same snapshots as the platform's. What is
+decided is reported to the audit log in batches. When the stream falls silent the replica is stale
+after ``max_silence_s``: visible in ``status``, and by default the end of its answers.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from argy.base.errors import (
+    FailedPrecondition,
+    PermissionDenied,
+    Unavailable,
+)
+from argy.client.authorizer import Answer
+from argy.client.connection import Connection
+from argy.client.decision_report import DecisionReport, OnFull
+from argy.client.replica import PolicyReader, ReplicaState, ReplicaStatus, TenantReplica
+from argy.client.replicator import Replicator
+from argy.policy import Decision
+from argy.policy.statements import PolicyTrust
+
+_MAX_ANSWERS: Final = 65_536
+_LOG: Final = logging.getLogger("argy.client")
+
+OnStale = Literal["refuse", "serve"]
+
+
+class _Tenant:
+    """A replica with what makes answering from it cheap."""
+
+    __slots__ = ("answers", "changed", "fresh_until_s", "loud", "replica", "task")
+
+    def __init__(self, replica: TenantReplica) -> None:
+        self.replica = replica
+        self.answers: dict[int, tuple[Decision, Answer]] = {}
+        """Answers by the identity of their decision, which the entry keeps alive."""
+        self.fresh_until_s = float("-inf")
+        self.changed = asyncio.Event()
+        self.loud = ReplicaState.LOADING
+        """The state that was logged last."""
+        self.task: asyncio.Task[None] | None = None
+
+
+class LocalAuthorizer:
+    """Decides for the tenants that it replicates; an async context manager.
+
+    async with LocalAuthorizer(
+        connection, tenants=[tenant], trust=PolicyTrust(control, authors)
+    ) as authorizer:
+        authorizer.require("user:…", "refund", "invoice:7", tenant_id=tenant)
+
+    The service needs ``authz.replica:read`` in each tenant, and ``audit.event:record`` to report.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        tenants: Sequence[UUID],
+        trust: PolicyTrust,
+        max_silence_s: float = 3.0,
+        on_stale: OnStale = "refuse",
+        report: bool = True,
+        on_report_full: OnFull = "refuse",
+    ) -> None:
+        """Say what to replicate and whom to believe.
+
+        Args:
+            connection: the signed connection; stays the caller's to close.
+            tenants: the tenants to replicate; ``add`` takes more later.
+            trust: whose signatures put a policy in force: the public keys of the control plane, and
+                of the authors and CI that sign bundles.
+            max_silence_s: silence after which a replica is stale; the platform speaks each second.
+            on_stale: ``refuse`` raises, ``serve`` answers from what was last known.
+            report: whether decisions go to the audit log.
+            on_report_full: ``refuse`` raises when decisions can't be reported, ``drop`` counts.
+        """
+        self._wanted = tuple(dict.fromkeys(tenants))
+        self._replicator = Replicator(connection, PolicyReader(trust), max_silence_s=max_silence_s)
+        self._max_silence_s = max_silence_s
+        self._serve_stale = on_stale == "serve"
+        self._tenants: dict[UUID, _Tenant] = {}
+        self._report = DecisionReport(connection, on_full=on_report_full) if report else None
+        self._watchdog: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "LocalAuthorizer":
+        """Start, and wait until every tenant is here."""
+        await self.start()
+        try:
+            await self.ready()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close."""
+        await self.close()
+
+    async def start(self) -> None:
+        """Begin to replicate and to report."""
+        if self._report is not None:
+            self._report.start()
+        for tenant_id in self._wanted:
+            self.add(tenant_id)
+        self._watchdog = asyncio.create_task(self._watch_silence(), name="replica-watchdog")
+
+    def add(self, tenant_id: UUID) -> None:
+        """Replicate another tenant; ``ready`` waits for it."""
+        if tenant_id in self._tenants:
+            return
+        tenant = self._tenants[tenant_id] = _Tenant(TenantReplica(tenant_id))
+        following = self._replicator.keep(
+            tenant.replica, lambda rebuilt: self._applied(tenant, rebuilt)
+        )
+        tenant.task = asyncio.create_task(following, name=f"replica:{tenant_id}")
+
+    async def remove(self, tenant_id: UUID) -> None:
+        """Forget a tenant; questions about it are refused from now on."""
+        tenant = self._tenants.pop(tenant_id, None)
+        if tenant is not None and tenant.task is not None:
+            tenant.task.cancel()
+            await asyncio.gather(tenant.task, return_exceptions=True)
+
+    async def ready(self, timeout_s: float = 10.0) -> None:
+        """Wait until every tenant's replica is current.
+
+        Raises:
+            Unavailable: ``REPLICA_NOT_READY``, naming what is missing and why.
+        """
+        ends_s = time.monotonic() + timeout_s
+        for tenant in list(self._tenants.values()):
+            while self._state(tenant) is not ReplicaState.CURRENT:
+                tenant.changed.clear()
+                try:
+                    async with asyncio.timeout(ends_s - time.monotonic()):
+                        await tenant.changed.wait()
+                except TimeoutError:
+                    problem = tenant.replica.problem or "nothing was received"
+                    raise Unavailable(
+                        f"tenant {tenant.replica.tenant_id} is not replicated: {problem}",
+                        reason="REPLICA_NOT_READY",
+                    ) from None
+
+    async def close(self) -> None:
+        """Stop replicating; what was decided is reported first, for five seconds at most."""
+        tasks = [tenant.task for tenant in self._tenants.values() if tenant.task is not None]
+        tasks += [self._watchdog] if self._watchdog is not None else []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tenants.clear()
+        if self._report is not None:
+            await self._report.close()
+
+    def status(self) -> list[ReplicaStatus]:
+        """Every replica as it is now."""
+        now_s = time.monotonic()
+        told = []
+        for tenant in self._tenants.values():
+            replica, verified = tenant.replica, tenant.replica.policy
+            told.append(
+                ReplicaStatus(
+                    tenant_id=replica.tenant_id,
+                    tenant=replica.tenant,
+                    state=replica.state(now_s, self._max_silence_s),
+                    silent_s=now_s - replica.heard_s,
+                    sequence=verified.sequence if verified else 0,
+                    policy_revision=verified.policy.revision if verified else "",
+                    revision=replica.revision,
+                    subjects=replica.known,
+                    problem=replica.problem,
+                )
+            )
+        return told
+
+    def check(
+        self,
+        subject: str,
+        action: str,
+        resource: str,
+        *,
+        tenant_id: UUID,
+        org_id: UUID | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """Decide one question; see ``Authorizer.check`` for what the arguments are.
+
+        Raises:
+            FailedPrecondition: ``TENANT_NOT_REPLICATED``.
+            PermissionDenied: ``ORG_NOT_IN_TENANT``.
+            Unavailable: ``REPLICA_LOADING`` or ``REPLICA_STALE``; treat it as a refusal.
+            ResourceExhausted: ``DECISION_LOG_FULL``, when nothing more can be reported.
+        """
+        tenant = self._tenants.get(tenant_id)
+        if tenant is None:
+            raise FailedPrecondition(
+                f"tenant {tenant_id} is not replicated here", reason="TENANT_NOT_REPLICATED"
+            )
+        replica = tenant.replica
+        snapshot = replica.snapshot
+        if snapshot is None or (time.monotonic() > tenant.fresh_until_s and not self._serve_stale):
+            raise self._unusable(tenant)
+        org = ""
+        if org_id is not None:
+            org = replica.orgs.get(org_id, "")
+            if not org:
+                raise PermissionDenied(
+                    "The organization does not belong to the tenant",
+                    reason="ORG_NOT_IN_TENANT",
+                    field="org_id",
+                )
+        report = self._report
+        if report is not None:
+            report.require_room()
+        now_ms = time.time_ns() // 1_000_000
+        decision = snapshot.check(subject, org, resource, action, context, now_ms)
+        known = tenant.answers.get(id(decision))
+        answer = known[1] if known is not None else self._answer(tenant, decision)
+        if report is not None:
+            report.put(tenant_id, org_id, subject, action, resource, context, decision, answer)
+        return answer
+
+    def require(
+        self,
+        subject: str,
+        action: str,
+        resource: str,
+        *,
+        tenant_id: UUID,
+        org_id: UUID | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """Like ``check``, but a refusal is raised, so that it can't be forgotten.
+
+        Raises:
+            PermissionDenied: with reason ``ACCESS_DENIED`` unless the decision is ALLOW.
+        """
+        answer = self.check(
+            subject, action, resource, tenant_id=tenant_id, org_id=org_id, context=context
+        )
+        if not answer.allowed:
+            raise PermissionDenied(
+                f"Permission '{action}' denied on resource '{resource}' (or it might not exist)",
+                reason="ACCESS_DENIED",
+                metadata={"decision": answer.reason},
+            )
+        return answer
+
+    def _answer(self, tenant: _Tenant, decision: Decision) -> Answer:
+        replica = tenant.replica
+        rule = decision.rule
+        answer = Answer(
+            allowed=decision.allowed,
+            effect=_effect(decision),
+            reason=decision.reason,
+            rule="" if rule is None else f"{rule.file}:{rule.line}",
+            role_path=decision.role_path,
+            policy_revision=replica.policy.policy.revision if replica.policy else "",
+            revision=replica.token,
+        )
+        if len(tenant.answers) >= _MAX_ANSWERS:
+            tenant.answers = {}
+        tenant.answers[id(decision)] = (decision, answer)
+        return answer
+
+    def _unusable(self, tenant: _Tenant) -> Unavailable:
+        replica = tenant.replica
+        if replica.snapshot is None:
+            return Unavailable(
+                f"tenant {replica.tenant_id} is not here yet", reason="REPLICA_LOADING"
+            )
+        return Unavailable(
+            f"nothing was heard of tenant {replica.tenant_id} for"
+            f" {time.monotonic() - replica.heard_s:.1f} s: {replica.problem or 'silence'}",
+            reason="REPLICA_STALE",
+        )
+
+    def _state(self, tenant: _Tenant) -> ReplicaState:
+        return tenant.replica.state(time.monotonic(), self._max_silence_s)
+
+    def _applied(self, tenant: _Tenant, rebuilt: bool) -> None:
+        """Something was heard; ``rebuilt`` says whether answers may differ from now on."""
+        if rebuilt:
+            tenant.answers = {}
+        tenant.fresh_until_s = tenant.replica.heard_s + self._max_silence_s
+        tenant.changed.set()
+        self._tell(tenant)
+
+    async def _watch_silence(self) -> None:
+        """Log a replica that falls silent, when it does."""
+        while True:
+            await asyncio.sleep(self._max_silence_s / 4)
+            for tenant in self._tenants.values():
+                self._tell(tenant)
+
+    def _tell(self, tenant: _Tenant) -> None:
+        state = self._state(tenant)
+        if state is tenant.loud:
+            return
+        replica, tenant.loud = tenant.replica, state
+        if state is ReplicaState.STALE:
+            _LOG.error(
+                "replica of tenant %s is stale: %s", replica.tenant_id, replica.problem or "silence"
+            )
+        else:
+            _LOG.info("replica of tenant %s is %s", replica.tenant_id, state.value.lower())
+
+
+def _effect(decision: Decision) -> str:
+    if decision.allowed:
+        return "ALLOW"
+    return "NEEDS_APPROVAL" if decision.reason == "NEEDS_APPROVAL" else "DENY"
