@@ -24,7 +24,8 @@ HEARTBEAT_S: Final = 1.0
 PART_ITEMS: Final = 5_000
 """Assignments, memberships, subjects and orgs in one message; about 600 kB."""
 
-_NOTHING: Final = TenantFacts(UUID(int=0), "", 0)
+NOTHING: Final = TenantFacts(UUID(int=0), "", 0)
+"""What a replica knows at first."""
 
 
 class Published(Protocol):
@@ -74,7 +75,7 @@ class ReplicationService(ReplicationServiceServicer):
         """Send what is new until the caller goes, or may no longer."""
         call = current_call()
         digest, sequence = request.bundle_digest, request.sequence
-        facts = _NOTHING
+        facts = NOTHING
         async with aclosing(self._watch.watch(call.tenant_id, tick_s=HEARTBEAT_S)) as changes:
             async for _ in changes:
                 view = await self._snapshots.get(call.tenant_id)
@@ -108,7 +109,7 @@ def changes_between(old: TenantFacts, new: TenantFacts) -> Iterator[pb.TenantFac
 
     Each has at most ``PART_ITEMS`` items; the last one alone is complete.
     """
-    reset = old is _NOTHING
+    reset = old is NOTHING
     held, holds = frozenset(old.assignments), frozenset(new.assignments)
     were, are = frozenset(old.memberships), frozenset(new.memberships)
     items = [
