@@ -14,12 +14,14 @@ from argy.base.errors import ResourceExhausted
 
 _POLL_S: Final = 0.5
 """How often the database is asked while changes can't be heard."""
+MAX_WATCHERS: Final = 500
+"""Each is one of the calls that a process serves at a time, of which there are 1,000."""
 
 
 class RevisionWatch:
     """Streams (policy revision, revision token) pairs of a tenant."""
 
-    def __init__(self, snapshots: Snapshots, *, max_watchers: int = 10_000) -> None:
+    def __init__(self, snapshots: Snapshots, *, max_watchers: int = MAX_WATCHERS) -> None:
         self._snapshots = snapshots
         self._max_watchers = max_watchers
         self._watchers = 0

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from argy.api.authz.v1 import assignment_pb2 as assignment
@@ -23,6 +23,9 @@ from argy.base.errors import InvalidArgument
 from argy.base.revisions import parse_revision_token
 from argy.rpc.call import Call, current_call
 from argy.rpc.page_token import PageTokens, page_size
+
+READMIT_S: Final = 1.0
+"""How soon a watch notices that its caller's role ended by itself; changes it notices at once."""
 
 
 class AuthzService(AuthzServiceServicer):
@@ -147,12 +150,13 @@ class AuthzService(AuthzServiceServicer):
     ) -> AsyncIterator[authz.WatchRevisionsResponse]:
         """Stream the tenant's revisions, for as long as the caller may and the tenant is active."""
         call = current_call()
-        async with aclosing(self._watch.watch(call.tenant_id)) as states:
-            async for policy_revision, revision in states:
+        told: tuple[str, str] | None = None
+        async with aclosing(self._watch.watch(call.tenant_id, tick_s=READMIT_S)) as states:
+            async for state in states:
                 self._access.readmit(await self._snapshots.get(call.tenant_id), call)
-                yield authz.WatchRevisionsResponse(
-                    policy_revision=policy_revision, revision=revision
-                )
+                if state != told:
+                    told = state
+                    yield authz.WatchRevisionsResponse(policy_revision=state[0], revision=state[1])
 
     async def _fresh(self, call: Call, at_least: str) -> TenantView:
         revision = parse_revision_token(call.tenant_id, at_least)

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from argy.api.authz.v1 import authz_pb2 as pb
-from argy.authz.revision_watch import RevisionWatch
+from argy.authz.revision_watch import MAX_WATCHERS, RevisionWatch
+from argy.base.clock import FixedClock
 from argy.base.errors import Aborted, NotFound, PermissionDenied, ResourceExhausted
 from argy.policy import compile_policy, load_policy
+from argy.rpc.server import ServerConfig
 
 Make = Callable[..., Awaitable[Any]]
 Client = Callable[..., Any]
@@ -150,3 +152,26 @@ async def test_a_watch_does_not_outlive_its_permission_or_its_tenant(
         "deleted": "TENANT_UNKNOWN",
     }
     assert refused.value.reason == reasons[ended]
+
+
+async def test_a_watch_ends_with_a_role_that_ends_by_itself(
+    authz_replica: Make, authz_client: Client, tenant_factory: Make
+) -> None:
+    tenant, clock = await tenant_factory(), FixedClock(1_900_000_000_000)
+    replica = await authz_replica(clock=clock)
+    granted = await authz_client(replica, tenant.tenant_id).grant(
+        "service:spy", ADMIN, expire_time={"seconds": 1_900_000_060}
+    )
+    spy = authz_client(replica, tenant.tenant_id, source="spy")
+    async with (
+        asyncio.timeout(10),
+        aclosing(spy.authz.WatchRevisions(pb.WatchRevisionsRequest())) as states,
+    ):
+        assert (await anext(states)).revision == granted.revision
+        clock.advance(60_000)
+        with pytest.raises(PermissionDenied):
+            await anext(states)
+
+
+def test_watchers_leave_room_for_other_calls() -> None:
+    assert ServerConfig().max_concurrent_calls >= 2 * MAX_WATCHERS
