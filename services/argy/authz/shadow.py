@@ -11,7 +11,7 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final
 from uuid import UUID
 
 from argy.api.authz.v1.authz_pb2 import Question
@@ -31,8 +31,6 @@ _CHUNK: Final = 200
 """Questions evaluated before other tasks get a turn."""
 _FAILURES: Final = (ArgyError, LookupError, RuntimeError, TypeError, ValueError)
 _LOG: Final = logging.getLogger(__name__)
-
-Effect = Literal["ALLOW", "DENY", "NEEDS_APPROVAL"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +209,7 @@ class Shadow:
         )
         counts = self.counts
         counts.evaluated += 1
-        before, after = effect_name(decision), effect_name(other)
+        before, after = decision.effect, other.effect
         if before == after:
             return
         if before == "ALLOW":
@@ -239,13 +237,6 @@ class Shadow:
                 time_ms=now_ms,
             )
         )
-
-
-def effect_name(decision: Decision) -> Effect:
-    """The effect of a decision as the API names it."""
-    if decision.allowed:
-        return "ALLOW"
-    return "NEEDS_APPROVAL" if decision.reason == "NEEDS_APPROVAL" else "DENY"
 
 
 def rule_name(decision: Decision) -> str:

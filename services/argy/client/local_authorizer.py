@@ -259,7 +259,7 @@ class LocalAuthorizer:
         rule = decision.rule
         answer = Answer(
             allowed=decision.allowed,
-            effect=_effect(decision),
+            effect=decision.effect,
             reason=decision.reason,
             rule="" if rule is None else f"{rule.file}:{rule.line}",
             role_path=decision.role_path,
@@ -312,9 +312,3 @@ class LocalAuthorizer:
             )
         else:
             _LOG.info("replica of tenant %s is %s", replica.tenant_id, state.value.lower())
-
-
-def _effect(decision: Decision) -> str:
-    if decision.allowed:
-        return "ALLOW"
-    return "NEEDS_APPROVAL" if decision.reason == "NEEDS_APPROVAL" else "DENY"
