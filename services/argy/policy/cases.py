@@ -1,76 +1,36 @@
 """Table tests of a policy: who asks what, and what the answer must be.
 
-``policy/cases/*.yaml`` hold suites: the assignments of one tenant, then questions with the expected
-effect and, if it matters, the reason, the deciding file and the role. ``python -m
-argy.policy.cases policy`` runs them all; the exit code is 1 when one fails, 2 when the policy or a
-suite can't be loaded.
+``policy/cases/*.yaml`` hold suites (``argy.policy.case_format``): the assignments of one tenant,
+then questions with the expected effect and, if it matters, the reason, the deciding file and the
+role. ``argy policy test`` runs them with coverage; ``python -m argy.policy.cases policy`` runs them
+bare: the exit code is 1 when one fails, 2 when the policy or a suite can't be loaded.
 """
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
-
-import msgspec
-import yaml
 
 from argy.base.errors import ArgyError
+from argy.policy.case_questions import Question, QuestionSet, read_cases
 from argy.policy.compiled import CompiledPolicy, compile_policy
-from argy.policy.errors import PolicyError, Problem
-from argy.policy.loader import load_policy
-from argy.policy.rules import Assignment, Decision, Membership
+from argy.policy.files import read_folder
+from argy.policy.loader import parse_policy
+from argy.policy.rules import Decision, Rule
 from argy.policy.snapshot import TenantSnapshot
 
-_MAX_BYTES = 1024 * 1024
-_NOW = datetime(2026, 1, 7, 10, 0, tzinfo=UTC)
-"""When a case is asked that doesn't say: a Wednesday morning."""
-
-
-class Grant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A role assignment in a suite; ``expires`` is a point in time."""
-
-    subject: str
-    role: str
-    org: str = ""
-    expires: datetime | None = None
-
-
-class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One question. ``ask`` is "subject action object"; ``rule`` is ``file`` or ``file:line``."""
-
-    ask: str
-    expect: Literal["ALLOW", "DENY"]
-    why: str = ""
-    org: str = ""
-    context: dict[str, Any] = {}
-    at: datetime = _NOW
-    reason: str = ""
-    rule: str = ""
-    role: str = ""
-
-
-class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Cases that share a tenant and its assignments; ``groups`` maps a group to its members."""
-
-    tenant: str
-    cases: list[Case]
-    assignments: list[Grant] = []
-    groups: dict[str, list[str]] = {}
-    disabled: list[str] = []
+_NEEDS_APPROVAL = "NEEDS_APPROVAL"
 
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
     """One case with its answer; ``failure`` is empty when they agree."""
 
-    file: str
-    number: int
-    tenant: str
-    case: Case
+    question: Question
     decision: Decision
     failure: str
+    nearest: str = ""
+    """For a failed case: the rule that nearly allowed it, and what it lacks."""
 
     @property
     def passed(self) -> bool:
@@ -78,98 +38,110 @@ class CaseResult:
         return not self.failure
 
 
-def load_cases(root: Path) -> dict[str, Suite]:
-    """The suites under ``root``/cases, by path.
+class Asker:
+    """Asks the questions of one set under one policy; a snapshot a tenant."""
 
-    Raises:
-        PolicyError: naming every file that isn't a suite, and why.
-    """
-    suites: dict[str, Suite] = {}
-    problems: list[Problem] = []
-    for path in sorted((root / "cases").glob("**/*.yaml")):
-        name = path.relative_to(root).as_posix()
-        try:
-            with path.open("rb") as file:
-                data = file.read(_MAX_BYTES + 1)
-            if len(data) > _MAX_BYTES:
-                raise ValueError(f"more than {_MAX_BYTES} bytes")
-            suite = msgspec.convert(yaml.safe_load(data), Suite)
-            for case in suite.cases:
-                _question(case)
-            suites[name] = suite
-        except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
-            mark = getattr(error, "problem_mark", None)
-            line = mark.line + 1 if mark is not None else 0
-            reason = " ".join(str(error).split())
-            problems.append(Problem(name, line, reason, "see policy/README.md for the format"))
-    if problems:
-        raise PolicyError(problems)
-    return suites
+    __slots__ = ("_policy", "_set", "_snapshots")
 
+    def __init__(self, policy: CompiledPolicy, questions: QuestionSet) -> None:
+        self._policy = policy
+        self._set = questions
+        self._snapshots: dict[str, TenantSnapshot] = {}
 
-def run_cases(policy: CompiledPolicy, suites: Mapping[str, Suite]) -> Iterator[CaseResult]:
-    """Ask every question of every suite."""
-    for file, suite in suites.items():
-        snapshot = TenantSnapshot(
-            policy,
-            suite.tenant,
-            [Assignment(g.subject, g.role, g.org, _ms(g.expires)) for g in suite.assignments],
-            [Membership(group, one) for group, members in suite.groups.items() for one in members],
-            disabled=suite.disabled,
+    def snapshot(self, tenant: str) -> TenantSnapshot:
+        """The tenant with what the set grants."""
+        snapshot = self._snapshots.get(tenant)
+        if snapshot is None:
+            snapshot = self._snapshots[tenant] = TenantSnapshot(
+                self._policy,
+                tenant,
+                self._set.assignments,
+                self._set.memberships,
+                disabled=self._set.disabled,
+            )
+        return snapshot
+
+    def decide(self, question: Question) -> Decision:
+        """The policy's answer."""
+        return self.snapshot(question.tenant).check(
+            question.subject,
+            question.org,
+            question.obj,
+            question.act,
+            question.context,
+            question.at_ms,
         )
-        for number, case in enumerate(suite.cases, start=1):
-            subject, act, obj = _question(case)
-            at = _ms(case.at) or 0
-            decision = snapshot.check(subject, case.org, obj, act, case.context, at)
-            failure = _compare(case, decision)
-            yield CaseResult(file, number, suite.tenant, case, decision, failure)
+
+    def nearest(self, question: Question) -> str:
+        """The nearest rule that would have allowed it; empty when none is near."""
+        explanation = self.snapshot(question.tenant).explain(
+            question.subject,
+            question.org,
+            question.obj,
+            question.act,
+            question.context,
+            question.at_ms,
+        )
+        for match in explanation.matches:
+            if not match.matched:
+                return f"{place(match.rule)}: {match.detail}"
+        return ""
 
 
-def _question(case: Case) -> Sequence[str]:
-    words = case.ask.split()
-    if len(words) != 3:
-        raise ValueError(f"ask {case.ask!r} is not 'subject action object'")
-    return words
+def run_cases(policy: CompiledPolicy, sets: Iterable[QuestionSet]) -> Iterator[CaseResult]:
+    """Ask every question of every set, in order."""
+    for one in sets:
+        asker = Asker(policy, one)
+        for question in one.questions:
+            decision = asker.decide(question)
+            failure = disagreement(question, decision)
+            near = asker.nearest(question) if failure else ""
+            yield CaseResult(question, decision, failure, near)
 
 
-def _ms(at: datetime | None) -> int | None:
-    if at is None:
-        return None
-    aware = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    return round(aware.timestamp() * 1000)
+def effect_of(decision: Decision) -> str:
+    """``ALLOW``, ``DENY`` or ``NEEDS_APPROVAL``."""
+    if decision.allowed:
+        return "ALLOW"
+    return _NEEDS_APPROVAL if decision.reason == _NEEDS_APPROVAL else "DENY"
 
 
-def _compare(case: Case, decision: Decision) -> str:
+def place(rule: Rule | None) -> str:
+    """Where a rule stands: ``file:line``."""
+    return f"{rule.file}:{rule.line}" if rule else "no rule"
+
+
+def disagreement(question: Question, decision: Decision) -> str:
     """What differs from the expectation; empty when nothing does."""
-    got = "ALLOW" if decision.allowed else "DENY"
-    rule = decision.rule
-    where = f"{rule.file}:{rule.line}" if rule else "no rule"
+    got = effect_of(decision)
+    rule, where = decision.rule, place(decision.rule)
     wrong = []
-    if got != case.expect:
-        wrong.append(f"expected {case.expect}, got {got} ({decision.reason}, {where})")
-    if case.reason and decision.reason != case.reason:
-        wrong.append(f"expected reason {case.reason}, got {decision.reason}")
-    if case.rule and case.rule not in (where, where.rpartition(":")[0]):
-        wrong.append(f"expected rule {case.rule}, got {where}")
-    if case.role and (rule is None or rule.role != case.role):
-        wrong.append(f"expected role {case.role}, got {rule.role if rule else 'none'}")
+    if got != question.expect:
+        wrong.append(f"expected {question.expect}, got {got} ({decision.reason}, {where})")
+    if question.reason and decision.reason != question.reason:
+        wrong.append(f"expected reason {question.reason}, got {decision.reason}")
+    if question.rule and question.rule not in (where, where.rpartition(":")[0]):
+        wrong.append(f"expected rule {question.rule}, got {where}")
+    if question.role and (rule is None or rule.role != question.role):
+        wrong.append(f"expected role {question.role}, got {rule.role if rule else 'none'}")
     return "; ".join(wrong)
 
 
-def _report(results: Sequence[CaseResult]) -> str:
-    """A table of the results, failures explained."""
-    lines = []
+def case_lines(results: Iterable[CaseResult], *, all_of_them: bool = True) -> Iterator[str]:
+    """A line for each case, with what decided and what was near for those that failed."""
     for result in results:
-        case = result.case
-        where = f"{result.tenant}/{case.org}" if case.org else result.tenant
-        mark = "ok  " if result.passed else "FAIL"
-        lines.append(f"{mark}  {case.expect:<5}  {case.ask}  in {where}")
-        if not result.passed:
-            why = f" ({case.why})" if case.why else ""
-            lines.append(f"      {result.file} case {result.number}{why}: {result.failure}")
-    failed = sum(not result.passed for result in results)
-    lines.append(f"{len(results)} cases, {failed} failed")
-    return "\n".join(lines)
+        question = result.question
+        if result.passed:
+            if all_of_them:
+                yield f"ok    {question.expect:<5}  {question.ask}  in {question.domain}"
+            continue
+        yield f"FAIL  {question.expect:<5}  {question.ask}  in {question.domain}"
+        why = f" ({question.why})" if question.why else ""
+        yield f"      {question.file}:{question.line} {question.label}{why}: {result.failure}"
+        if rule := result.decision.rule:
+            yield f"      decided by {place(rule)}  {rule.text}"
+        if result.nearest:
+            yield f"      nearest miss {result.nearest}"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -177,15 +149,16 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m argy.policy.cases POLICY_FOLDER\n")
         return 2
-    root = Path(arguments[0])
     try:
-        policy = compile_policy(load_policy(root))
-        results = list(run_cases(policy, load_cases(root)))
+        files = dict(read_folder(Path(arguments[0])).files)
+        results = list(run_cases(compile_policy(parse_policy(files)), read_cases(files)))
     except ArgyError as error:
         sys.stderr.write(f"{error.message}\n")
         return 2
-    sys.stdout.write(_report(results) + "\n")
-    return 0 if results and all(result.passed for result in results) else 1
+    failed = sum(not result.passed for result in results)
+    lines = [*case_lines(results), f"{len(results)} cases, {failed} failed"]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0 if results and not failed else 1
 
 
 if __name__ == "__main__":

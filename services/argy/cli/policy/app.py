@@ -6,7 +6,7 @@ Options that commands share are in ``argy.cli.policy.options``.
 
 import typer
 
-from argy.cli.policy import fmt
+from argy.cli.policy import fmt, test
 
 app = typer.Typer(
     name="policy",
@@ -14,3 +14,4 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 fmt.register(app)
+test.register(app)
