@@ -23,6 +23,7 @@ class RefusalLog:
         """Record the refusal; the call is refused whether or not the lane has room."""
         rec = AuditRecord(
             actor=f"service:{call.source}",
+            on_behalf_of=call.acts_for,
             action="rpc.call.refuse",
             resource=f"rpc.method:{call.method.name}",
             outcome="DENIED",
