@@ -98,6 +98,7 @@ class AuthzService(AuthzServiceServicer):
         """Decide one question and tell every rule that took part."""
         call = current_call()
         view = await self._fresh(call, request.at_least)
+        self._log.require_room()
         question = request.question
         explained = view.snapshot.explain(
             question.subject,
@@ -107,6 +108,7 @@ class AuthzService(AuthzServiceServicer):
             LazyContext(question.context),
             self._clock.now_ms(),
         )
+        self._log.put(call, view, (question,), (explained.decision,))
         return authz.ExplainResponse(
             decision=decision_message(explained.decision),
             matches=[

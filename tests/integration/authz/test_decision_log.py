@@ -24,6 +24,20 @@ async def settled(replica: Any) -> None:
     await replica.lane.drain()
 
 
+async def test_nobody_asks_unseen_by_asking_for_an_explanation(
+    authz_replica: Make, authz_client: Client, tenant_factory: Make, audit_events: Make
+) -> None:
+    tenant, replica = await tenant_factory(), await authz_replica()
+    question = pb.Question(subject="user:victim", action="read", resource="secret:root")
+    client = authz_client(replica, tenant.tenant_id, source="console")
+    answer = await client.authz.Explain(pb.ExplainRequest(question=question))
+    assert answer.decision.effect == pb.EFFECT_DENY
+    await settled(replica)
+    (event,) = await audit_events(tenant.tenant_id, ACTION)
+    assert (event["actor"], event["outcome"]) == ("service:console", "DENIED")
+    assert json.loads(event["detail"])["decisions"][0]["subject"] == "user:victim"
+
+
 async def test_checks_are_logged_with_their_reasons(
     authz_replica: Make, authz_client: Client, tenant_factory: Make, audit_events: Make
 ) -> None:
