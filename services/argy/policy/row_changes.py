@@ -1,0 +1,70 @@
+"""Changes that don't depend on what a role holds: of approvals, and of rows without a meaning."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from argy.policy.access import gating, requirement
+from argy.policy.changes import EVERYBODY, AccessChange
+from argy.policy.compiled import CompiledPolicy
+from argy.policy.differences import Line, differences, relevant
+from argy.policy.globs import domain_match
+from argy.policy.sides import merge_domains, rule_line
+
+
+def approval_changes(base: CompiledPolicy, head: CompiledPolicy) -> Iterator[AccessChange]:
+    """What needs approval that didn't, or no longer does, or from others."""
+    sides = [
+        [(rule, Line(rule.obj, rule.act, requirement(rule)))
+         for rule in policy.approvals if rule.mode != "off"]
+        for policy in (base, head)
+    ]  # fmt: skip
+    domains = sorted({"*"} | {rule.dom for side in sides for rule, _ in side})
+    found: dict[AccessChange, dict[str, tuple[str, ...]]] = {}
+    for domain in domains:
+        scope = "" if domain == "*" else domain
+        here = [[pair for pair in side if domain_match(scope, pair[0].dom)] for side in sides]
+        one, other = ([line for _, line in side] for side in here)
+        differing = set(one) ^ set(other)
+        if not differing:
+            continue
+        compared = (relevant(one, differing), gating), (relevant(other, differing), gating)
+        for item in differences(*compared, differing):
+            rules = tuple(
+                f"{prefix}{rule.file}:{rule.line}"
+                for prefix, side in zip(("head:", "base:"), reversed(here), strict=True)
+                for rule, line in side
+                if line in item.lines
+            )
+            told = AccessChange("changed", EVERYBODY, "", item.region.resource, item.region.action,
+                                str(item.before), f"{item.after}{item.region.limits()}", (),
+                                escalation=False)  # fmt: skip
+            found.setdefault(told, {})[domain] = rules
+    for told, blames in found.items():
+        for domain, limits in merge_domains(blames, domains):
+            yield replace(told, domain=domain, rules=blames[domain], after=told.after + limits)
+
+
+def row_changes(base: CompiledPolicy, head: CompiledPolicy) -> Iterator[AccessChange]:
+    """The rows that only one policy has, where a model's meaning is not known."""
+    sides = (("base", base, head), ("head", head, base))
+    for side, policy, other in sides:
+        there = {(rule.role, rule.dom, *rule_line(rule)) for rule in other.rules}
+        for rule in policy.rules:
+            if (rule.role, rule.dom, *rule_line(rule)) in there:
+                continue
+            gained = (rule.effect == "allow") is (side == "head")
+            row = f"row: {rule.effect}{f' if {rule.condition}' if rule.condition else ''}"
+            before, after = ("no row", row) if side == "head" else (row, "no row")
+            yield AccessChange("gained" if gained else "lost", rule.role, rule.dom, rule.obj,
+                               rule.act, before, after, (f"{side}:{rule.file}:{rule.line}",),
+                               escalation=True)  # fmt: skip
+        links = {(link.child, link.parent, link.dom) for link in other.links}
+        for link in policy.links:
+            if (link.child, link.parent, link.dom) in links:
+                continue
+            before, after = ("no link", f"inherits {link.parent}")
+            if side == "base":
+                before, after = after, before
+            yield AccessChange("gained" if side == "head" else "lost", link.child, link.dom, "*",
+                               "*", before, after, (f"{side}:{link.file}:{link.line}",),
+                               escalation=True)  # fmt: skip
