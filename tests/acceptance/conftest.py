@@ -65,6 +65,7 @@ def environment(home: Path) -> dict[str, str]:
         **kept,
         "ARGY_HOME": str(home),
         "ARGY_UP_PORT": str(free_port()),
+        "ARGY_UP_EDGE_PORT": str(free_port()),
         "ARGY_POSTGRES": os.environ.get("ARGY_POSTGRES", "auto"),
         "NO_COLOR": "1",
         "COLUMNS": "100",

@@ -1,15 +1,18 @@
 """``argy keys``: make, rotate, retire and issue signing keys. Works on files, asks nobody."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from argy.base.crypto import KeyRing
-from argy.base.errors import AlreadyExists
+from argy.base.errors import AlreadyExists, InvalidArgument
+from argy.base.ids import parse_uuid
 from argy.cli.output import Output
 from argy.cli.session import Json
 from argy.client.keys import DESTINATIONS, issue_keys
+from argy.client.pep_tokens import add_token, load_tokens, revoke_token
 
 app = typer.Typer(help="Make, rotate, retire and issue signing keys.", no_args_is_help=True)
 
@@ -79,6 +82,47 @@ def issue(
     Output(as_json=json_output).result(
         value, lambda: f"{out}: keys of '{source}' to call {', '.join(destinations)}"
     )
+
+
+@app.command("edge-token")
+def edge_token(
+    file: Annotated[Path, typer.Option(help="The file of edge tokens; secret, mode 0600.")],
+    source: Annotated[
+        str, typer.Option(help="Make a token for this service; its permissions decide.")
+    ] = "",
+    tenant: Annotated[
+        str, typer.Option(help="UUID of the tenant of requests that name none.")
+    ] = "",
+    revoke: Annotated[str, typer.Option(help="Id of a token to refuse from now on.")] = "",
+    json_output: Json = False,
+) -> None:
+    """Make a bearer token for the HTTP edge, which prints it once; revoke one; or list them.
+
+    Only its digest is kept. A running edge heeds the changed file at its next request.
+    """
+    out = Output(as_json=json_output)
+    if source and revoke:
+        raise InvalidArgument("give --source or --revoke, not both", field="revoke")
+    if source:
+        token, entry = add_token(
+            file,
+            service=source,
+            tenant_id=parse_uuid(tenant, field="tenant") if tenant else None,
+            now=datetime.now(UTC),
+        )
+        out.result({"id": entry.token_id, "service": source, "token": token}, lambda: token)
+    elif revoke:
+        gone = revoke_token(file, revoke)
+        out.result(
+            {"id": gone.token_id, "service": gone.service, "revoked": True},
+            lambda: f"{gone.token_id} of '{gone.service}' is refused from now on",
+        )
+    else:
+        rows = [
+            {"id": t.token_id, "service": t.service, "tenant": t.tenant_id, "created": t.created}
+            for t in load_tokens(file).values()
+        ]
+        out.rows(rows, ("id", "service", "tenant", "created"))
 
 
 def _next_id(ring: KeyRing) -> str:

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from argy.base import config
+from argy.base.errors import InvalidArgument
 from argy.cli.output import Output
 from argy.cli.session import Json, state_folder
 
 SERVICES = ("authz", "audit", "directory")
+EDGE = "edge"
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +28,10 @@ def up(
     port: Annotated[
         int, typer.Option(envvar="ARGY_UP_PORT", help="Preferred port; a free one if taken.")
     ] = 7443,
+    edge_port: Annotated[
+        int,
+        typer.Option(envvar="ARGY_UP_EDGE_PORT", help="Preferred port of the HTTP edge, likewise."),
+    ] = 8443,
     policy: Annotated[Path, typer.Option(help="The policy folder.")] = Path("policy"),
     processes: Annotated[int, typer.Option(min=1, max=64, help="Server processes.")] = 1,
     reflection: Annotated[bool, typer.Option(help="Serve gRPC reflection.")] = False,
@@ -38,6 +44,7 @@ def up(
     options = Options(
         folder=state_folder(),
         port=port,
+        edge_port=edge_port,
         policy=policy,
         processes=processes,
         reflection=reflection,
@@ -49,14 +56,23 @@ def up(
 
 def serve(
     services: Annotated[
-        list[str] | None, typer.Argument(help=f"Of {', '.join(SERVICES)}; all by default.")
+        list[str] | None,
+        typer.Argument(help=f"Of {', '.join(SERVICES)}, which is the default; or {EDGE} alone."),
     ] = None,
     processes: Annotated[int, typer.Option(min=0, max=64, help="Processes on one port.")] = 0,
 ) -> None:
-    """Run services against the Postgres and Redis that ARGY_* variables name.
+    """Run services against the Postgres and Redis that ARGY_* variables name, or the HTTP edge.
 
     `argy settings` lists the variables. Any number of replicas may run.
     """
+    if services and EDGE in services:
+        from argy.local.serve_edge import main as serve_edge
+
+        if len(services) > 1 or processes > 1:
+            raise InvalidArgument(
+                "the edge is a process of its own: start each by itself", field="services"
+            )
+        raise typer.Exit(serve_edge(os.environ))
     from argy.local.serve import main
 
     raise typer.Exit(main(tuple(services or SERVICES), os.environ, processes=processes))
@@ -81,11 +97,12 @@ def migrate(
 
 
 def settings(json_output: Json = False) -> None:
-    """List the ARGY_* variables of `argy serve`."""
-    from argy.local.settings import Settings
+    """List the ARGY_* variables of `argy serve`, then those of `argy serve edge`."""
+    from argy.local.settings import TABLES
 
     rows = [
         {"variable": name, "default": default, "meaning": meaning}
-        for name, default, meaning in config.table(Settings)
+        for kind in TABLES
+        for name, default, meaning in config.table(kind)
     ]
     Output(as_json=json_output).rows(rows, ("variable", "default", "meaning"))

@@ -32,6 +32,7 @@ _RECORD_WAIT_S = 10.0
 class Shown:
     """One question with its answer and its audit record."""
 
+    tenant_id: UUID
     who: str
     subject: str
     action: str
@@ -62,7 +63,7 @@ async def show(connection: Connection) -> list[Shown]:
             subject, action, resource, tenant_id=tenant_id, at_least=revision
         )
         record = await _record(connection, tenant_id, subject, resource, asked_ms)
-        shown.append(Shown(who, subject, action, resource, answer, record))
+        shown.append(Shown(tenant_id, who, subject, action, resource, answer, record))
     return shown
 
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from argy.base.config import setting
+from argy.base.config import setting, table
+from argy.edge.settings import EdgeSettings
 
 ELSEWHERE: Final = frozenset(
     {
@@ -20,10 +21,12 @@ ELSEWHERE: Final = frozenset(
         "ARGY_POSTGRES_DSN",
         "ARGY_REDIS",
         "ARGY_UP_PORT",
+        "ARGY_UP_EDGE_PORT",
         "ARGY_SHARED_PORT",
+        *(name for name, _, _ in table(EdgeSettings)),
     }
 )
-"""Variables that the client, the command line and ``argy up`` read."""
+"""Variables that the client, the command line, ``argy up`` and the edge read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +56,7 @@ class Settings:
     authz_ca: Path | None = setting("AUTHZ_CA", "CA to trust for AUTHZ_TARGET", default=None)
     max_calls: int = setting("MAX_CALLS", "calls at a time in one process", default=1000)
     pool_size: int = setting("POOL_SIZE", "database connections a service", default=10)
+
+
+TABLES: Final = (Settings, EdgeSettings)
+"""The settings of the services and of the edge, each a table of its own."""

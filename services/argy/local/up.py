@@ -6,6 +6,7 @@ What it starts dies with it, however it ends; what it writes lies in one folder.
 import asyncio
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -29,6 +30,7 @@ from argy.local import database
 from argy.local.demo import Shown, show
 from argy.local.dev_ca import DevCertificates, ensure_dev_certificates
 from argy.local.dev_keys import DevKeys, ensure_dev_keys
+from argy.local.edge import Edge, start_edge
 from argy.local.files import private_folder, write_private
 from argy.local.identity import Identity
 from argy.local.ports import free_port
@@ -47,6 +49,7 @@ class Options:
 
     folder: Path
     port: int
+    edge_port: int
     policy: Path
     processes: int = 1
     reflection: bool = False
@@ -60,7 +63,7 @@ def run(options: Options) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
-    with _running(options, progress) as (server, endpoint):
+    with _running(options, progress) as (server, edge, endpoint):
         try:
             shown = asyncio.run(_demonstrate(endpoint))
         except ArgyError as error:
@@ -68,17 +71,20 @@ def run(options: Options) -> int:
                 f"{error.message} [{error.reason}]; the services' log: {server.log}",
                 reason="DEMONSTRATION_FAILED",
             ) from error
-        progress.ready(options, endpoint, shown)
+        progress.ready(options, endpoint, edge, shown)
         while not options.once and not stop.wait(0.2):
-            if server.exit_code() is not None:
-                raise server.failure("stopped by itself")
+            for process in (server, edge.process):
+                if process.exit_code() is not None:
+                    raise process.failure("stopped by itself")
         progress.step("stopping")
     progress.step("stopped")
     return 0
 
 
 @contextmanager
-def _running(options: Options, progress: "Progress") -> Iterator[tuple[GuardedProcess, Endpoint]]:
+def _running(
+    options: Options, progress: "Progress"
+) -> Iterator[tuple[GuardedProcess, Edge, Endpoint]]:
     policy = options.policy.resolve()
     if not (policy / "model.conf").is_file():
         raise FailedPrecondition(
@@ -103,13 +109,24 @@ def _running(options: Options, progress: "Progress") -> Iterator[tuple[GuardedPr
             ca_file=str(certificates.ca_file),
         )
         state = folder / STATE_FILE
+        edge: Edge | None = None
         try:
+            edge = start_edge(
+                folder,
+                port=free_port(options.edge_port),
+                target=endpoint.target,
+                signing_keys=keys.signing_keys_file,
+                certificates=certificates,
+            )
             asyncio.run(_until_serving(endpoint, server))
+            asyncio.run(edge.until_serving())
             described = {"pid": os.getpid(), "endpoint": asdict(endpoint)}
             write_private(state, (json.dumps(described, indent=1) + "\n").encode())
-            yield server, endpoint
+            yield server, edge, endpoint
         finally:
             state.unlink(missing_ok=True)
+            if edge is not None:
+                edge.process.stop()
             server.stop()
 
 
@@ -210,7 +227,7 @@ class Progress:
             elapsed = time.monotonic() - self._started
             self._console.print(Text(f"{elapsed:5.1f} s  {what}", style="dim"))
 
-    def ready(self, options: Options, endpoint: Endpoint, shown: list[Shown]) -> None:
+    def ready(self, options: Options, endpoint: Endpoint, edge: Edge, shown: list[Shown]) -> None:
         """What was shown, and the ready line."""
         elapsed = time.monotonic() - self._started
         if self._quiet:
@@ -218,6 +235,12 @@ class Progress:
                 "ready": True,
                 "seconds": round(elapsed, 3),
                 "endpoint": {"target": endpoint.target, "ca_file": endpoint.ca_file},
+                "edge": {
+                    "url": edge.url,
+                    "ca_file": str(edge.ca_file),
+                    "token_file": str(edge.token_file),
+                    "tenant_id": str(shown[0].tenant_id),
+                },
                 "checks": [_shown_json(one) for one in shown],
             }
             sys.stdout.write(json.dumps(result) + "\n")
@@ -241,15 +264,42 @@ class Progress:
                 )
             )
         subject = shown[0].subject
-        ready = f"\nready in {elapsed:.1f} s: gRPC over TLS on {endpoint.target}"
+        ready = (
+            f"\nready in {elapsed:.1f} s: gRPC over TLS on {endpoint.target}, "
+            f"AuthZEN over HTTPS on {edge.url}"
+        )
         self._console.print(Text(ready, style="bold"))
         if not options.once:
             self._console.print(
                 Text(
                     "Ask from another terminal: .venv/bin/argy check "
-                    f"{subject} deploy project:alpha --tenant acme\nCtrl-C stops it."
+                    f"{subject} deploy project:alpha --tenant acme"
                 )
             )
+            self._console.print(Text(f"Over HTTP:\n{_curl(edge, shown[0])}\nCtrl-C stops it."))
+
+
+def _curl(edge: Edge, one: Shown) -> str:
+    """The question that was shown, as a command that asks it over HTTP."""
+    kind, _, name = one.subject.partition(":")
+    resource_kind, _, resource_name = one.resource.partition(":")
+    question = {
+        "subject": {"type": kind, "id": name},
+        "action": {"name": one.action},
+        "resource": {"type": resource_kind, "id": resource_name},
+    }
+    return (
+        f"curl --cacert {_shortest(edge.ca_file)} {edge.url}/access/v1/evaluation"
+        f' -H "Authorization: Bearer $(cat {_shortest(edge.token_file)})"'
+        f" -H 'X-Tenant-Id: {one.tenant_id}' -H 'Content-Type: application/json'"
+        f" -d '{json.dumps(question)}'"
+    )
+
+
+def _shortest(path: Path) -> str:
+    """The path as a shell's word, from here where it lies below."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def _shown_json(one: Shown) -> dict[str, object]:

@@ -1,0 +1,53 @@
+"""The edge's stages and routes, in one visible order."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Route, Router
+
+from argy.edge.callers import Callers
+from argy.edge.health import Health
+from argy.edge.limits import limits
+from argy.edge.request import App, Receive, Scope, Send
+from argy.edge.stages import authentication, errors, request_ids, security_headers
+
+HEALTH: Final = "/healthz"
+AUTHZEN_CONFIGURATION: Final = "/.well-known/authzen-configuration"
+PUBLIC: Final = frozenset({HEALTH, AUTHZEN_CONFIGURATION})
+"""Paths that need no token. Every other one does, those included that don't exist."""
+
+
+def build(
+    routes: Sequence[BaseRoute],
+    *,
+    callers: Callers,
+    health: Health,
+    max_requests: int,
+    strict_transport: bool,
+) -> App:
+    """The application: what stands first here sees a request first and its answer last.
+
+    What decorates an answer stands outside of what refuses, so that refusals are decorated too.
+    """
+    app: App = _routing([Route(HEALTH, health.answer, methods=["GET"]), *routes])
+    app = authentication(app, callers, public=PUBLIC)
+    app = limits(app, max_requests=max_requests)
+    app = errors(app)
+    app = request_ids(app)
+    return security_headers(app, strict_transport=strict_transport)
+
+
+def _routing(routes: Sequence[BaseRoute]) -> App:
+    router = Router(routes, redirect_slashes=False, default=_nothing_here)
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        # With an app in its scope Starlette raises a wrong method, which `errors` then tells.
+        scope["app"] = serve
+        await router(scope, receive, send)
+
+    return serve
+
+
+async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
+    raise HTTPException(404)

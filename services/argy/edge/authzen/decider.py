@@ -1,0 +1,150 @@
+"""Asks the authz service, for the service that a caller speaks as."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from google.protobuf.struct_pb2 import Struct
+
+from argy.api.authz.v1.authz_pb2 import (
+    EFFECT_ALLOW,
+    BatchCheckRequest,
+    BatchCheckResponse,
+    CheckRequest,
+    CheckResponse,
+    ListPermissionsRequest,
+    ListSubjectsRequest,
+    Question,
+)
+from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
+from argy.base.errors import ArgyError, InvalidArgument, ResourceExhausted
+from argy.client import Connection
+from argy.edge.authzen.domain import Evaluation, Facts, Held
+from argy.edge.authzen.pages import Asker
+from argy.edge.problems import from_service
+from argy.edge.stages import inner_request_id
+
+MAX_FACTS_BYTES: Final = 16_384
+"""What the services take as one question's context."""
+_MAX_QUESTIONS: Final = 1000
+_MAX_BATCH_BYTES: Final = 4_000_000
+_LIST_SIZE: Final = 1000
+MAX_HELD: Final = 10_000
+"""Most rules of one subject that a search looks through."""
+_TIMEOUT_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Subjects:
+    """One page of the services' own list of subjects."""
+
+    names: list[str]
+    next_token: str
+
+
+class Decider:
+    """The questions of one request: its caller, its tenant and its id are the same for all."""
+
+    __slots__ = ("_metadata", "_request_id", "_stub")
+
+    def __init__(self, connection: Connection, asker: Asker, request_id: str) -> None:
+        channel = connection.channel(
+            asker.tenant_id, asker.org_id, subject=f"service:{asker.service}"
+        )
+        self._stub = AuthzServiceStub(channel)
+        self._request_id = request_id
+        self._metadata = (("x-request-id", inner_request_id(request_id)),)
+
+    async def check(self, asked: Evaluation) -> CheckResponse:
+        """Decide one question."""
+        request = CheckRequest(question=_question(asked))
+        response: CheckResponse = await self._call(self._stub.Check, request)
+        return response
+
+    async def check_many(self, asked: Sequence[Evaluation]) -> BatchCheckResponse:
+        """Decide up to 1,000 questions, on one snapshot of policy and roles, in order.
+
+        Raises:
+            ResourceExhausted: when together they are larger than a call may be.
+        """
+        request = BatchCheckRequest()
+        size = 0
+        for one in asked:
+            question = _question(one)
+            # Counted on the way: a default context is repeated for every item that has none.
+            size += question.ByteSize() + 8
+            if size > _MAX_BATCH_BYTES:
+                raise ResourceExhausted(
+                    "the evaluations with their contexts are too large: send fewer at a time",
+                    reason="BODY_TOO_LARGE",
+                    field="/evaluations",
+                )
+            request.questions.append(question)
+        response: BatchCheckResponse = await self._call(self._stub.BatchCheck, request)
+        if len(response.decisions) != len(asked):
+            raise ArgyError("the platform's answer does not match the questions")
+        return response
+
+    async def allowed(self, asked: Sequence[Evaluation]) -> list[Evaluation]:
+        """Those that are allowed, in order, of any number."""
+        found: list[Evaluation] = []
+        for start in range(0, len(asked), _MAX_QUESTIONS):
+            part = asked[start : start + _MAX_QUESTIONS]
+            decisions = (await self.check_many(part)).decisions
+            found += [
+                one
+                for one, decision in zip(part, decisions, strict=True)
+                if decision.effect == EFFECT_ALLOW
+            ]
+        return found
+
+    async def held(self, subject: str) -> list[Held]:
+        """The rules that speak about a subject, denials included; at most ``MAX_HELD``."""
+        held: list[Held] = []
+        token = ""
+        while len(held) < MAX_HELD:
+            request = ListPermissionsRequest(
+                subject=subject, page_size=_LIST_SIZE, page_token=token
+            )
+            response = await self._call(self._stub.ListPermissions, request)
+            held += [Held(one.resource, one.action) for one in response.permissions]
+            token = response.next_page_token
+            if not token:
+                break
+        return held
+
+    async def subjects(self, action: str, resource: str, facts: Facts, token: str) -> Subjects:
+        """A page of the subjects of any type that may act on a resource."""
+        request = ListSubjectsRequest(
+            action=action, resource=resource, page_size=_LIST_SIZE, page_token=token
+        )
+        if facts:
+            request.context.CopyFrom(_struct(facts))
+        response = await self._call(self._stub.ListSubjects, request)
+        return Subjects(list(response.subjects), response.next_page_token)
+
+    async def _call(self, method: Any, request: Any) -> Any:
+        try:
+            return await method(request, timeout=_TIMEOUT_S, metadata=self._metadata)
+        except ArgyError as error:
+            raise from_service(error, self._request_id) from error
+
+
+def _question(asked: Evaluation) -> Question:
+    question = Question(subject=asked.subject, action=asked.action, resource=asked.resource)
+    if asked.facts:
+        question.context.CopyFrom(_struct(asked.facts))
+    return question
+
+
+def _struct(facts: Facts) -> Struct:
+    made = Struct()
+    made.update(dict(facts))
+    if made.ByteSize() > MAX_FACTS_BYTES:
+        raise InvalidArgument(
+            f"/context with the properties of subject, action and resource must encode to at most "
+            f"{MAX_FACTS_BYTES} bytes",
+            reason="CONTEXT_TOO_LARGE",
+            field="/context",
+        )
+    return made

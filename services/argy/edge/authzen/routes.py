@@ -1,0 +1,172 @@
+"""The endpoints of the Authorization API: bytes in, values to the decider, bytes out."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from argy.base.errors import InvalidArgument
+from argy.base.ids import parse_uuid
+from argy.client import Connection
+from argy.client.connection import Endpoint
+from argy.edge.authzen.decider import Decider
+from argy.edge.authzen.domain import Batch, Evaluation, until_end
+from argy.edge.authzen.pages import Asker, PageTokens
+from argy.edge.authzen.searching import search
+from argy.edge.authzen.strict_json import parse_object
+from argy.edge.authzen.wire import (
+    decision_json,
+    error_json,
+    read_batch,
+    read_evaluation,
+    read_search,
+)
+from argy.edge.request import header_values, state_of
+from argy.rpc.pair_keys import IssuedKeys
+
+_EVALUATION: Final = "/access/v1/evaluation"
+_EVALUATIONS: Final = "/access/v1/evaluations"
+_SEARCH: Final = "/access/v1/search/"
+_SEARCHED: Final = ("subject", "resource", "action")
+_MEDIA_TYPE: Final = "application/json"
+_METADATA_AGE_S: Final = 3600
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def routes(connection: Connection, endpoint: Endpoint, *, base_url: str) -> list[BaseRoute]:
+    """The API's routes over a connection to the services.
+
+    Page tokens are authenticated with a key derived from the edge's own signing key, which every
+    replica has; after that key is rotated a search starts at its first page again.
+    """
+    api = AuthZen(connection, PageTokens(_page_secret(endpoint)))
+    return [
+        Route("/.well-known/authzen-configuration", _metadata(base_url), methods=["GET"]),
+        Route(_EVALUATION, api.evaluation, methods=["POST"]),
+        Route(_EVALUATIONS, api.evaluations, methods=["POST"]),
+        *(Route(_SEARCH + kind, api.searching(kind), methods=["POST"]) for kind in _SEARCHED),
+    ]
+
+
+class AuthZen:
+    """The use cases behind the endpoints."""
+
+    __slots__ = ("_connection", "_pages")
+
+    def __init__(self, connection: Connection, pages: PageTokens) -> None:
+        self._connection = connection
+        self._pages = pages
+
+    async def evaluation(self, request: Request) -> Response:
+        """One decision."""
+        decider = self._decider(request, _asker(request))
+        return JSONResponse(await _one(decider, read_evaluation(await _body(request))))
+
+    async def evaluations(self, request: Request) -> Response:
+        """Several decisions on one snapshot, or one when there is no list of them."""
+        decider = self._decider(request, _asker(request))
+        body = await _body(request)
+        batch = read_batch(body)
+        if batch is None:
+            return JSONResponse(await _one(decider, read_evaluation(body)))
+        return JSONResponse({"evaluations": await _many(decider, batch)})
+
+    def searching(self, kind: str) -> Handler:
+        """The endpoint that searches for ``kind``."""
+
+        async def answer(request: Request) -> Response:
+            asker = _asker(request)
+            asked = read_search(await _body(request), kind)
+            return JSONResponse(
+                await search(self._decider(request, asker), self._pages, asker, asked)
+            )
+
+        return answer
+
+    def _decider(self, request: Request, asker: Asker) -> Decider:
+        return Decider(self._connection, asker, state_of(request.scope).request_id)
+
+
+async def _one(decider: Decider, asked: Evaluation) -> dict[str, Any]:
+    answer = await decider.check(asked)
+    return decision_json(answer.decision, answer.policy_revision, answer.revision)
+
+
+async def _many(decider: Decider, batch: Batch) -> list[Any]:
+    questions = batch.to_ask()
+    answers: list[dict[str, Any]] = []
+    if questions:
+        response = await decider.check_many(questions)
+        answers = [
+            decision_json(decision, response.policy_revision, response.revision)
+            for decision in response.decisions
+        ]
+    decided = iter(answers)
+    results: list[dict[str, Any]] = []
+    for item in batch.items:
+        result = next(decided, None) if isinstance(item, Evaluation) else error_json(item)
+        if result is None:
+            break
+        results.append(result)
+    return list(until_end(results, batch.semantic))
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """The JSON object that the request's body is."""
+    given = header_values(request.scope, b"content-type")
+    media_type, _, parameters = (
+        (given[0] if len(given) == 1 else b"").decode("latin-1").partition(";")
+    )
+    charset = parameters.strip().lower().replace('"', "")
+    if media_type.strip().lower() != _MEDIA_TYPE or charset not in ("", "charset=utf-8"):
+        raise InvalidArgument(
+            f"send Content-Type: {_MEDIA_TYPE}",
+            reason="UNSUPPORTED_MEDIA_TYPE",
+            field="Content-Type",
+        )
+    return parse_object(await request.body())
+
+
+def _asker(request: Request) -> Asker:
+    state = state_of(request.scope)
+    tenant_id = _uuid_header(request, "X-Tenant-Id") or state.tenant_id
+    if tenant_id is None:
+        raise InvalidArgument(
+            "X-Tenant-Id is required: the tenant's UUID (this token has no tenant of its own)",
+            reason="TENANT_REQUIRED",
+            field="X-Tenant-Id",
+        )
+    return Asker(tenant_id, _uuid_header(request, "X-Org-Id"), state.service)
+
+
+def _uuid_header(request: Request, name: str) -> UUID | None:
+    given = header_values(request.scope, name.lower().encode())
+    if len(given) > 1:
+        raise InvalidArgument(f"{name} must be given once", reason="MALFORMED_ID", field=name)
+    return parse_uuid(given[0].decode("latin-1"), field=name) if given else None
+
+
+def _metadata(base_url: str) -> Handler:
+    """The PDP's metadata (section "Policy Decision Point Metadata"); it depends on no request."""
+    document = {
+        "policy_decision_point": base_url,
+        "access_evaluation_endpoint": base_url + _EVALUATION,
+        "access_evaluations_endpoint": base_url + _EVALUATIONS,
+        **{f"search_{kind}_endpoint": base_url + _SEARCH + kind for kind in _SEARCHED},
+    }
+    headers = {"cache-control": f"public, max-age={_METADATA_AGE_S}"}
+
+    async def answer(_request: Request) -> Response:
+        return JSONResponse(document, headers=headers)
+
+    return answer
+
+
+def _page_secret(endpoint: Endpoint) -> bytes:
+    keys = IssuedKeys.load(Path(endpoint.keys_file))
+    return keys.pair_key(keys.signing, endpoint.source, "authz")

@@ -1,0 +1,91 @@
+"""Bounds of one request: headers, body, time, and how many are served at once."""
+
+import asyncio
+import time
+from typing import Final
+
+from argy.base.errors import (
+    ArgyError,
+    DeadlineExceeded,
+    InvalidArgument,
+    ResourceExhausted,
+    Unavailable,
+)
+from argy.edge.request import App, Message, Receive, Scope, Send, header_values
+
+MAX_BODY_BYTES: Final = 1024 * 1024
+MAX_HEADERS: Final = 64
+MAX_HEADER_BYTES: Final = 16 * 1024
+"""Of names and values together; the request target counts too."""
+MAX_BODY_S: Final = 10.0
+"""How long a body may take to arrive."""
+MAX_REQUEST_S: Final = 30.0
+"""How long a request may take, its body included."""
+
+
+def limits(app: App, *, max_requests: int) -> App:
+    """Refuse what is too large, too slow, or too much at once.
+
+    The body is counted as it arrives, whatever its length is said to be.
+    """
+    running = 0
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal running
+        if running >= max_requests:
+            raise Unavailable(
+                "too many requests at once: try again", reason="TOO_BUSY", retry_after_ms=1_000
+            )
+        running += 1
+        try:
+            _check_headers(scope)
+            async with asyncio.timeout(MAX_REQUEST_S):
+                await app(scope, _bounded(receive), send)
+        except TimeoutError as error:
+            raise DeadlineExceeded("the request took too long", reason="TOO_SLOW") from error
+        finally:
+            running -= 1
+
+    return serve
+
+
+def _check_headers(scope: Scope) -> None:
+    headers = scope["headers"]
+    size = sum(len(name) + len(value) for name, value in headers)
+    size += len(scope["raw_path"]) + len(scope["query_string"])
+    if len(headers) > MAX_HEADERS or size > MAX_HEADER_BYTES:
+        raise InvalidArgument(
+            f"more than {MAX_HEADERS} headers or {MAX_HEADER_BYTES} bytes of them",
+            reason="HEADERS_TOO_LARGE",
+        )
+    length = header_values(scope, b"content-length")
+    if length and int(length[0]) > MAX_BODY_BYTES:
+        raise _too_large()
+
+
+def _bounded(receive: Receive) -> Receive:
+    received = 0
+    ends_s: float | None = None
+
+    async def bounded() -> Message:
+        nonlocal received, ends_s
+        ends_s = ends_s or time.monotonic() + MAX_BODY_S
+        try:
+            async with asyncio.timeout(max(ends_s - time.monotonic(), 0)):
+                message = await receive()
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"the body did not arrive within {MAX_BODY_S:.0f} s", reason="BODY_TOO_SLOW"
+            ) from None
+        received += len(message.get("body", b""))
+        if received > MAX_BODY_BYTES:
+            raise _too_large()
+        return message
+
+    return bounded
+
+
+def _too_large() -> ArgyError:
+    return ResourceExhausted(
+        f"the body has more than {MAX_BODY_BYTES} bytes", reason="BODY_TOO_LARGE"
+    )

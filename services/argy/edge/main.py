@@ -1,0 +1,111 @@
+"""Assembles the edge and serves it until it is told to stop."""
+
+import logging
+import signal
+import ssl
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import uvicorn
+
+from argy.base.crypto import read_secret
+from argy.base.errors import FailedPrecondition
+from argy.client import Connection
+from argy.client.connection import Endpoint
+from argy.edge import authzen
+from argy.edge.app import build
+from argy.edge.callers import Callers
+from argy.edge.health import Health
+from argy.edge.protocol import BoundedProtocol
+from argy.edge.request import App
+from argy.edge.settings import EdgeSettings
+
+_LOG: Final = logging.getLogger("argy.edge")
+_KEEP_ALIVE_S: Final = 30
+_DRAIN_S: Final = 10
+_BACKLOG: Final = 512
+_CONNECTIONS_PER_REQUEST: Final = 8
+_LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+async def serve(settings: EdgeSettings, endpoint: Endpoint) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what runs.
+
+    Raises:
+        ArgyError: when a file or a setting is missing or wrong.
+        SystemExit: when the port can't be had; uvicorn has logged why.
+    """
+    async with Connection(endpoint) as connection:
+        app = assemble(settings, endpoint, connection)
+        server = uvicorn.Server(_config(settings, app))
+        # Uvicorn raises the signal that stopped it once more when it has stopped: the end is clean.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+        _LOG.info("serving %s on %s", settings.base_url, settings.listen)
+        await server.serve()
+        _LOG.info("stopped")
+
+
+def assemble(settings: EdgeSettings, endpoint: Endpoint, connection: Connection) -> App:
+    """The application over a connection to the services."""
+    host = urlsplit(settings.base_url).hostname or ""
+    return build(
+        authzen.routes(connection, endpoint, base_url=settings.base_url),
+        callers=Callers(settings.tokens),
+        health=Health(connection),
+        max_requests=settings.max_requests,
+        # A browser would hold every other server on this machine to it.
+        strict_transport=not settings.unsafe_plaintext and host not in _LOCAL,
+    )
+
+
+def _config(settings: EdgeSettings, app: App) -> uvicorn.Config:
+    host, port = settings.address
+    wrapped: Any = app
+    return uvicorn.Config(
+        wrapped,
+        host=host,
+        port=port,
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # Who calls is told by a token, never by a header that a proxy would have to be trusted for.
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_DRAIN_S,
+        backlog=_BACKLOG,
+        limit_concurrency=settings.max_requests * _CONNECTIONS_PER_REQUEST,
+        ssl_context_factory=_tls(settings),
+    )
+
+
+def _tls(settings: EdgeSettings) -> Callable[..., ssl.SSLContext] | None:
+    """TLS 1.2 and later with the certificate of the settings, read at once.
+
+    Raises:
+        FailedPrecondition: without a certificate, unless ``unsafe_plaintext``; with a key that
+            others may read; or for files that are no pair.
+    """
+    if settings.unsafe_plaintext:
+        return None
+    if settings.tls_cert is None or settings.tls_key is None:
+        raise FailedPrecondition(
+            "set ARGY_EDGE_TLS_CERT and ARGY_EDGE_TLS_KEY, or ARGY_EDGE_UNSAFE_PLAINTEXT",
+            reason="TLS_REQUIRED",
+        )
+    read_secret(settings.tls_key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except OSError as error:
+        raise FailedPrecondition(
+            f"{settings.tls_cert} and {settings.tls_key} are no certificate and its key: {error}"
+        ) from error
+    return lambda *_: context

@@ -1,0 +1,107 @@
+"""Uvicorn's HTTP/1.1 protocol with the two bounds that it lacks: of a head's size and its time.
+
+Without them a client could send one header for ever, byte by byte, and hold the connection and the
+memory. Applied before there is a request that a middleware could look at.
+"""
+
+import asyncio
+import json
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MAX_HEAD_BYTES: Final = 32 * 1024
+"""Bytes that may arrive before the head is complete; the exact limits are in ``limits``."""
+MAX_HEAD_S: Final = 10.0
+"""From the first byte, or from the connection's start, to the end of the head."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Closes a connection whose next head is too large or too slow."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """As uvicorn makes it."""
+        super().__init__(*args, **kwargs)
+        self._in_head = True
+        self._head_bytes = 0
+        self._requests = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A connection is open: its first head is awaited."""
+        super().connection_made(transport)
+        self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = 0
+        if self._head_timer is None:
+            self._start_timer()
+
+    def on_headers_complete(self) -> None:
+        """A head is complete."""
+        self._stop_timer()
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """A request is complete: what follows belongs to the next head."""
+        super().on_message_complete()
+        self._in_head = True
+        self._head_bytes = 0
+        self._requests += 1
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes arrive."""
+        before = self._requests if self._in_head else -1
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if not self._in_head or self._requests != before:
+            return
+        # Line ends between two requests are no head yet, and uvicorn stops its timer for them.
+        if self._head_timer is None:
+            self._start_timer()
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(431, "Request Header Fields Too Large", "HEADERS_TOO_LARGE")
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP/1.1 is refused, and the connection ends."""
+        self._refuse(400, "Bad Request", "MALFORMED_HTTP")
+
+    def _start_timer(self) -> None:
+        self._head_timer = self.loop.call_later(
+            MAX_HEAD_S, self._refuse, 408, "Request Timeout", "HEAD_TOO_SLOW"
+        )
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _refuse(self, status: int, phrase: str, reason: str) -> None:
+        self._stop_timer()
+        if self.transport.is_closing():
+            return
+        # While an answer is being sent, a second one would be read as part of it.
+        if self.cycle is None or self.cycle.response_complete:
+            body = json.dumps(
+                {
+                    "type": f"urn:argy:error:{reason}",
+                    "title": phrase,
+                    "status": status,
+                    "reason": reason,
+                }
+            ).encode()
+            head = (
+                f"HTTP/1.1 {status} {phrase}\r\ncontent-type: application/problem+json\r\n"
+                f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            )
+            self.transport.write(head.encode() + body)
+        self.transport.close()

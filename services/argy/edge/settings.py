@@ -1,0 +1,57 @@
+"""The settings of ``argy serve edge``, in one table.
+
+How it reaches the services is told by the client's own variables: ``ARGY_TARGET``,
+``ARGY_CLIENT_KEYS_FILE`` and ``ARGY_CA_FILE`` (``argy.client.connection.Endpoint.from_env``).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from argy.base.config import setting
+from argy.base.errors import InvalidArgument
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeSettings:
+    """How the edge listens, and to whom."""
+
+    tokens: Path = setting("EDGE_TOKENS", "file of edge tokens (argy keys edge-token)")
+    listen: str = setting("EDGE_LISTEN", "host:port of the edge", default="127.0.0.1:8443")
+    tls_cert: Path | None = setting("EDGE_TLS_CERT", "certificate chain, PEM", default=None)
+    tls_key: Path | None = setting("EDGE_TLS_KEY", "private key, PEM, mode 0600", default=None)
+    unsafe_plaintext: bool = setting(
+        "EDGE_UNSAFE_PLAINTEXT", "serve HTTP: a proxy in front ends TLS", default=False
+    )
+    public_url: str = setting(
+        "EDGE_PUBLIC_URL", "what callers call it, https://…; else made of EDGE_LISTEN", default=""
+    )
+    max_requests: int = setting("EDGE_MAX_REQUESTS", "requests at a time", default=256)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port to listen on.
+
+        Raises:
+            InvalidArgument: naming the variable.
+        """
+        host, _, port = self.listen.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65_535:
+            raise InvalidArgument("must be host:port", field="ARGY_EDGE_LISTEN")
+        return host.strip("[]"), int(port)
+
+    @property
+    def base_url(self) -> str:
+        """The URL that callers use, without a slash at its end; never taken from a request.
+
+        Raises:
+            InvalidArgument: naming the variable.
+        """
+        if not self.public_url:
+            return f"{'http' if self.unsafe_plaintext else 'https'}://{self.listen}"
+        parts = urlsplit(self.public_url)
+        if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
+            raise InvalidArgument(
+                "must be an https URL without query and fragment", field="ARGY_EDGE_PUBLIC_URL"
+            )
+        return self.public_url.rstrip("/")

@@ -1,0 +1,203 @@
+"""The stages around the routes: request id, errors, security headers, authentication."""
+
+import asyncio
+import hashlib
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+from uuid import UUID
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from argy.base.errors import ArgyError, InvalidArgument, NotFound
+from argy.base.ids import uuid7
+from argy.edge.callers import Callers
+from argy.edge.problems import problem
+from argy.edge.request import App, Message, Receive, Scope, Send, header_values, state_of
+
+_LOG: Final = logging.getLogger("argy.edge")
+_ACCESS: Final = logging.getLogger("argy.edge.access")
+
+_REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,256}")
+_INNER_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_DRAIN_BYTES: Final = 1024 * 1024
+_DRAIN_S: Final = 1.0
+
+Extra = Callable[[Scope], Mapping[bytes, bytes]]
+
+
+def security_headers(app: App, *, strict_transport: bool) -> App:
+    """Every answer, refusals included, says how little a browser may do with it."""
+    fixed = {
+        b"cache-control": b"no-store",
+        b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+        b"cross-origin-resource-policy": b"same-origin",
+        b"referrer-policy": b"no-referrer",
+        b"x-content-type-options": b"nosniff",
+    }
+    if strict_transport:
+        fixed[b"strict-transport-security"] = b"max-age=31536000"
+    return _with_headers(app, lambda _scope: fixed)
+
+
+def request_ids(app: App) -> App:
+    """Each request has an id, its caller's or one made here, which every answer repeats.
+
+    Raises nothing: a malformed id is refused by ``errors`` below, under an id made here.
+    """
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        state = state_of(scope)
+        given = header_values(scope, b"x-request-id")
+        well_formed = len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) is not None
+        state.request_id = given[0].decode() if well_formed else str(uuid7())
+        started_s = time.monotonic()
+        status = 0
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await _with_headers(app, lambda _scope: {b"x-request-id": state.request_id.encode()})(
+                scope, receive, noting
+            )
+        finally:
+            _ACCESS.info(
+                "%s %s %d",
+                scope["method"],
+                scope["path"][:200],
+                status,
+                extra={
+                    "request_id": state.request_id,
+                    "service": state.service,
+                    "millis": round((time.monotonic() - started_s) * 1000, 1),
+                },
+            )
+
+    return serve
+
+
+def inner_request_id(request_id: str) -> str:
+    """The id under which the services know a request.
+
+    It is the same, or, where the caller's has characters that theirs may not have, the first 32
+    digits of its SHA-256.
+    """
+    if _INNER_REQUEST_ID.fullmatch(request_id):
+        return request_id
+    return hashlib.sha256(request_id.encode()).hexdigest()[:32]
+
+
+def errors(app: App) -> App:
+    """Every error becomes a problem page; what is unforeseen is logged and told as INTERNAL."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        state = state_of(scope)
+        unread = True
+
+        async def reading() -> Message:
+            nonlocal unread
+            message = await receive()
+            unread = message["type"] == "http.request" and bool(message.get("more_body"))
+            return message
+
+        async def sending(message: Message) -> None:
+            state.started = True
+            await send(message)
+
+        try:
+            _check_request_id(scope)
+            await app(scope, reading, sending)
+            return
+        except ClientDisconnect:
+            return
+        except ArgyError as error:
+            told = error
+        except HTTPException as error:
+            told = _of_routing(error)
+        except Exception:  # noqa: BLE001 - logged whole, and told as nothing but INTERNAL
+            _LOG.exception("unforeseen", extra={"request_id": state.request_id})
+            told = ArgyError("something went wrong here", reason="INTERNAL")
+        if state.started:
+            # An answer that has begun can't become another one: uvicorn ends the connection.
+            _LOG.error("failed while answering: %s", told.message)
+            return
+        close = unread and _has_body(scope)
+        if close:
+            await _drain(reading)
+        for message in problem(told, state.request_id, close=close):
+            await send(message)
+
+    return serve
+
+
+def authentication(app: App, callers: Callers, *, public: frozenset[str]) -> App:
+    """Every path needs a token but the exact paths in ``public``."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] not in public:
+            token = callers.identify(header_values(scope, b"authorization"))
+            state = state_of(scope)
+            state.service = token.service
+            state.tenant_id = UUID(token.tenant_id) if token.tenant_id else None
+        await app(scope, receive, send)
+
+    return serve
+
+
+def _with_headers(app: App, extra: Extra) -> App:
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        async def adding(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message.get("headers", ()))
+                there = {name.lower() for name, _ in headers}
+                headers += [pair for pair in extra(scope).items() if pair[0] not in there]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await app(scope, receive, adding)
+
+    return serve
+
+
+def _check_request_id(scope: Scope) -> None:
+    given = header_values(scope, b"x-request-id")
+    if given and not (len(given) == 1 and _REQUEST_ID.fullmatch(given[0])):
+        raise InvalidArgument(
+            "X-Request-ID must be given once, as 1 to 256 visible ASCII characters",
+            reason="MALFORMED_ID",
+            field="X-Request-ID",
+        )
+
+
+def _of_routing(error: HTTPException) -> ArgyError:
+    if error.status_code == 405:
+        allowed = dict(error.headers or {}).get("Allow", "")
+        return InvalidArgument(
+            f"this path takes {allowed}", reason="METHOD_NOT_ALLOWED", metadata={"allow": allowed}
+        )
+    return NotFound("there is nothing here")
+
+
+def _has_body(scope: Scope) -> bool:
+    length = header_values(scope, b"content-length")
+    return bool(header_values(scope, b"transfer-encoding") or (length and length[0] != b"0"))
+
+
+async def _drain(receive: Receive) -> None:
+    """Read a little of a body that is refused: most clients look for an answer only after it."""
+    left = _DRAIN_BYTES
+    try:
+        async with asyncio.timeout(_DRAIN_S):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body"):
+                    return
+    except TimeoutError:
+        return
