@@ -14,10 +14,11 @@ from grpc_health.v1._async import HealthServicer
 from grpc_health.v1.health import SERVICE_NAME as HEALTH
 from grpc_reflection.v1alpha import reflection
 
-from argy.base.errors import ArgyError, DeadlineExceeded, FailedPrecondition, Unavailable
+from argy.base.errors import ArgyError, FailedPrecondition, Unavailable
 from argy.rpc.chain import compose
 from argy.rpc.declarations import Method, declared_methods
-from argy.rpc.errors import Context, abort
+from argy.rpc.errors import Context
+from argy.rpc.requests import Methods, Requests
 from argy.rpc.stages import Dependencies
 from argy.rpc.tls import ServerTls
 
@@ -59,6 +60,7 @@ class Server:
         self._problems: list[str] = []
         self._handlers: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
         self._health = HealthServicer()
+        self._requests = Requests(config.request_s)
         self._server: grpc.aio.Server | None = None
         self.port = 0
 
@@ -82,13 +84,13 @@ class Server:
         self, method: Method, handler: Callable[..., Any]
     ) -> "grpc.RpcMethodHandler[Any, Any]":
         chained = compose(self._deps, method, handler)
-        limit_s = self._config.request_s
+        receive = self._requests.receive
 
         async def unary(_: object, context: Context) -> Any:
-            return await chained(await _request(context, limit_s), context)
+            return await chained(await receive(context), context)
 
         async def stream(_: object, context: Context) -> AsyncIterator[Any]:
-            async with aclosing(chained(await _request(context, limit_s), context)) as responses:
+            async with aclosing(chained(await receive(context), context)) as responses:
                 async for response in responses:
                     yield response
 
@@ -100,10 +102,10 @@ class Server:
 
     def _health_handler(self) -> "grpc.GenericRpcHandler[Any, Any]":
         """grpc.health.v1 with ``Check`` alone: anybody may ask, nobody holds a call open."""
-        limit_s = self._config.request_s
+        receive = self._requests.receive
 
         async def check(_: object, context: Context) -> Any:
-            body = await _request(context, limit_s)
+            body = await receive(context)
             try:
                 asked = health_pb2.HealthCheckRequest.FromString(body)
             except DecodeError:
@@ -139,8 +141,12 @@ class Server:
             ),
             maximum_concurrent_rpcs=config.max_concurrent_calls,
         )
-        for name, handlers in self._handlers.items():
-            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
+        by_path = {
+            f"/{name}/{method}": handler
+            for name, handlers in self._handlers.items()
+            for method, handler in handlers.items()
+        }
+        server.add_generic_rpc_handlers((Methods(by_path),))
         server.add_generic_rpc_handlers((self._health_handler(),))
         if config.reflection:
             names = (*self._handlers, HEALTH, reflection.SERVICE_NAME)
@@ -182,21 +188,6 @@ class Server:
         async with asyncio.timeout(5):
             for name in ("", *self._handlers):
                 await self._health.set(name, status)
-
-
-async def _request(context: Context, limit_s: float) -> bytes:
-    """The bytes of the one request of a call."""
-    try:
-        async with asyncio.timeout(limit_s):
-            body = await context.read()
-    except TimeoutError:
-        await abort(
-            context,
-            DeadlineExceeded(
-                f"the request was not sent within {limit_s:g} s", reason="REQUEST_SLOW"
-            ),
-        )
-    return body if isinstance(body, bytes) else b""  # EOF: no request came
 
 
 def _serialize(response: Any) -> bytes:

@@ -24,6 +24,7 @@ from argy.rpc.call import SUBJECT_HEADER, Call, Tenant
 from argy.rpc.declarations import Method
 from argy.rpc.errors import Context
 from argy.rpc.pair_keys import PairKeys
+from argy.rpc.requests import metadata_of
 from argy.rpc.signature import split, verify
 from argy.rpc.telemetry import Telemetry
 from argy.rpc.validation import compile_rules
@@ -124,7 +125,7 @@ def signature(deps: Dependencies, method: Method) -> Enter | None:
                 reason="REQUEST_TOO_LARGE",
                 metadata={"max_bytes": str(most)},
             )
-        received: Any = context.invocation_metadata() or ()
+        received = metadata_of(context)
         if len(received) > MAX_METADATA:
             raise InvalidArgument(
                 f"more than {MAX_METADATA} metadata entries",
