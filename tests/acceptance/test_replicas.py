@@ -43,6 +43,7 @@ def replica_factory(platform: Any, tmp_path: Path) -> Iterator[Callable[..., End
             "ARGY_TLS_KEY": str(home / "tls" / "server.key"),
             "ARGY_LISTEN": f"127.0.0.1:{port}",
             "ARGY_POLICY_DIR": str(CHECKOUT / "policy"),
+            "ARGY_POLICY_KEY_RING": str(home / "keys" / "policy.json"),
             "ARGY_SPOOL_DIR": str(tmp_path / "spool"),
         }
         process = subprocess.Popen(

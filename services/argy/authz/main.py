@@ -10,7 +10,9 @@ from argy.authz.access import LocalAccess
 from argy.authz.assignments import Assignments
 from argy.authz.decision_log import DecisionLog, OnFull
 from argy.authz.listing import Listing
-from argy.authz.policy_holder import PolicyHolder
+from argy.authz.policy_follower import PolicyFollower
+from argy.authz.policy_holder import InForce, PolicyHolder
+from argy.authz.policy_keys import PolicyKeys
 from argy.authz.policy_watcher import PolicyWatcher
 from argy.authz.revision_watch import RevisionWatch
 from argy.authz.service import AssignmentService, AuthzService
@@ -21,32 +23,70 @@ from argy.rpc.page_token import PageTokens
 from argy.store.database import Database
 from argy.store.lane import AuditLane
 
+Services = tuple[tuple[object, ServiceDescriptor], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """What keeps this server at the policy that was published last."""
+
+    follower: PolicyFollower
+    watcher: PolicyWatcher | None
+    """Activates the policy folder when it changes; in development only."""
+
+    async def start(self) -> None:
+        """Begin to follow."""
+        await self.follower.start()
+        if self.watcher is not None:
+            await self.watcher.start()
+
+    async def close(self) -> None:
+        """Stop following."""
+        if self.watcher is not None:
+            await self.watcher.close()
+        await self.follower.close()
+
+    def poke(self) -> None:
+        """Look for changes now."""
+        self.follower.poke()
+        if self.watcher is not None:
+            self.watcher.poke()
+
+    def problem(self) -> str:
+        """Why something newer is not in force here; empty when nothing is newer."""
+        watched = "" if self.watcher is None else self.watcher.problem
+        return self.follower.problem or watched
+
 
 @dataclass(frozen=True, slots=True)
 class Authz:
     """The service's parts. ``start`` before the server, ``close`` after it, before the lane."""
 
-    services: tuple[tuple[object, ServiceDescriptor], ...]
+    services: Services
     access: LocalAccess
     holder: PolicyHolder
     snapshots: Snapshots
     log: DecisionLog
-    watcher: PolicyWatcher | None
-    """Follows the policy folder; its ``poke`` is for SIGHUP."""
+    publishing: Publishing | None
 
     async def start(self) -> None:
-        """Begin to listen for changes, to log decisions and to follow the policy folder."""
+        """Begin to listen for changes, to log decisions and to follow what is published."""
         await self.snapshots.start()
         await self.log.start()
-        if self.watcher is not None:
-            await self.watcher.start()
+        if self.publishing is not None:
+            await self.publishing.start()
 
     async def close(self) -> None:
         """Stop all that, handing the last decisions to the lane."""
-        if self.watcher is not None:
-            await self.watcher.close()
+        if self.publishing is not None:
+            await self.publishing.close()
         await self.snapshots.close()
         await self.log.close()
+
+    def poke(self) -> None:
+        """Look for a newer policy now; for SIGHUP."""
+        if self.publishing is not None:
+            self.publishing.poke()
 
 
 def assemble(
@@ -55,15 +95,41 @@ def assemble(
     lane: AuditLane,
     pages: PageTokens,
     clock: Clock,
-    policy: CompiledPolicy,
+    policy: CompiledPolicy | InForce,
+    policy_keys: PolicyKeys | None = None,
     policy_root: Path | None = None,
     on_log_full: OnFull = "reject",
     max_tenants: int = 20_000,
     max_rows: int = 2_000_000,
 ) -> Authz:
-    """Wire the service; ``db`` acts as argy_authz, ``policy_root`` is followed when given."""
+    """Wire the service; ``db`` acts as argy_authz.
+
+    ``policy`` is what ``policy_folder.begin`` found. Without ``policy_keys`` it stays, and nothing
+    is published; ``policy_root`` is followed when the keys' trust says so (unsafe).
+    """
     holder = PolicyHolder(policy)
-    snapshots = Snapshots(db, holder, clock, max_tenants=max_tenants, max_rows=max_rows)
+    publishing: Publishing | None = None
+    if policy_keys is not None:
+        follower = PolicyFollower(db, holder, policy_keys.trust, lane)
+        watcher: PolicyWatcher | None = None
+        if policy_root is not None and policy_keys.trust.unsafe_folder:
+            watcher = PolicyWatcher(
+                policy_root,
+                db=db,
+                keys=policy_keys,
+                holder=holder,
+                follower=follower,
+                clock=clock,
+            )
+        publishing = Publishing(follower, watcher)
+    snapshots = Snapshots(
+        db,
+        holder,
+        clock,
+        max_tenants=max_tenants,
+        max_rows=max_rows,
+        **({} if publishing is None else {"reach": publishing.follower.reach}),
+    )
     log = DecisionLog(lane, on_full=on_log_full)
     decisions = AuthzService(
         snapshots=snapshots,
@@ -73,9 +139,8 @@ def assemble(
         clock=clock,
     )
     assignments = AssignmentService(Assignments(db, snapshots, holder, clock), pages)
-    services: tuple[tuple[object, ServiceDescriptor], ...] = (
+    services: Services = (
         (decisions, authz_pb2.DESCRIPTOR.services_by_name["AuthzService"]),
         (assignments, assignment_pb2.DESCRIPTOR.services_by_name["AssignmentService"]),
     )
-    watcher = None if policy_root is None else PolicyWatcher(policy_root, holder, lane)
-    return Authz(services, LocalAccess(snapshots, clock), holder, snapshots, log, watcher)
+    return Authz(services, LocalAccess(snapshots, clock), holder, snapshots, log, publishing)

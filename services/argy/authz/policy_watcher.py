@@ -1,32 +1,24 @@
-"""Follows a policy folder: a change is loaded, audited and put in force; a broken one is not."""
+"""Follows a policy folder in development: a change is activated; a broken one is not."""
 
 import asyncio
 import logging
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Protocol
-from uuid import UUID
+from typing import Final
 
+from argy.authz.policy_folder import Folder, open_folder, publish_folder
+from argy.authz.policy_follower import PolicyFollower
 from argy.authz.policy_holder import PolicyHolder
-from argy.base.errors import ArgyError
-from argy.base.ids import PLATFORM_TENANT_ID
-from argy.policy import CompiledPolicy, compile_policy, load_policy
-from argy.store.audit import AuditRecord
+from argy.authz.policy_keys import PolicyKeys
+from argy.base.clock import Clock
+from argy.base.errors import Aborted, ArgyError
+from argy.store.database import Database
 
-POLL_S: Final = 1.0
-ACTIVATE: Final = "authz.policy.activate"
+POLL_S: Final = 0.5
 _LOG: Final = logging.getLogger(__name__)
 
 Signature = tuple[tuple[str, int, int, int], ...]
-
-
-class Lane(Protocol):
-    """Where activations are recorded: ``argy.store.lane.AuditLane``."""
-
-    def put(self, tenant_id: UUID, rec: AuditRecord) -> None:
-        """Take a record."""
-        ...
 
 
 def signature_of(root: Path) -> Signature:
@@ -45,24 +37,37 @@ def signature_of(root: Path) -> Signature:
 
 
 class PolicyWatcher:
-    """Compares the folder's signature each second, and at once when poked (SIGHUP)."""
+    """Compares the folder's signature twice a second, and at once when poked (SIGHUP).
+
+    Several processes may watch one folder: the first to see a change activates it.
+    """
 
     def __init__(
-        self, root: Path, holder: PolicyHolder, lane: Lane, *, poll_s: float = POLL_S
+        self,
+        root: Path,
+        *,
+        db: Database,
+        keys: PolicyKeys,
+        holder: PolicyHolder,
+        follower: PolicyFollower,
+        clock: Clock,
+        poll_s: float = POLL_S,
     ) -> None:
         self._root = root
+        self._db = db
+        self._keys = keys
         self._holder = holder
-        self._lane = lane
+        self._follower = follower
+        self._clock = clock
         self._poll_s = poll_s
         self._poked = asyncio.Event()
-        self._seen: Signature | None = None
+        self._seen: tuple[Signature, int] | None = None
         self._task: asyncio.Task[None] | None = None
         self.problem: str = ""
         """Why the folder as it is now is not in force; empty when it is."""
 
     async def start(self) -> None:
-        """Record the policy that the service starts with, and begin to follow the folder."""
-        self._record(self._holder.current, previous="")
+        """Begin to follow the folder."""
         self._task = asyncio.create_task(self._run(), name="policy-watcher")
 
     async def close(self) -> None:
@@ -78,49 +83,44 @@ class PolicyWatcher:
         self._poked.set()
 
     async def look(self) -> bool:
-        """Load the folder if it changed; whether a new policy is in force."""
+        """Activate the folder if it changed; whether it did."""
         signature = await asyncio.to_thread(signature_of, self._root)
-        if signature == self._seen:
+        # A folder that was fine under one activation may be ignored under the next.
+        seen = (signature, self._holder.in_force.sequence)
+        if seen == self._seen:
             return False
+        folder: Folder | None = None
+        problem = ""
         try:
-            policy = await asyncio.to_thread(_load, self._root)
+            folder = await asyncio.to_thread(open_folder, self._root)
         except (ArgyError, OSError, UnicodeDecodeError) as error:
-            self._refuse(str(error))
-            policy = None
+            problem = str(error)
         if signature != await asyncio.to_thread(signature_of, self._root):
             return False  # half of a change; look again
-        self._seen = signature
-        if policy is None:
-            return False
-        return self._activate(policy)
-
-    def _activate(self, policy: CompiledPolicy) -> bool:
-        before = self._holder.current
-        if policy.revision == before.revision:
-            self.problem = ""
+        if folder is None:
+            self._seen = seen
+            self._refuse(problem)
             return False
         try:
-            # No activation without its record.
-            self._record(policy, previous=before.revision)
-        except ArgyError as error:
-            self._seen = None
-            self._refuse(error.message)
-            return False
-        self._holder.activate(policy)
-        self.problem = ""
-        _LOG.info("policy %s is in force, %d rules", policy.revision, len(policy.rules))
-        return True
+            activated = await self._activate(folder)
+        except Aborted:
+            await self._follower.refresh()
+            return False  # another process was faster: look again at what is in force then
+        self._seen = (signature, self._holder.in_force.sequence)
+        return activated
 
-    def _record(self, policy: CompiledPolicy, *, previous: str) -> None:
-        self._lane.put(
-            PLATFORM_TENANT_ID,
-            AuditRecord(
-                actor="service:authz",
-                action=ACTIVATE,
-                resource=f"authz.policy:{policy.revision}",
-                detail={"previous": previous, "rules": len(policy.rules)},
-            ),
-        )
+    async def _activate(self, folder: Folder) -> bool:
+        before = self._holder.in_force
+        if folder.bundle.source.revision == before.policy.revision:
+            self.problem = ""
+            return False
+        if before.activation is None or before.activation.kind not in ("BOOTSTRAP", "FOLDER"):
+            self._refuse("a reviewed policy is in force, so the folder is ignored: propose it")
+            return False
+        await publish_folder(self._db, self._keys, folder, "FOLDER", before, self._clock)
+        self.problem = ""
+        await self._follower.refresh()
+        return True
 
     def _refuse(self, problem: str) -> None:
         if problem != self.problem:
@@ -129,15 +129,13 @@ class PolicyWatcher:
 
     async def _run(self) -> None:
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._poll_s):
-                    await self._poked.wait()
-            self._poked.clear()
             try:
                 await self.look()
             except OSError as error:
                 self._refuse(f"{self._root} can't be read: {error.strerror}")
-
-
-def _load(root: Path) -> CompiledPolicy:
-    return compile_policy(load_policy(root))
+            except ArgyError as error:
+                self._refuse(error.message)  # the database is away: look again
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._poll_s):
+                    await self._poked.wait()
+            self._poked.clear()

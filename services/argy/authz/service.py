@@ -20,7 +20,7 @@ from argy.authz.view import LazyContext, TenantView
 from argy.authz.wire import DecisionEncoder, decision_message, effect_of, rule_ref
 from argy.base.clock import Clock
 from argy.base.errors import InvalidArgument
-from argy.base.revisions import parse_revision_token
+from argy.base.revisions import parse_revision
 from argy.rpc.call import Call, current_call
 from argy.rpc.page_token import PageTokens, page_size
 
@@ -161,8 +161,10 @@ class AuthzService(AuthzServiceServicer):
                     yield authz.WatchRevisionsResponse(policy_revision=state[0], revision=state[1])
 
     async def _fresh(self, call: Call, at_least: str) -> TenantView:
-        revision = parse_revision_token(call.tenant_id, at_least)
-        return await self._snapshots.get(call.tenant_id, at_least=revision, token=at_least)
+        wanted = parse_revision(call.tenant_id, at_least)
+        return await self._snapshots.get(
+            call.tenant_id, at_least=wanted.assignments, policy=wanted.policy, token=at_least
+        )
 
 
 class AssignmentService(AssignmentServiceServicer):

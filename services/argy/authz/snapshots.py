@@ -8,12 +8,12 @@ the database away too, there is no answer.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 from uuid import UUID
 
 from argy.authz.domain import stale_revision
-from argy.authz.policy_holder import PolicyHolder
+from argy.authz.policy_holder import InForce, PolicyHolder
 from argy.authz.store import read_facts
 from argy.authz.view import TenantView
 from argy.base.clock import Clock
@@ -31,13 +31,21 @@ _UNVERIFIED: Final = -1
 Changed = Callable[[UUID | None], None]
 """Told of the tenant that changed; None when it may be any."""
 
+Reach = Callable[[int, str], Awaitable[None]]
+"""Has the policy of a sequence (``token``) in force, or raises ``STALE_REVISION``."""
+
+
+async def _nowhere(_sequence: int, token: str) -> None:
+    raise stale_revision(token)
+
 
 class _Entry:
-    __slots__ = ("epoch", "facts", "view")
+    __slots__ = ("epoch", "facts", "in_force", "view")
 
-    def __init__(self, view: TenantView, epoch: int) -> None:
+    def __init__(self, view: TenantView, in_force: InForce, epoch: int) -> None:
         self.facts = view.facts
         self.view = view
+        self.in_force = in_force
         self.epoch = epoch
 
 
@@ -52,8 +60,10 @@ class Snapshots:
         *,
         max_tenants: int = 20_000,
         max_rows: int = 2_000_000,
+        reach: Reach = _nowhere,
     ) -> None:
         self._db = db
+        self._reach = reach
         self._holder = holder
         self._clock = clock
         self._max_tenants = max_tenants
@@ -106,28 +116,35 @@ class Snapshots:
         if entry is None or entry.epoch != self._epoch:
             return None
         view = entry.view
-        policy = self._holder.current
-        if view.policy is not policy:
+        in_force = self._holder.in_force
+        if entry.in_force is not in_force:
             if entry.facts.size >= _LARGE:
                 return None
-            view = entry.view = TenantView(entry.facts, policy)
+            view = entry.view = TenantView(entry.facts, in_force.policy, in_force.sequence)
+            entry.in_force = in_force
         self._entries.move_to_end(tenant_id)
         return view
 
-    async def get(self, tenant_id: UUID, *, at_least: int = 0, token: str = "") -> TenantView:
+    async def get(
+        self, tenant_id: UUID, *, at_least: int = 0, policy: int = 0, token: str = ""
+    ) -> TenantView:
         """Return the tenant's view, at least as fresh as revision ``at_least`` (``token``).
+
+        ``policy`` is the sequence of the activation that it must stand on at least.
 
         Raises:
             FailedPrecondition: ``STALE_REVISION``, when the database is older than that.
             Unavailable: when the view can't be proved current.
         """
+        if policy > self._holder.in_force.sequence:
+            await self._reach(policy, token)
         view = self.peek(tenant_id) or await self._shared(tenant_id)
-        if view.revision >= at_least:
+        if view.revision >= at_least and view.sequence >= policy:
             return view
         # A load that began before this call may have missed the change; one that begins now can't.
         self._doubt(tenant_id)
         view = await self._shared(tenant_id)
-        if view.revision < at_least:
+        if view.revision < at_least or view.sequence < policy:
             raise stale_revision(token)
         return view
 
@@ -159,7 +176,7 @@ class Snapshots:
             load.exception()  # its waiters may all have gone
 
     async def _refresh(self, tenant_id: UUID) -> TenantView:
-        epoch, policy = self._epoch, self._holder.current
+        epoch, in_force = self._epoch, self._holder.in_force
         entry = self._entries.get(tenant_id)
         known = entry.facts if entry is not None else None
         try:
@@ -169,16 +186,16 @@ class Snapshots:
             raise Unavailable("The database is too slow", reason="DATABASE_TIMEOUT") from error
         if facts is not known:
             self.loads += 1
-        if entry is not None and facts is known and entry.view.policy is policy:
+        if entry is not None and facts is known and entry.in_force is in_force:
             view = entry.view
         elif facts.size >= _LARGE:
-            view = await asyncio.to_thread(TenantView, facts, policy)
+            view = await asyncio.to_thread(TenantView, facts, in_force.policy, in_force.sequence)
         else:
-            view = TenantView(facts, policy)
+            view = TenantView(facts, in_force.policy, in_force.sequence)
         # A change heard meanwhile took this load off the list: its result may be old already.
         if self._loads.get(tenant_id) is asyncio.current_task():
             current = self._trusted and epoch == self._epoch
-            self._keep(tenant_id, _Entry(view, epoch if current else _UNVERIFIED))
+            self._keep(tenant_id, _Entry(view, in_force, epoch if current else _UNVERIFIED))
         return view
 
     def _keep(self, tenant_id: UUID, entry: _Entry) -> None:

@@ -12,11 +12,13 @@ from argy.policy import CompiledPolicy, TenantSnapshot
 class TenantView:
     """Immutable: a decision stands on one view, so on one policy and one state of the database."""
 
-    __slots__ = ("facts", "policy", "revision", "snapshot", "token", "trailer")
+    __slots__ = ("facts", "policy", "revision", "sequence", "snapshot", "token", "trailer")
 
-    def __init__(self, facts: TenantFacts, policy: CompiledPolicy) -> None:
+    def __init__(self, facts: TenantFacts, policy: CompiledPolicy, sequence: int = 0) -> None:
+        """``sequence`` is that of the activation by which ``policy`` is in force."""
         self.facts = facts
         self.policy = policy
+        self.sequence = sequence
         self.revision = facts.revision
         self.snapshot = TenantSnapshot(
             policy,
@@ -26,7 +28,7 @@ class TenantView:
             revision=facts.revision,
             disabled=facts.disabled,
         )
-        self.token = revision_token(facts.tenant_id, facts.revision)
+        self.token = revision_token(facts.tenant_id, facts.revision, sequence)
         self.trailer = trailer(policy.revision, self.token)
 
 

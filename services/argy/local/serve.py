@@ -19,6 +19,8 @@ import uvloop
 
 from argy.audit import main as audit
 from argy.authz import main as authz
+from argy.authz.policy_folder import begin
+from argy.authz.policy_keys import PolicyKeys
 from argy.base import config, log
 from argy.base.clock import Clock, SystemClock
 from argy.base.crypto import KeyRing
@@ -27,7 +29,6 @@ from argy.base.ids import PLATFORM_TENANT_ID
 from argy.directory import main as directory
 from argy.local.refusals import RefusalLog
 from argy.local.settings import ELSEWHERE, Settings
-from argy.policy import compile_policy, load_policy
 from argy.rpc.access import AccessDecider, RemoteAccess
 from argy.rpc.client import SignedChannel
 from argy.rpc.page_token import PageTokens
@@ -61,6 +62,8 @@ def main(services: Sequence[str], env: Mapping[str, str], *, processes: int = 0)
     for name in services:
         if not getattr(settings, f"{name}_dsn"):
             raise InvalidArgument(f"to serve {name} set ARGY_{name.upper()}_DSN", field="services")
+    if "authz" in services:
+        _policy_keys(settings)
     if not ({"authz"} & set(services) or settings.authz_target):
         raise InvalidArgument("serve authz too, or set ARGY_AUTHZ_TARGET", field="services")
     log.configure()
@@ -161,19 +164,19 @@ async def _assemble(
     parts: list[tuple[object, Any]] = []
     access: AccessDecider
     if "authz" in services:
-        policy = await asyncio.to_thread(lambda: compile_policy(load_policy(settings.policy_dir)))
+        policy_keys = _policy_keys(settings)
         decider = authz.assemble(
             db=databases["authz"],
             lane=lane,
             pages=pages,
             clock=clock,
-            policy=policy,
+            policy=await begin(databases["authz"], policy_keys, settings.policy_dir, clock),
+            policy_keys=policy_keys,
             policy_root=settings.policy_dir,
         )
         await decider.start()
         stack.push_async_callback(decider.close)
-        if decider.watcher is not None:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, decider.watcher.poke)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, decider.poke)
         access = decider.access
         parts += decider.services
     else:
@@ -198,6 +201,17 @@ async def _assemble(
     for servicer, descriptor in parts:
         server.add(servicer, descriptor)
     return server
+
+
+def _policy_keys(settings: Settings) -> PolicyKeys:
+    ring = settings.policy_key_ring
+    if ring is None:
+        raise InvalidArgument("to serve authz set ARGY_POLICY_KEY_RING", field="services")
+    return PolicyKeys.load(
+        ring,
+        settings.policy_trusted_keys,
+        unsafe_folder=settings.unsafe_follow_policy_dir,
+    )
 
 
 def _listening(settings: Settings, *, shared: bool) -> ServerConfig:

@@ -41,7 +41,19 @@ class Settings:
     audit_dsn: str = setting("AUDIT_DSN", "Postgres, as the audit service's login", default="")
     keeper_dsn: str = setting("KEEPER_DSN", "Postgres, as the partition keeper", default="")
     redis_cluster: bool = setting("REDIS_CLUSTER", "the URL is a Redis Cluster's", default=False)
-    policy_dir: Path = setting("POLICY_DIR", "the policy folder", default=Path("policy"))
+    policy_dir: Path = setting(
+        "POLICY_DIR", "the policy folder, until a first policy is in force", default=Path("policy")
+    )
+    policy_key_ring: Path | None = setting(
+        "POLICY_KEY_RING", "key ring file that signs what comes in force; authz needs it",
+        default=None,
+    )  # fmt: skip
+    policy_trusted_keys: Path | None = setting(
+        "POLICY_TRUSTED_KEYS", "public keys whose bundles may be proposed", default=None
+    )
+    unsafe_follow_policy_dir: bool = setting(
+        "UNSAFE_FOLLOW_POLICY_DIR", "activate a changed folder without review", default=False
+    )
     spool_dir: Path = setting("SPOOL_DIR", "where records wait", default=Path(".argy/spool"))
     listen: str = setting("LISTEN", "host:port to serve on", default="127.0.0.1:7443")
     tls_cert: Path | None = setting("TLS_CERT", "certificate chain, PEM", default=None)
