@@ -7,9 +7,11 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from argy.api.authz.v1 import assignment_pb2, authz_pb2
 from argy.authz.access import LocalAccess
+from argy.authz.approval_wiring import approval_services
 from argy.authz.assignments import Assignments
 from argy.authz.decision_log import DecisionLog, OnFull
 from argy.authz.listing import Listing
+from argy.authz.notify import Notify
 from argy.authz.policy_follower import PolicyFollower
 from argy.authz.policy_holder import InForce, PolicyHolder
 from argy.authz.policy_keys import PolicyKeys
@@ -101,11 +103,13 @@ def assemble(
     on_log_full: OnFull = "reject",
     max_tenants: int = 20_000,
     max_rows: int = 2_000_000,
+    notify: Notify | None = None,
 ) -> Authz:
     """Wire the service; ``db`` acts as argy_authz.
 
     ``policy`` is what ``policy_folder.begin`` found. Without ``policy_keys`` it stays, and nothing
-    is published; ``policy_root`` is followed when the keys' trust says so (unsafe).
+    is published; ``policy_root`` is followed when the keys' trust says so (unsafe). ``notify`` is
+    told of what waits for people.
     """
     holder = PolicyHolder(policy)
     publishing: Publishing | None = None
@@ -142,5 +146,6 @@ def assemble(
     services: Services = (
         (decisions, authz_pb2.DESCRIPTOR.services_by_name["AuthzService"]),
         (assignments, assignment_pb2.DESCRIPTOR.services_by_name["AssignmentService"]),
+        *approval_services(db=db, snapshots=snapshots, pages=pages, clock=clock, notify=notify),
     )
     return Authz(services, LocalAccess(snapshots, clock), holder, snapshots, log, publishing)
