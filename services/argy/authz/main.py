@@ -5,7 +5,7 @@ from pathlib import Path
 
 from google.protobuf.descriptor import ServiceDescriptor
 
-from argy.api.authz.v1 import assignment_pb2, authz_pb2
+from argy.api.authz.v1 import assignment_pb2, authz_pb2, replication_pb2
 from argy.authz.access import LocalAccess
 from argy.authz.approval_wiring import approval_services
 from argy.authz.assignments import Assignments
@@ -16,6 +16,7 @@ from argy.authz.policy_follower import PolicyFollower
 from argy.authz.policy_holder import InForce, PolicyHolder
 from argy.authz.policy_keys import PolicyKeys
 from argy.authz.policy_watcher import PolicyWatcher
+from argy.authz.replication_service import ReplicationService
 from argy.authz.revision_watch import RevisionWatch
 from argy.authz.service import AssignmentService, AuthzService
 from argy.authz.snapshots import Snapshots
@@ -135,17 +136,22 @@ def assemble(
         **({} if publishing is None else {"reach": publishing.follower.reach}),
     )
     log = DecisionLog(lane, on_full=on_log_full)
+    watch = RevisionWatch(snapshots)
     decisions = AuthzService(
         snapshots=snapshots,
         log=log,
-        watch=RevisionWatch(snapshots),
+        watch=watch,
         listing=Listing(snapshots, pages, clock),
         clock=clock,
     )
     assignments = AssignmentService(Assignments(db, snapshots, holder, clock), pages)
+    replication = ReplicationService(
+        snapshots=snapshots, watch=watch, published=lambda: holder.in_force, clock=clock
+    )
     services: Services = (
         (decisions, authz_pb2.DESCRIPTOR.services_by_name["AuthzService"]),
         (assignments, assignment_pb2.DESCRIPTOR.services_by_name["AssignmentService"]),
+        (replication, replication_pb2.DESCRIPTOR.services_by_name["ReplicationService"]),
         *approval_services(db=db, snapshots=snapshots, pages=pages, clock=clock, notify=notify),
     )
     return Authz(services, LocalAccess(snapshots, clock), holder, snapshots, log, publishing)
