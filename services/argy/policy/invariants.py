@@ -1,0 +1,212 @@
+"""Checks what a policy's authors declared must always hold, over every question there is.
+
+Exhaustive means: every role and service (with ``combined`` every pair of which one role is meant),
+every class of domains, objects and actions (``argy.policy.space``). Conditions are opaque. A
+statement is violated when there is *a way* to be allowed: some combination of true and false
+conditions under which the rules allow. That an allow needs approval is a way too. More than
+``argy.policy.violations.MAX_CELLS`` questions for one invariant are refused; nothing is sampled.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from argy.policy.case_facts import WrittenCase, differ, find_facts, granted
+from argy.policy.cases import effect_of
+from argy.policy.compiled import compile_policy
+from argy.policy.errors import PolicyError, Problem
+from argy.policy.globs import compiled_glob, domain_match, domain_of
+from argy.policy.invariant_format import Duty, Invariant, Placed, duties, targets
+from argy.policy.isolation import check_isolation, tenant_of, without_tenant
+from argy.policy.rules import PolicySource
+from argy.policy.space import (
+    Cell,
+    Domain,
+    Names,
+    Space,
+    Way,
+    conditions,
+    matching,
+    snapshot_of,
+    ways,
+    with_one_more,
+)
+from argy.policy.violations import Checked, Found, Violation, bounded
+
+
+class Checker:
+    """Checks the invariants of one policy."""
+
+    def __init__(self, source: PolicySource, invariants: Iterable[Placed]) -> None:
+        self.invariants = tuple(invariants)
+        wanted = [duty for placed in self.invariants for duty in targets(placed.invariant)]
+        self._space = Space(
+            source,
+            actions_too=(duty.act for duty in wanted),
+            objects_too=(duty.obj for duty in wanted),
+            domains_too=(placed.invariant.domain for placed in self.invariants),
+        )
+        self._policy = self._space.policy
+        self._check_names()
+
+    def check(self) -> Iterator[Checked]:
+        """Check each invariant, in order.
+
+        Raises:
+            TooLarge: when an invariant has more questions than the bound.
+        """
+        for placed in self.invariants:
+            if placed.invariant.tenant_isolation:
+                yield check_isolation(self._space, placed)
+            elif placed.invariant.separation:
+                yield self._separation(placed)
+            else:
+                yield self._never(placed)
+
+    def written(self, violation: Violation) -> WrittenCase | None:
+        """A case that fails against this policy; ``None`` when no facts were found for it."""
+        cell = violation.cell
+        policies = [self._policy]
+        if violation.placed.invariant.tenant_isolation and violation.row is not None:
+            policies.append(
+                compile_policy(without_tenant(self._space.source, tenant_of(violation.row)))
+            )
+        rules = [rule for policy in policies for rule in matching(policy, cell)]
+        snapshots = [snapshot_of(policy, cell.tenant, cell.names) for policy in policies]
+        wanted = differ if len(policies) > 1 else granted
+        found = find_facts(cell, conditions(rules), (), snapshots, wanted)
+        if found is None:
+            return None
+        (context, at_ms), answers = found
+        expect = effect_of(answers[1]) if len(answers) > 1 else violation.expect
+        why = f"{violation.placed.invariant.name} ({violation.place})"
+        return WrittenCase(cell, expect, context, at_ms, why)
+
+    def _check_names(self) -> None:
+        problems = []
+        for placed in self.invariants:
+            for glob in _role_globs(placed.invariant):
+                if not any(compiled_glob(glob).matches(name) for name in self._space.names):
+                    told = f"{placed.invariant.name}: {glob!r} is no role or service of the policy"
+                    fix = "a statement about nobody always holds: name one that exists"
+                    problems.append(Problem(placed.file, placed.line, told, fix))
+        if problems:
+            raise PolicyError(problems)
+
+    def _never(self, placed: Placed) -> Checked:
+        """``never``, and ``only``, which is never for everybody else."""
+        invariant, never, only = placed.invariant, placed.invariant.never, placed.invariant.only
+        roles = never.roles if never else []
+        excepted = only.roles if only else never.not_roles if never else []
+        unless = never.unless if never else ""
+        subjects = list(self._subjects(roles, combined=invariant.combined))
+        wanted = list(targets(invariant))
+        spots = [
+            (act, obj)
+            for act in self._space.acts
+            for obj in self._space.objs
+            if any(_meets(duty, act, obj) for duty in wanted)
+        ]
+        places = self._places(invariant)
+        cells = bounded(placed, len(subjects) * len(spots) * len(places))
+        found = Found()
+        for tenant, org in places:
+            for names in subjects:
+                if self._holds_any(names, tenant, org, excepted):
+                    continue
+                for act, obj in spots:
+                    cell = Cell(names, tenant, org, obj, act)
+                    way = self._way(cell, always=bool(unless))
+                    if way is not None:
+                        found.add(Violation(placed, cell, way.rule, way.truths))
+        return Checked(placed, cells, found.all())
+
+    def _separation(self, placed: Placed) -> Checked:
+        invariant = placed.invariant
+        subjects = list(self._subjects([], combined=invariant.combined))
+        places = self._places(invariant)
+        pairs = [
+            pair
+            for group in invariant.separation
+            for number, one in enumerate(duties(group))
+            for pair in ((one, other) for other in duties(group)[number + 1 :])
+        ]
+        spots = len(self._space.acts) * len(self._space.objs) * len(pairs)
+        cells = bounded(placed, len(subjects) * len(places) * spots)
+        found = Found()
+        for tenant, org in places:
+            for names in subjects:
+                for one, other in pairs:
+                    first = self._allowed(names, tenant, org, one)
+                    second = self._allowed(names, tenant, org, other)
+                    for cell, way in second:
+                        also = next(
+                            (
+                                before
+                                for before, _ in first
+                                if not invariant.same_object or before.obj == cell.obj
+                            ),
+                            None,
+                        )
+                        if also is not None:
+                            found.add(Violation(placed, cell, way.rule, way.truths, also))
+        return Checked(placed, cells, found.all())
+
+    def _subjects(self, roles: list[str], *, combined: bool) -> Iterator[Names]:
+        """The subjects that a statement is about, each once."""
+        meant = [name for name in self._space.names if not roles or _any_matches(roles, name)]
+        if not roles:
+            yield frozenset()
+        seen: set[Names] = set()
+        for name in meant:
+            for names in with_one_more(name, self._space.names if combined else ()):
+                if names not in seen:
+                    seen.add(names)
+                    yield names
+
+    def _places(self, invariant: Invariant) -> list[Domain]:
+        return [
+            (tenant, org)
+            for tenant, org in self._space.domains
+            if domain_match(domain_of(tenant, org), invariant.domain)
+        ]
+
+    def _holds_any(self, names: Names, tenant: str, org: str, globs: list[str]) -> bool:
+        """Whether a subject holds one of the excepted roles here, itself or by a link."""
+        if not globs:
+            return False
+        paths = self._policy.view(self._policy.scope(tenant, org), names).paths
+        return any(_any_matches(globs, name) for name in paths)
+
+    def _allowed(self, names: Names, tenant: str, org: str, duty: Duty) -> list[tuple[Cell, Way]]:
+        found = []
+        for act in self._space.acts:
+            for obj in self._space.objs:
+                if _meets(duty, act, obj):
+                    cell = Cell(names, tenant, org, obj, act)
+                    if (way := self._way(cell, always=False)) is not None:
+                        found.append((cell, way))
+        return found
+
+    def _way(self, cell: Cell, *, always: bool) -> Way | None:
+        """A way to be allowed; with ``always`` only if each way is one."""
+        rules = matching(self._policy, cell)
+        every = list(ways(self._policy.effect, rules, conditions(rules)))
+        allowed = [way for way in every if way.allowed]
+        if not allowed or (always and len(allowed) < len(every)):
+            return None
+        return allowed[0]
+
+
+def _meets(duty: Duty, act: str, obj: str) -> bool:
+    return compiled_glob(duty.act).matches(act) and compiled_glob(duty.obj).matches(obj)
+
+
+def _any_matches(globs: Iterable[str], text: str) -> bool:
+    return any(compiled_glob(glob).matches(text) for glob in globs)
+
+
+def _role_globs(invariant: Invariant) -> Iterator[str]:
+    if invariant.never is not None:
+        yield from invariant.never.roles
+        yield from invariant.never.not_roles
+    if invariant.only is not None:
+        yield from invariant.only.roles
