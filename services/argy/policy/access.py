@@ -57,7 +57,7 @@ class Access:
             text += f" unless {_either(before[0][1])}"
         elif before:
             steps = [f"{effect} if {_either(conditions)}" for effect, conditions in before]
-            text = f"first of: {'; '.join((*steps, text))}"
+            text = f"first of: {', then '.join((*steps, text))}"
         if self.needs:
             text += f", where {_either(self.needs, 'and')} must have an answer"
         return text
@@ -162,7 +162,7 @@ class Gating:
         if self.automatic:
             given = "" if "" in self.automatic else f" if {_either(self.automatic)}"
             parts.append(f"approved by itself{given}")
-        return "; ".join(parts) or "needs no approval"
+        return " and ".join(parts) or "needs no approval"
 
 
 UNGATED: Final = Gating()
@@ -172,9 +172,12 @@ def gating(matching: Iterable[tuple[ApprovalMode, Requirement]]) -> Gating:
     """The normal form of the approvals' lines in force that match."""
     lines = set(matching)
     requires = {requirement for mode, requirement in lines if mode == "require"}
-    if any(not condition for *_, condition in requires):
-        return Gating(tuple(sorted(requires)))
+    always = {(*asked, "") for *asked, condition in requires if not condition}
+    if always:
+        kept = {item for item in requires if not item[3] or (*item[:3], "") not in always}
+        return Gating(tuple(sorted(kept)))
     automatic = {condition for mode, (*_, condition) in lines if mode == "auto"}
+    automatic -= {condition for *_, condition in requires}
     return Gating(tuple(sorted(requires)), ("",) if "" in automatic else tuple(sorted(automatic)))
 
 

@@ -25,7 +25,7 @@ from argy.policy.globs import domain_match
 from argy.policy.regions import overlap
 from argy.policy.row_changes import approval_changes, row_changes
 from argy.policy.rules import Link, Rule
-from argy.policy.sides import Pair, RuleLine, Side, merge_domains, rule_line
+from argy.policy.sides import Pair, RuleLine, Side, merge_domains
 
 __all__ = ["AccessChange", "PolicyDiff", "diff_policies"]
 
@@ -48,11 +48,16 @@ def diff_policies(base: CompiledPolicy, head: CompiledPolicy) -> PolicyDiff:
         return PolicyDiff(tuple(sorted(row_changes(base, head))), tuple(_models(base, head)))
     pair = Pair.of(base, head)
     known: _Known = {}
-    by_role = {name: _role_changes(pair, name, known) for name in pair.concerned()}
+    parts: list[str] = []
+    by_role = {name: _role_changes(pair, name, known, parts) for name in pair.concerned()}
     changes = [change for name in by_role for change in _own(pair, name, by_role)]
     changes += _strangers(base, head)
-    changes += approval_changes(base, head)
-    return PolicyDiff(tuple(sorted(changes)), tuple(_models(base, head)))
+    changes += approval_changes(base, head, parts)
+    other = list(_models(base, head))
+    if parts:
+        digest = hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()
+        other.append(f"parts: {digest}")
+    return PolicyDiff(tuple(sorted(changes)), tuple(other))
 
 
 def _models(base: CompiledPolicy, head: CompiledPolicy) -> Iterator[str]:
@@ -74,8 +79,11 @@ def _strangers(base: CompiledPolicy, head: CompiledPolicy) -> Iterator[AccessCha
                            str(after), (_MODEL,), gained)  # fmt: skip
 
 
-def _role_changes(pair: Pair, name: str, known: _Known) -> list[AccessChange]:
-    """The changes of one role or service, the domains put together."""
+def _role_changes(pair: Pair, name: str, known: _Known, parts: list[str]) -> list[AccessChange]:
+    """The changes of one role or service, the domains put together.
+
+    Where a change is told "in parts", the exact ones go to ``parts``.
+    """
     above = pair.above(name)
     domains = sorted({"*"} | pair.base.domains(above) | pair.head.domains(above))
     found: dict[AccessChange, dict[str, _Blame]] = {}
@@ -86,6 +94,8 @@ def _role_changes(pair: Pair, name: str, known: _Known) -> list[AccessChange]:
             escalation = _escalates(item, blame.through_admin)
             told = _change(name, item, escalation=escalation)
             found.setdefault(told, {})[domain] = blame
+            if item.parts:
+                parts.append(f"{name} {domain} {item.before} {item.after} {item.parts}")
     changes = []
     for told, blames in found.items():
         for domain, limits in merge_domains(blames, domains):
@@ -103,7 +113,7 @@ def _change(name: str, item: _RoleDifference, *, escalation: bool) -> AccessChan
         resource=region.resource,
         action=region.action,
         before=str(item.before),
-        after=f"{item.after}{region.limits()}",
+        after=item.told_after(),
         rules=(),
         escalation=escalation,
     )
@@ -142,8 +152,8 @@ class _Place:
     domain: str
     base_paths: Mapping[str, tuple[str, ...]]
     head_paths: Mapping[str, tuple[str, ...]]
-    base: list[Rule]
-    head: list[Rule]
+    base: dict[RuleLine, list[Rule]]
+    head: dict[RuleLine, list[Rule]]
 
     @classmethod
     def of(cls, pair: Pair, name: str, domain: str) -> "_Place":
@@ -154,9 +164,8 @@ class _Place:
 
     def blame(self, pair: Pair, item: _RoleDifference) -> _Blame:
         """Rules that only one side has here; where links brought or took them, the links too."""
-        said = [{rule_line(rule) for rule in rules} for rules in (self.base, self.head)]
-        only_head = [r for r in self.head if rule_line(r) in item.lines - said[0]]
-        only_base = [r for r in self.base if rule_line(r) in item.lines - said[1]]
+        only_head = [rule for line in item.lines - self.base.keys() for rule in self.head[line]]
+        only_base = [rule for line in item.lines - self.head.keys() for rule in self.base[line]]
         new = _links(pair.head, self.head_paths, only_head, pair.new_links, self.domain)
         old = _links(pair.base, self.base_paths, only_base, pair.old_links, self.domain)
         admin = ADMIN in self.head_paths and ADMIN not in self.base_paths
@@ -192,8 +201,8 @@ def _links(
 
 
 def _differences(pair: Pair, place: _Place, known: _Known) -> list[_RoleDifference]:
-    base, head = ([rule_line(rule) for rule in rules] for rules in (place.base, place.head))
-    differing = {*base, *head} if pair.everything else set(base) ^ set(head)
+    base, head = place.base, place.head
+    differing = base.keys() | head.keys() if pair.everything else base.keys() ^ head.keys()
     if not differing:
         return []
     key = (relevant(base, differing), relevant(head, differing))

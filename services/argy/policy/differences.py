@@ -11,6 +11,8 @@ MAX_ATOMS: Final = 50_000
 """Classes of objects, and of actions, in one comparison."""
 MAX_CELLS: Final = 1_000_000
 """Pairs of these that are compared."""
+MAX_REGIONS: Final = 12
+"""Regions that one kind of change is told in; more become their common globs, "in parts"."""
 _FEW: Final = 64
 """Differing lines up to which it pays to look only at the lines that overlap with them."""
 
@@ -39,9 +41,15 @@ class Difference(Generic[What, Outcome]):
     after: Outcome
     lines: frozenset[Line[What]]
     """Of the differing lines those that match there."""
+    parts: tuple[Region, ...] = ()
+    """Exactly where in the region, when there are too many to tell; empty for all of it."""
+
+    def told_after(self) -> str:
+        """What holds after, and where it doesn't."""
+        return f"{self.after}{'; only in parts' if self.parts else self.region.limits()}"
 
 
-def relevant(lines: Sequence[Line[What]], differing: Set[Line[What]]) -> tuple[Line[What], ...]:
+def relevant(lines: Iterable[Line[What]], differing: Set[Line[What]]) -> tuple[Line[What], ...]:
     """The lines that can matter where ``differing`` match, once each, in order."""
     distinct = tuple(dict.fromkeys(lines))
     if len(differing) > _FEW:
@@ -80,9 +88,14 @@ def differences(
             classes.setdefault((before, after), set()).add(cell)
     for (before, after), cells in classes.items():
         seeds = {(line.resource, line.action) for cell in cells for line in touched[cell]}
-        for region, inside in grid.regions(cells, seeds):
+        regions = grid.regions(cells, seeds)
+        parts: tuple[Region, ...] = ()
+        if len(regions) > MAX_REGIONS and len(seeds) < len(regions):
+            parts = tuple(sorted(region for region, _ in regions))
+            regions = grid.around(cells, seeds)
+        for region, inside in regions:
             blamed = frozenset(line for cell in inside for line in touched[cell])
-            yield Difference(region, before, after, blamed)
+            yield Difference(region, before, after, blamed, parts)
 
 
 def _touched(grid: Grid, differing: Set[Line[What]]) -> dict[Cell, list[Line[What]]]:

@@ -80,12 +80,7 @@ class Grid:
         """
         found: list[tuple[Region, frozenset[Cell]]] = []
         left = set(wanted)
-        sized = []
-        for seed in sorted(set(seeds)):
-            inside = wanted & set(self.cells(*seed))
-            if inside:
-                sized.append((-len(inside), seed, inside))
-        for _, seed, inside in sorted(sized, key=lambda item: item[:2]):
+        for seed, inside in self._sized(wanted, seeds):
             if inside & left and (region := self._region(seed, wanted)) is not None:
                 found.append((region, frozenset(inside)))
                 left -= inside
@@ -95,16 +90,34 @@ class Grid:
             left -= inside
         return found
 
+    def around(
+        self, wanted: Set[Cell], seeds: Iterable[tuple[str, str]]
+    ) -> list[tuple[Region, frozenset[Cell]]]:
+        """Seeds that together hold ``wanted``, and of it what each holds; they hold more, too."""
+        found = []
+        left = set(wanted)
+        for seed, inside in self._sized(wanted, seeds):
+            if inside & left:
+                found.append((Region(*seed), frozenset(inside)))
+                left -= inside
+        return found
+
+    def _sized(
+        self, wanted: Set[Cell], pairs: Iterable[tuple[str, str]]
+    ) -> list[tuple[tuple[str, str], set[Cell]]]:
+        """Rectangles with what of ``wanted`` is in them, the largest first."""
+        sized = [
+            (pair, {cell for cell in self.cells(*pair) if cell in wanted})
+            for pair in sorted(set(pairs))
+        ]
+        return sorted((item for item in sized if item[1]), key=lambda item: -len(item[1]))
+
     def _around(self, cell: Cell, wanted: Set[Cell]) -> tuple[Region, set[Cell]]:
         """The largest region around a cell; where globs can't tell it, the cell's own class."""
         resources = self.objects[cell[0]].patterns
         actions = self.actions[cell[1]].patterns
         pairs = [(resource, action) for resource in resources for action in actions]
-        sized = []
-        for pair in pairs:
-            inside = {cell for cell in self.cells(*pair) if cell in wanted}
-            sized.append((-len(inside), pair, inside))
-        for _, pair, inside in sorted(sized, key=lambda item: item[:2]):
+        for pair, inside in self._sized(wanted, pairs):
             if (region := self._region(pair, wanted)) is not None:
                 return region, inside
         resource = min(resources, key=lambda name: (len(self._of_object[name]), name))

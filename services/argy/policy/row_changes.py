@@ -11,8 +11,13 @@ from argy.policy.globs import domain_match
 from argy.policy.sides import merge_domains, rule_line
 
 
-def approval_changes(base: CompiledPolicy, head: CompiledPolicy) -> Iterator[AccessChange]:
-    """What needs approval that didn't, or no longer does, or from others."""
+def approval_changes(
+    base: CompiledPolicy, head: CompiledPolicy, parts: list[str]
+) -> Iterator[AccessChange]:
+    """What needs approval that didn't, or no longer does, or from others.
+
+    Where a change is told "in parts", the exact ones go to ``parts``.
+    """
     sides = [
         [(rule, Line(rule.obj, rule.act, requirement(rule)))
          for rule in policy.approvals if rule.mode != "off"]
@@ -36,9 +41,11 @@ def approval_changes(base: CompiledPolicy, head: CompiledPolicy) -> Iterator[Acc
                 if line in item.lines
             )
             told = AccessChange("changed", EVERYBODY, "", item.region.resource, item.region.action,
-                                str(item.before), f"{item.after}{item.region.limits()}", (),
+                                str(item.before), item.told_after(), (),
                                 escalation=False)  # fmt: skip
             found.setdefault(told, {})[domain] = rules
+            if item.parts:
+                parts.append(f"* {domain} {item.before} {item.after} {item.parts}")
     for told, blames in found.items():
         for domain, limits in merge_domains(blames, domains):
             yield replace(told, domain=domain, rules=blames[domain], after=told.after + limits)

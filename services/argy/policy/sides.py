@@ -24,9 +24,10 @@ class Side:
 
     def __init__(self, policy: CompiledPolicy) -> None:
         self.policy = policy
-        self._rules: dict[str, dict[str, list[tuple[int, Rule]]]] = {}
+        self._rules: dict[str, dict[str, list[tuple[int, RuleLine, Rule]]]] = {}
         for order, rule in enumerate(policy.rules):
-            self._rules.setdefault(rule.role, {}).setdefault(rule.dom, []).append((order, rule))
+            here = self._rules.setdefault(rule.role, {}).setdefault(rule.dom, [])
+            here.append((order, rule_line(rule), rule))
         links: dict[str, list[Link]] = {}
         for link in policy.links:
             links.setdefault(link.child, []).append(link)
@@ -42,7 +43,7 @@ class Side:
         found |= {link.dom for name in names for link in self.links(name)}
         return found - {"*"}
 
-    def applicable(self, names: Iterable[str], domain: str) -> list[Rule]:
+    def applicable(self, names: Iterable[str], domain: str) -> dict[RuleLine, list[Rule]]:
         """The rules of ``names`` in a domain, in order; an empty one is one that is not named."""
         wanted = {"*", domain, domain.partition("/")[0]}
         found = [
@@ -52,7 +53,10 @@ class Side:
             if dom in wanted and domain_match(domain, dom)
             for item in rules
         ]
-        return [rule for _, rule in sorted(found, key=lambda item: item[0])]
+        lines: dict[RuleLine, list[Rule]] = {}
+        for _, line, rule in sorted(found, key=lambda item: item[0]):
+            lines.setdefault(line, []).append(rule)
+        return lines
 
     def paths(self, name: str, domain: str) -> Mapping[str, tuple[str, ...]]:
         """Each role that ``name`` has in a domain, with the way to it."""
