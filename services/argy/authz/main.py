@@ -12,10 +12,9 @@ from argy.authz.assignments import Assignments
 from argy.authz.decision_log import DecisionLog, OnFull
 from argy.authz.listing import Listing
 from argy.authz.notify import Notify
-from argy.authz.policy_follower import PolicyFollower
 from argy.authz.policy_holder import InForce, PolicyHolder
 from argy.authz.policy_keys import PolicyKeys
-from argy.authz.policy_watcher import PolicyWatcher
+from argy.authz.policy_wiring import Publishing, policy_services, publishing_of
 from argy.authz.replication_service import ReplicationService
 from argy.authz.revision_watch import RevisionWatch
 from argy.authz.service import AssignmentService, AuthzService
@@ -27,38 +26,6 @@ from argy.store.database import Database
 from argy.store.lane import AuditLane
 
 Services = tuple[tuple[object, ServiceDescriptor], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Publishing:
-    """What keeps this server at the policy that was published last."""
-
-    follower: PolicyFollower
-    watcher: PolicyWatcher | None
-    """Activates the policy folder when it changes; in development only."""
-
-    async def start(self) -> None:
-        """Begin to follow."""
-        await self.follower.start()
-        if self.watcher is not None:
-            await self.watcher.start()
-
-    async def close(self) -> None:
-        """Stop following."""
-        if self.watcher is not None:
-            await self.watcher.close()
-        await self.follower.close()
-
-    def poke(self) -> None:
-        """Look for changes now."""
-        self.follower.poke()
-        if self.watcher is not None:
-            self.watcher.poke()
-
-    def problem(self) -> str:
-        """Why something newer is not in force here; empty when nothing is newer."""
-        watched = "" if self.watcher is None else self.watcher.problem
-        return self.follower.problem or watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,18 +82,14 @@ def assemble(
     holder = PolicyHolder(policy)
     publishing: Publishing | None = None
     if policy_keys is not None:
-        follower = PolicyFollower(db, holder, policy_keys.trust, lane)
-        watcher: PolicyWatcher | None = None
-        if policy_root is not None and policy_keys.trust.unsafe_folder:
-            watcher = PolicyWatcher(
-                policy_root,
-                db=db,
-                keys=policy_keys,
-                holder=holder,
-                follower=follower,
-                clock=clock,
-            )
-        publishing = Publishing(follower, watcher)
+        publishing = publishing_of(
+            db=db,
+            lane=lane,
+            holder=holder,
+            keys=policy_keys,
+            root=policy_root,
+            clock=clock,
+        )
     snapshots = Snapshots(
         db,
         holder,
@@ -154,4 +117,14 @@ def assemble(
         (replication, replication_pb2.DESCRIPTOR.services_by_name["ReplicationService"]),
         *approval_services(db=db, snapshots=snapshots, pages=pages, clock=clock, notify=notify),
     )
+    if publishing is not None and policy_keys is not None:
+        services += policy_services(
+            db=db,
+            keys=policy_keys,
+            holder=holder,
+            publishing=publishing,
+            snapshots=snapshots,
+            pages=pages,
+            clock=clock,
+        )
     return Authz(services, LocalAccess(snapshots, clock), holder, snapshots, log, publishing)

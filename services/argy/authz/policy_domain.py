@@ -1,7 +1,7 @@
 """Proposals of policies, their approvals, and the rules by which one comes in force."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from argy.policy import CompiledPolicy
 from argy.policy.bundle import Bundle
 from argy.policy.case_questions import read_cases
 from argy.policy.cases import run_cases
+from argy.policy.changes import AccessChange, PolicyDiff
 from argy.policy.statements import Approval, Kind
 
 MAX_CHANGES: Final = 1_000
@@ -23,27 +24,13 @@ _FAILURES_SHOWN: Final = 20
 State = Literal["OPEN", "REJECTED", "ACTIVATED"]
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One difference between two policies, for one role; see ``AccessChange`` in policy.proto."""
-
-    kind: str
-    role: str
-    domain: str
-    resource: str
-    action: str
-    before: str
-    after: str
-    rules: tuple[str, ...] = ()
-    escalation: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class Difference:
     """What a proposal would change, against one policy in force."""
 
     base_digest: str
     diff_digest: str
-    changes: tuple[Change, ...]
+    changes: tuple[AccessChange, ...]
     change_count: int
     escalates: bool
 
@@ -91,7 +78,7 @@ class Proposal:
     policy: PolicyName
     base: PolicyName
     diff_digest: str
-    changes: tuple[Change, ...] = field(repr=False)
+    changes: tuple[AccessChange, ...] = field(repr=False)
     change_count: int
     approvals_needed: int
     title: str
@@ -124,17 +111,27 @@ class ActivationRow:
     created_at_ms: int
 
 
-def shown(changes: Iterable[Change]) -> tuple[Change, ...]:
+def difference_of(diff: PolicyDiff, base_digest: str) -> Difference:
+    """A diff as it is kept and approved."""
+    return Difference(
+        base_digest=base_digest,
+        diff_digest=diff.digest(),
+        changes=shown(diff.changes),
+        change_count=len(diff.changes),
+        escalates=diff.escalates,
+    )
+
+
+def shown(changes: Iterable[AccessChange]) -> tuple[AccessChange, ...]:
     """The first changes, as many as are kept: bounded in number and in bytes."""
-    kept: list[Change] = []
+    kept: list[AccessChange] = []
     size = 0
     for change in changes:
-        rules = change.rules[:_MAX_RULES]
-        change = msgspec.structs.replace(change, rules=rules)
-        size += len(msgspec.json.encode(change))
+        one = replace(change, rules=change.rules[:_MAX_RULES])
+        size += len(msgspec.json.encode(one))
         if len(kept) >= MAX_CHANGES or size > _MAX_CHANGES_BYTES:
             break
-        kept.append(change)
+        kept.append(one)
     return tuple(kept)
 
 

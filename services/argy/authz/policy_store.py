@@ -9,7 +9,6 @@ import msgspec
 
 from argy.authz.policy_domain import (
     ActivationRow,
-    Change,
     Difference,
     GivenApproval,
     PolicyName,
@@ -19,6 +18,7 @@ from argy.authz.policy_domain import (
 from argy.authz.store import to_ms, to_time
 from argy.base.errors import AlreadyExists, ArgyError, NotFound
 from argy.policy.bundle import Bundle
+from argy.policy.changes import AccessChange
 from argy.policy.statements import Activation, Approval
 from argy.store.database import Tx
 from argy.store.errors import ConstraintErrors
@@ -275,7 +275,7 @@ def _proposal(row: Any) -> Proposal:
         policy=PolicyName(row["digest"], row["policy_revision"], row["git_commit"]),
         base=PolicyName(row["base_digest"], row["base_revision"], row["base_commit"]),
         diff_digest=row["diff_digest"],
-        changes=tuple(msgspec.json.decode(row["changes"], type=list[Change])),
+        changes=tuple(msgspec.json.decode(row["changes"], type=list[AccessChange])),
         change_count=row["change_count"],
         approvals_needed=row["approvals_needed"],
         title=row["title"],

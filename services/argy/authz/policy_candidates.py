@@ -1,0 +1,109 @@
+"""Proposed policies, verified, compiled and compared; a few are kept at hand."""
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from argy.authz.policy_domain import Difference, check_cases, difference_of
+from argy.authz.policy_holder import InForce
+from argy.authz.policy_store import find_bundle
+from argy.base.dsse import TrustedKeys
+from argy.base.errors import FailedPrecondition, InvalidArgument
+from argy.base.ids import PLATFORM_TENANT_ID
+from argy.policy import CompiledPolicy, PolicyError, compile_policy
+from argy.policy.bundle import Bundle, open_bundle
+from argy.policy.diff import diff_policies
+from argy.store.database import Database
+
+_MAX_OPEN: Final = 4
+_MAX_COMPARED: Final = 16
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A bundle that an author signed, and its policy ready to decide."""
+
+    bundle: Bundle
+    policy: CompiledPolicy
+    envelope: bytes = field(repr=False)
+
+
+class Candidates:
+    """Opens and compares proposed bundles, off the loop."""
+
+    def __init__(self, db: Database, authors: TrustedKeys) -> None:
+        self._db = db
+        self._authors = authors
+        self._open: OrderedDict[str, Candidate] = OrderedDict()
+        self._compared: OrderedDict[tuple[str, str], Difference] = OrderedDict()
+
+    async def open(self, envelope: bytes) -> Candidate:
+        """Verify and compile a bundle that was handed in.
+
+        Raises:
+            UntrustedSignature: unsigned, altered, or signed by no trusted author.
+            InvalidArgument: signed, and no policy that loads.
+        """
+        return await asyncio.to_thread(_opened, envelope, self._authors)
+
+    async def load(self, digest: str) -> Candidate:
+        """A bundle that is kept, verified again: the database is not believed.
+
+        Raises:
+            NotFound, UntrustedSignature, InvalidArgument: when it can't be had, or not as it was.
+            FailedPrecondition: ``BUNDLE_MISMATCH``, when another one is kept under its digest.
+        """
+        known = self._open.get(digest)
+        if known is None:
+            async with self._db.tenant(PLATFORM_TENANT_ID) as tx:
+                envelope = await find_bundle(tx, digest)
+            known = await self.open(envelope)
+            if known.bundle.digest != digest:
+                raise FailedPrecondition(
+                    "the bundle that is kept is not the proposed one", reason="BUNDLE_MISMATCH"
+                )
+            _keep(self._open, digest, known, _MAX_OPEN)
+        return known
+
+    async def compare(self, candidate: Candidate, in_force: InForce) -> Difference:
+        """What the candidate would change."""
+        key = (in_force.digest, candidate.bundle.digest)
+        known = self._compared.get(key)
+        if known is None:
+            diff = await asyncio.to_thread(diff_policies, in_force.policy, candidate.policy)
+            known = difference_of(diff, in_force.digest)
+            _keep(self._compared, key, known, _MAX_COMPARED)
+        return known
+
+    async def run_cases(self, candidate: Candidate) -> None:
+        """Run the candidate's own cases.
+
+        Raises:
+            InvalidArgument: ``CASES_FAILED``, naming those that fail; or when they can't be read.
+        """
+        try:
+            await asyncio.to_thread(check_cases, candidate.policy, candidate.bundle)
+        except PolicyError as error:
+            raise _invalid(error) from error
+
+
+def _opened(envelope: bytes, authors: TrustedKeys) -> Candidate:
+    try:
+        bundle = open_bundle(envelope, authors)
+    except PolicyError as error:
+        raise _invalid(error) from error
+    return Candidate(bundle, compile_policy(bundle.source), envelope)
+
+
+def _invalid(error: PolicyError) -> InvalidArgument:
+    return InvalidArgument(error.message, reason=error.reason, field="bundle")
+
+
+def _keep(kept: "OrderedDict[Key, Value]", key: Key, value: Value, most: int) -> None:
+    kept[key] = value
+    while len(kept) > most:
+        kept.popitem(last=False)
