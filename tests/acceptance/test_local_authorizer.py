@@ -1,0 +1,279 @@
+"""Decisions in the caller's own process: the same answers, current, and never silently stale."""
+
+import asyncio
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from argy.api.authz.v1.assignment_pb2 import (
+    GrantRoleRequest,
+    ListRoleAssignmentsRequest,
+    RevokeRoleRequest,
+)
+from argy.api.authz.v1.assignment_pb2_grpc import AssignmentServiceStub
+from argy.api.directory.v1.tenant_pb2 import ListTenantsRequest
+from argy.api.directory.v1.tenant_pb2_grpc import TenantServiceStub
+from argy.base.dsse import SigningKeys, TrustedKeys
+from argy.base.errors import FailedPrecondition, PermissionDenied, Unavailable
+from argy.base.ids import PLATFORM_TENANT_ID
+from argy.client import (
+    Authorizer,
+    Connection,
+    Endpoint,
+    LocalAuthorizer,
+    PolicyTrust,
+    ReplicaState,
+)
+
+ARGY = Path(sys.executable).with_name("argy")
+PATIENCE_S = 20.0
+QUESTION = ("deploy", "project:alpha")
+
+Local = Callable[..., Awaitable[LocalAuthorizer]]
+
+
+def trust_of(home: Path) -> PolicyTrust:
+    keys = home / "keys"
+    control = SigningKeys.load(keys / "policy.json").public()
+    return PolicyTrust(control, TrustedKeys.load(keys / "policy-trusted.json"), unsafe_folder=True)
+
+
+def endpoint_of(home: Path, tmp_path: Path, source: str) -> Endpoint:
+    issued = tmp_path / f"{source}.json"
+    ring = home / "keys" / "signing-keys.json"
+    subprocess.run([ARGY, "keys", "issue", ring, "--source", source, "--out", issued], check=True)
+    about = Endpoint(**json.loads((home / "up.json").read_text())["endpoint"])
+    return Endpoint(about.target, source, str(issued), ca_file=about.ca_file)
+
+
+async def until(what: Callable[[], bool]) -> float:
+    """Wait until something is so; how many seconds that took."""
+    started = time.monotonic()
+    while not what():
+        if time.monotonic() - started > PATIENCE_S:
+            pytest.fail("it did not come to that in time")
+        await asyncio.sleep(0.005)
+    return time.monotonic() - started
+
+
+@pytest.fixture
+async def operator(platform: Any) -> AsyncIterator[Connection]:
+    async with Connection(platform.endpoint, timeout_s=10) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def local(platform: Any, tmp_path: Path) -> AsyncIterator[Local]:
+    """Start a local authorizer as a service: ``local(tenant, source="example")``."""
+    started: list[LocalAuthorizer] = []
+    connections: list[Connection] = []
+
+    async def start(*tenants: UUID, source: str = "example", **options: Any) -> LocalAuthorizer:
+        connection = Connection(endpoint_of(platform.home, tmp_path, source), timeout_s=10)
+        connections.append(connection)
+        options = {"trust": trust_of(platform.home), **options}
+        made = LocalAuthorizer(connection, tenants=tenants, **options)
+        started.append(made)
+        await made.start()
+        return made
+
+    yield start
+    for made in started:
+        await made.close()
+    for connection in connections:
+        await connection.close()
+
+
+@pytest.fixture
+def acme(rows: Callable[..., list[dict[str, Any]]]) -> UUID:
+    return next(UUID(row["tenant_id"]) for row in rows("tenant", "list") if row["slug"] == "acme")
+
+
+async def test_it_decides_as_the_platform_does(
+    operator: Connection, local: Local, acme: UUID, people: dict[str, str]
+) -> None:
+    authorizer = await local(acme)
+    await authorizer.ready(PATIENCE_S)
+    remote = Authorizer(operator, timeout_s=10)
+    for subject in (*people.values(), "user:nobody", "service:demo", "role:PLATFORM_ADMIN"):
+        for action, resource in (QUESTION, ("read", "module:net"), ("read", "secret:db")):
+            mine = authorizer.check(subject, action, resource, tenant_id=acme)
+            if subject.startswith("role:"):
+                assert not mine.allowed
+                continue
+            theirs = await remote.check(subject, action, resource, tenant_id=acme)
+            assert mine == theirs
+    (status,) = authorizer.status()
+    assert (status.state, status.tenant, status.problem) == (ReplicaState.CURRENT, "acme", "")
+
+
+async def test_a_revoked_grant_refuses_within_a_second(
+    operator: Connection, local: Local, acme: UUID, record_property: Callable[..., None]
+) -> None:
+    authorizer = await local(acme)
+    await authorizer.ready(PATIENCE_S)
+    subject = f"agent:{uuid4().hex}"
+    roles: Any = AssignmentServiceStub(operator.channel(acme))
+
+    def allowed() -> bool:
+        return authorizer.check(subject, *QUESTION, tenant_id=acme).allowed
+
+    assert not allowed()
+    granted = await roles.GrantRole(
+        GrantRoleRequest(subject=subject, role="role:PLATFORM_ENGINEER", reason="on call")
+    )
+    record_property("grant_seen_s", await until(allowed))
+    started = time.monotonic()
+    await roles.RevokeRole(
+        RevokeRoleRequest(assignment_id=granted.assignment.assignment_id, reason="over")
+    )
+    await until(lambda: not allowed())
+    took_s = time.monotonic() - started
+    record_property("revocation_seen_s", took_s)
+    sys.stdout.write(f"revoked and refused within {took_s * 1000:.0f} ms\n")
+    with pytest.raises(PermissionDenied):
+        authorizer.require(subject, *QUESTION, tenant_id=acme)
+
+
+async def test_what_was_decided_is_in_the_audit_log(
+    local: Local, acme: UUID, people: dict[str, str], rows: Callable[..., list[dict[str, Any]]]
+) -> None:
+    authorizer = await local(acme)
+    await authorizer.ready(PATIENCE_S)
+    resource = f"project:{uuid4().hex}"
+    for _ in range(500):
+        authorizer.check(people["Alice"], "deploy", resource, tenant_id=acme)
+    authorizer.check(people["Bob"], "deploy", resource, tenant_id=acme, context={"mfa": True})
+    await authorizer.close()
+    found = rows("audit", "tail", "--tenant", "acme", "--resource", "authz.decision:local")
+    told = [
+        item
+        for event in found
+        for item in event["detail"]["decisions"]
+        if item["resource"] == resource
+    ]
+    by_effect = {item["effect"]: item for item in told}
+    assert by_effect["ALLOW"]["count"] == 500
+    assert by_effect["ALLOW"]["subject"] == people["Alice"]
+    assert by_effect["ALLOW"]["rule"].startswith("roles/engineer.csv:")
+    assert (by_effect["DENY"]["count"], by_effect["DENY"]["context"]) == (1, {"mfa": True})
+
+
+async def test_a_tenant_that_is_not_replicated_is_refused(
+    local: Local, acme: UUID, people: dict[str, str]
+) -> None:
+    authorizer = await local(acme)
+    await authorizer.ready(PATIENCE_S)
+    with pytest.raises(FailedPrecondition) as refused:
+        authorizer.check(people["Alice"], *QUESTION, tenant_id=uuid4())
+    assert refused.value.reason == "TENANT_NOT_REPLICATED"
+    with pytest.raises(PermissionDenied) as foreign:
+        authorizer.check(people["Alice"], *QUESTION, tenant_id=acme, org_id=uuid4())
+    assert foreign.value.reason == "ORG_NOT_IN_TENANT"
+    await authorizer.remove(acme)
+    with pytest.raises(FailedPrecondition):
+        authorizer.check(people["Alice"], *QUESTION, tenant_id=acme)
+
+
+async def test_a_service_without_the_permission_gets_no_copy(local: Local, acme: UUID) -> None:
+    authorizer = await local(acme, source="demo")
+    with pytest.raises(Unavailable, match="ACCESS_DENIED") as refused:
+        await authorizer.ready(3)
+    assert refused.value.reason == "REPLICA_NOT_READY"
+    with pytest.raises(Unavailable) as loading:
+        authorizer.check("user:x", *QUESTION, tenant_id=acme)
+    assert loading.value.reason == "REPLICA_LOADING"
+
+
+async def test_a_policy_that_another_control_plane_signed_is_not_used(
+    local: Local, acme: UUID
+) -> None:
+    nobody = PolicyTrust(SigningKeys.generate("other").public(), TrustedKeys({}))
+    authorizer = await local(acme, trust=nobody)
+    with pytest.raises(Unavailable, match="SIGNATURE_UNTRUSTED"):
+        await authorizer.ready(3)
+
+
+async def test_silence_is_visible_and_closes_it_until_the_platform_speaks_again(
+    platform_factory: Callable[..., Any], tmp_path: Path
+) -> None:
+    platform = platform_factory()
+    server = platform.server()
+    who = platform.ready["checks"][0]["subject"]
+    connection = Connection(endpoint_of(platform.home, tmp_path, "example"), timeout_s=10)
+    cli = Connection(platform.endpoint, timeout_s=10)
+    tenant = await tenant_of(cli)
+    options: Any = {"tenants": [tenant], "trust": trust_of(platform.home), "max_silence_s": 1.5}
+    async with (
+        connection,
+        cli,
+        LocalAuthorizer(connection, **options) as closed,
+        LocalAuthorizer(connection, on_stale="serve", **options) as open_,
+    ):
+        assert closed.check(who, *QUESTION, tenant_id=tenant).allowed
+        server.send_signal(signal.SIGSTOP)
+        try:
+            await until(lambda: closed.status()[0].state is ReplicaState.STALE)
+            await until(lambda: open_.status()[0].state is ReplicaState.STALE)
+            with pytest.raises(Unavailable) as stale:
+                closed.check(who, *QUESTION, tenant_id=tenant)
+            assert stale.value.reason == "REPLICA_STALE"
+            assert open_.check(who, *QUESTION, tenant_id=tenant).allowed
+        finally:
+            server.send_signal(signal.SIGCONT)
+        await closed.ready(PATIENCE_S)
+        assert closed.check(who, *QUESTION, tenant_id=tenant).allowed
+
+        # The server is killed, and another one takes its place on the same port.
+        port = int(platform.endpoint.target.rpartition(":")[2])
+        server.send_signal(signal.SIGKILL)
+        await until(lambda: closed.status()[0].state is ReplicaState.STALE)
+        assert closed.status()[0].problem
+        await asyncio.to_thread(platform.process.wait, 60)
+        await asyncio.to_thread(lambda: platform_factory(platform.home, ARGY_UP_PORT=str(port)))
+        await closed.ready(PATIENCE_S)
+        assert closed.check(who, *QUESTION, tenant_id=tenant).allowed
+
+
+async def tenant_of(cli: Connection) -> UUID:
+    stub: Any = TenantServiceStub(cli.channel(PLATFORM_TENANT_ID))
+    found = await stub.ListTenants(ListTenantsRequest(slug="acme"))
+    return UUID(found.tenants[0].tenant_id)
+
+
+async def test_a_new_policy_is_followed(
+    platform_factory: Callable[..., Any], tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy"
+    shutil.copytree(Path(__file__).parents[2] / "policy", policy)
+    platform = platform_factory(tmp_path / "home", "--policy", str(policy))
+    who = platform.ready["checks"][1]["subject"]
+    connection = Connection(endpoint_of(platform.home, tmp_path, "example"), timeout_s=10)
+    cli = Connection(platform.endpoint, timeout_s=10)
+    tenant = await tenant_of(cli)
+    trust = trust_of(platform.home)
+    async with (
+        connection,
+        cli,
+        LocalAuthorizer(connection, tenants=[tenant], trust=trust) as authorizer,
+    ):
+        before = authorizer.check(who, *QUESTION, tenant_id=tenant)
+        assert not before.allowed
+        with (policy / "roles" / "user.csv").open("a") as file:
+            file.write("p, role:PLATFORM_USER, *, project:alpha, deploy, allow, true\n")
+        await until(lambda: authorizer.check(who, *QUESTION, tenant_id=tenant).allowed)
+        after = authorizer.check(who, *QUESTION, tenant_id=tenant)
+        assert after.policy_revision != before.policy_revision
+        remote = await Authorizer(cli).check(who, *QUESTION, tenant_id=tenant)
+        assert remote == after
+        held: Any = AssignmentServiceStub(cli.channel(tenant))
+        assert (await held.ListRoleAssignments(ListRoleAssignmentsRequest(subject=who))).assignments
