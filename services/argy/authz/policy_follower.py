@@ -135,7 +135,7 @@ class PolicyFollower:
     async def start(self) -> None:
         """Begin to listen."""
         self._listener = await self._db.listen(
-            CHANNEL, lambda _: self.poke(), on_lost=self._lost, on_restored=self._restored
+            {CHANNEL: lambda _: self.poke()}, on_lost=self._lost, on_restored=self._restored
         )
         self._task = asyncio.create_task(self._run(), name="policy-follower")
 

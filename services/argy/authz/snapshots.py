@@ -71,7 +71,7 @@ class Snapshots:
         self._rows = 0
         self._entries: OrderedDict[UUID, _Entry] = OrderedDict()
         self._loads: dict[UUID, asyncio.Task[TenantView]] = {}
-        self._listeners: list[Listener] = []
+        self._listener: Listener | None = None
         self._trusted = False
         self._epoch = 0
         self._subscribers: list[Changed] = []
@@ -81,20 +81,17 @@ class Snapshots:
 
     async def start(self) -> None:
         """Begin to listen for changes."""
-        self._listeners = [
-            await self._db.listen(
-                CHANNEL, self._heard, on_lost=self._lost, on_restored=self._restored
-            ),
+        self._listener = await self._db.listen(
             # Suspended and deleted tenants: the chain refuses their calls, this ends their watches.
-            await self._db.listen(
-                TENANTS, self._tenant_heard, on_lost=self._doubt_all, on_restored=self._doubt_all
-            ),
-        ]
+            {CHANNEL: self._heard, TENANTS: self._tenant_heard},
+            on_lost=self._lost,
+            on_restored=self._restored,
+        )
 
     async def close(self) -> None:
         """Stop listening, and end the loads under way."""
-        for listener in self._listeners:
-            await listener.close()
+        if self._listener is not None:
+            await self._listener.close()
         self._lost()
         loads = list(self._loads.values())
         for load in loads:

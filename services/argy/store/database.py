@@ -6,7 +6,7 @@ own duration, and row-level security does the rest. The connection goes back to 
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 from uuid import UUID
@@ -202,16 +202,16 @@ class Database:
 
     async def listen(
         self,
-        channel: str,
-        callback: Callable[[str], None],
+        callbacks: Mapping[str, Callable[[str], None]],
         *,
         on_lost: Callable[[], None],
         on_restored: Callable[[], None],
     ) -> Listener:
-        """Call back with the payload of each NOTIFY, on a connection of its own that reconnects."""
-        return await Listener.start(
-            self._dsn, channel, callback, on_lost=on_lost, on_restored=on_restored
-        )
+        """Call back with the payload of each NOTIFY, on a connection of its own that reconnects.
+
+        ``callbacks`` are by channel; they are lost and restored together.
+        """
+        return await Listener.start(self._dsn, callbacks, on_lost=on_lost, on_restored=on_restored)
 
     async def close(self) -> None:
         """Close the pool, waiting for transactions at most five seconds."""

@@ -1,7 +1,7 @@
 """LISTEN on a connection of its own that notices its loss and comes back."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import asyncpg
@@ -15,8 +15,11 @@ _TIMEOUT_S: Final = 2.0
 _BACKOFF_S: Final = (0.02, 0.1, 0.3, 1.0)
 
 
+Callback = Callable[[str], None]
+
+
 class Listener:
-    """Calls back with each payload of one channel.
+    """Calls back with each payload of some channels, all of them on one connection.
 
     ``on_lost`` is called before anything could be missed unnoticed, ``on_restored`` once a new
     connection listens; in between notifications are lost, so caches must not trust themselves.
@@ -25,14 +28,12 @@ class Listener:
     def __init__(
         self,
         dsn: str,
-        channel: str,
-        callback: Callable[[str], None],
+        callbacks: Mapping[str, Callback],
         on_lost: Callable[[], None],
         on_restored: Callable[[], None],
     ) -> None:
         self._dsn = dsn
-        self._channel = channel
-        self._callback = callback
+        self._callbacks = dict(callbacks)
         self._on_lost = on_lost
         self._on_restored = on_restored
         self._lost = asyncio.Event()
@@ -43,17 +44,18 @@ class Listener:
     async def start(
         cls,
         dsn: str,
-        channel: str,
-        callback: Callable[[str], None],
+        callbacks: Mapping[str, Callback],
         *,
         on_lost: Callable[[], None],
         on_restored: Callable[[], None],
     ) -> "Listener":
         """Begin to listen; returns at once, ``on_restored`` tells when it does."""
-        if not channel.isidentifier():
-            raise InvalidArgument(f"{channel!r} is not a channel name")
-        listener = cls(dsn, channel, callback, on_lost, on_restored)
-        listener._task = asyncio.create_task(listener._run(), name=f"listen:{channel}")
+        for channel in callbacks:
+            if not channel.isidentifier():
+                raise InvalidArgument(f"{channel!r} is not a channel name")
+        listener = cls(dsn, callbacks, on_lost, on_restored)
+        name = f"listen:{','.join(callbacks)}"
+        listener._task = asyncio.create_task(listener._run(), name=name)
         return listener
 
     async def close(self) -> None:
@@ -82,7 +84,8 @@ class Listener:
             )
             self._lost = asyncio.Event()
             connection.add_termination_listener(lambda _: self._lose())
-            await connection.add_listener(self._channel, self._heard)
+            for channel in self._callbacks:
+                await connection.add_listener(channel, self._heard)
             self.alive = True
             attempt = 0
             self._on_restored()
@@ -108,5 +111,5 @@ class Listener:
             self.alive = False
             self._on_lost()
 
-    def _heard(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
-        self._callback(str(payload))
+    def _heard(self, _connection: object, _pid: int, channel: str, payload: object) -> None:
+        self._callbacks[channel](str(payload))

@@ -44,7 +44,7 @@ class TenantCache:
     async def start(self) -> None:
         """Begin to listen for changes."""
         self._listener = await self._db.listen(
-            CHANNEL, self._changed, on_lost=self._lost, on_restored=self._restored
+            {CHANNEL: self._changed}, on_lost=self._lost, on_restored=self._restored
         )
 
     async def close(self) -> None:
