@@ -45,7 +45,9 @@ class Example:
             connection.request(verb, path, headers=headers)
             response = connection.getresponse()
             body = response.read()
-            return response.status, json.loads(body) if body else None
+            # What the HTTP server refuses before the application sees it is told in plain text.
+            is_json = "json" in (response.getheader("content-type") or "")
+            return response.status, json.loads(body) if is_json else None
         finally:
             connection.close()
 
@@ -130,7 +132,7 @@ def test_http_refuses_strangers_and_undeclared_routes(
         ("OPTIONS", "/projects/alpha"),
         ("post", "/projects/alpha/deploy"),
     ):
-        assert example.http(verb, path, alice)[0] in (403, 404, 405), (verb, path)
+        assert example.http(verb, path, alice)[0] in (400, 403, 404, 405), (verb, path)
 
 
 @pytest.mark.parametrize(
