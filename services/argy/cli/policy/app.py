@@ -6,7 +6,7 @@ Options that commands share are in ``argy.cli.policy.options``.
 
 import typer
 
-from argy.cli.policy import fmt, invariants, lint, mutate, test
+from argy.cli.policy import diff, fmt, invariants, lint, mutate, test
 
 app = typer.Typer(
     name="policy",
@@ -18,3 +18,4 @@ lint.register(app)
 test.register(app)
 mutate.register(app)
 invariants.register(app)
+diff.register(app)
