@@ -9,6 +9,7 @@ what is lost and the audit log tells of it.
 import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import Any, Final, Literal, Protocol
 from uuid import UUID
 
@@ -33,6 +34,9 @@ _CHUNK: Final = 50
 """Records that are written out before other tasks get a turn."""
 _LINGER_S: Final = 0.02
 _RETRY_S: Final = 0.1
+
+_ENCODER: Final = msgspec.json.Encoder()
+_ALLOWED: Final = attrgetter("allowed")
 
 OnFull = Literal["reject", "serve"]
 
@@ -142,6 +146,19 @@ class DecisionLog:
                 continue  # the lane counts it, and the audit log tells of it
 
 
+class _Told(msgspec.Struct, gc=False):
+    """One decision as the log tells it; what is unset is left out."""
+
+    subject: str
+    action: str
+    resource: str
+    effect: str
+    reason: str
+    rule: str
+    context: object = msgspec.UNSET
+    context_omitted: bool | msgspec.UnsetType = msgspec.UNSET
+
+
 def records(
     call: Call,
     view: TenantView,
@@ -149,20 +166,33 @@ def records(
     decisions: Sequence[Decision],
 ) -> Iterator[AuditRecord]:
     """Yield a call's record; several with ``part`` and ``parts`` when it is too long for one."""
-    told = [
-        _told(question, decision) for question, decision in zip(questions, decisions, strict=True)
-    ]
-    parts = list(_parts([size for _, size in told]))
+    told: list[_Told] = []
+    sizes: list[int] = []
+    outcomes: dict[int, tuple[str, str, str]] = {}
+    for question, decision in zip(questions, decisions, strict=True):
+        # Decisions are interned, so a batch has few, and ``decisions`` keeps each alive meanwhile.
+        outcome = outcomes.get(id(decision))
+        if outcome is None:
+            outcome = outcomes[id(decision)] = _outcome(decision)
+        subject, action, resource = question.subject, question.action, question.resource
+        item = _Told(subject, action, resource, *outcome)
+        size = _OVERHEAD_BYTES + len(subject) + len(action) + len(resource) + len(outcome[2])
+        if question.HasField("context"):
+            size += _tell_context(item, question)
+        told.append(item)
+        sizes.append(size)
+    parts = list(_parts(sizes))
     single = len(decisions) == 1
     for number, (start, end) in enumerate(parts, start=1):
         detail: dict[str, Any] = {
             "policy_revision": view.policy.revision,
             "revision": view.revision,
-            "decisions": [item for item, _ in told[start:end]],
+            # Encoded once, for the spool and for the database.
+            "decisions": msgspec.Raw(_ENCODER.encode(told[start:end])),
         }
         if len(parts) > 1:
             detail |= {"part": number, "parts": len(parts)}
-        allowed = all(decision.allowed for decision in decisions[start:end])
+        allowed = all(map(_ALLOWED, decisions[start:end]))
         yield AuditRecord(
             actor=call.caller,
             action=ACTION,
@@ -188,28 +218,21 @@ def _parts(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
     yield start, len(sizes)
 
 
-def _told(question: Question, decision: Decision) -> tuple[dict[str, Any], int]:
-    """One decision for the log, and about how many bytes of JSON it is."""
+def _outcome(decision: Decision) -> tuple[str, str, str]:
+    """Effect, reason and rule of a decision."""
     rule = "" if decision.rule is None else f"{decision.rule.file}:{decision.rule.line}"
-    subject, action, resource = question.subject, question.action, question.resource
-    told: dict[str, Any] = {
-        "subject": subject,
-        "action": action,
-        "resource": resource,
-        "effect": decision.effect,
-        "reason": decision.reason,
-        "rule": rule,
-    }
-    size = _OVERHEAD_BYTES + len(subject) + len(action) + len(resource) + len(rule)
-    if question.HasField("context"):
-        facts = _storable(plain_facts(question.context))
-        encoded = len(msgspec.json.encode(facts))
-        if encoded <= _MAX_CONTEXT_BYTES:
-            told["context"] = facts
-            size += encoded
-        else:
-            told["context_omitted"] = True
-    return told, size
+    return decision.effect, decision.reason, rule
+
+
+def _tell_context(item: _Told, question: Question) -> int:
+    """Add a question's context if it is short enough; returns its bytes of JSON."""
+    facts = _storable(plain_facts(question.context))
+    encoded = len(_ENCODER.encode(facts))
+    if encoded > _MAX_CONTEXT_BYTES:
+        item.context_omitted = True
+        return 0
+    item.context = facts
+    return encoded
 
 
 def _storable(value: object) -> object:

@@ -205,6 +205,10 @@ class InterpretedView(View):
         """Itself, behind approvals: nothing is known before the object is."""
         return self.behind_gates(self, kind, act)
 
+    def settled(self, obj: str) -> Verdict | None:
+        """Nothing: pycasbin looks at the whole request."""
+        return None
+
     def decide(self, facts: Facts, obj: str) -> Verdict:
         """Pycasbin's decision on the request in ``facts``."""
         return self.named(*self._judge.judge(facts))

@@ -106,7 +106,9 @@ class TenantSnapshot:
         if verdict is None:
             verdict = held.view.find(kind, act)
         if not isinstance(verdict, Verdict):
-            verdict = verdict.decide(Facts(subject, self.tenant, org, obj, act, ctx, now_ms), obj)
+            verdict = verdict.settled(obj) or verdict.decide(
+                Facts(subject, self.tenant, org, obj, act, ctx, now_ms), obj
+            )
         decision = held.decisions.get(verdict)
         if decision is None:
             decision = self._decision(held, verdict, subject, org, now_ms)

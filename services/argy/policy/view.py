@@ -121,7 +121,7 @@ def walk(candidates: Iterable[Candidate], obj: str, facts: Facts, effect: Effect
 class Residual:
     """The candidates of one (type, action) that only the object's id or the facts can settle."""
 
-    __slots__ = ("_general", "_literal", "_view")
+    __slots__ = ("_general", "_literal", "_narrow", "_otherwise", "_view")
 
     def __init__(self, view: "View", candidates: Iterable[Candidate]) -> None:
         self._view = view
@@ -133,6 +133,20 @@ class Residual:
             else:
                 general.append(candidate)
         self._general = tuple(general)
+        self._narrow = tuple(item.glob.matches for item in general if item.glob is not None)
+        wide = [item for item in general if item.glob is None]
+        self._otherwise: Verdict | None = None
+        if all(item.condition is None for item in wide):
+            self._otherwise = view.verdict(walk(wide, "", _NO_FACTS, view.effect))
+
+    def settled(self, obj: str) -> Verdict | None:
+        """What holds for objects that no narrower rule names, if no condition is asked there."""
+        if obj in self._literal:
+            return None
+        for matches in self._narrow:
+            if matches(obj):
+                return None
+        return self._otherwise
 
     def decide(self, facts: Facts, obj: str) -> Verdict:
         """The verdict on one object."""
@@ -144,6 +158,10 @@ class Residual:
 
 class Decider(Protocol):
     """What remains to be decided about one object."""
+
+    def settled(self, obj: str) -> Verdict | None:
+        """The verdict on one object when it takes no facts; ``None`` when it may."""
+        ...
 
     def decide(self, facts: Facts, obj: str) -> Verdict:
         """The verdict on one object."""
@@ -159,6 +177,10 @@ class Gated:
         self._view = view
         self._inner = inner
         self._gates = gates
+
+    def settled(self, obj: str) -> Verdict | None:
+        """Nothing: approvals look at the facts."""
+        return None
 
     def decide(self, facts: Facts, obj: str) -> Verdict:
         """The verdict on one object."""

@@ -29,7 +29,8 @@ class Spool:
 
     def __init__(self, root: Path) -> None:
         self._folder, self._lock = _claim(root)
-        self._next = 0
+        names = [path.stem for path in self._folder.glob("*.jsonl")]
+        self._next = max((int(name) for name in names if name.isdecimal()), default=0)
         # A write that was begun before its task was cancelled still runs in its thread.
         self._writing = threading.Lock()
         self.interrupted = 0
@@ -49,14 +50,19 @@ class Spool:
     def write(self, lines: list[bytes]) -> Segment:
         """Store lines, each without its newline, durably."""
         data = b"\n".join(lines) + b"\n"
+        # Bare system calls: each that a thread makes costs the event loop its turn once more.
         with self._writing:
             path = self._new_path()
-            part = path.with_suffix(".part")
-            with part.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            part.rename(path)
+            part = f"{path}.part"
+            file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(file, view) :]
+                os.fsync(file)
+            finally:
+                os.close(file)
+            os.rename(part, path)
             self._sync_folder()
         return Segment(path, len(data))
 
@@ -85,11 +91,8 @@ class Spool:
         return taken
 
     def _new_path(self) -> Path:
-        while True:
-            self._next += 1
-            path = self._folder / f"{self._next:012d}.jsonl"
-            if not path.exists():
-                return path
+        self._next += 1
+        return self._folder / f"{self._next:012d}.jsonl"
 
     def _sync_folder(self) -> None:
         descriptor = os.open(self._folder, os.O_RDONLY)
