@@ -171,7 +171,7 @@ class Elevations:
         decision = view.snapshot.check(
             call.caller, call.tenant.org_slug, action.resource, action.action, facts, now_ms
         )
-        check_decision(decision, action, approval_given=wish.approval_id is not None)
+        check_decision(decision, action, facts, approval_given=wish.approval_id is not None)
         if wish.break_glass and await store.has_open_review(tx, call.caller):
             raise review_open()
         await assignments.find_target(

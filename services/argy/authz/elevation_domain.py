@@ -1,7 +1,8 @@
 """Roles that people take for a while: just in time, or by breaking the glass. Pure."""
 
 import hashlib
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 from uuid import UUID
@@ -125,12 +126,14 @@ def check_not_held(role: str, held: Collection[str]) -> None:
         )
 
 
-def check_decision(decision: Decision, action: Action, *, approval_given: bool) -> None:
+def check_decision(
+    decision: Decision, action: Action, facts: Mapping[str, object], *, approval_given: bool
+) -> None:
     """Refuse what the policy does not allow, or not without an approval that wasn't given.
 
     Raises:
         PermissionDenied: ``ACCESS_DENIED``.
-        FailedPrecondition: ``APPROVAL_NEEDED``, with what to ask approval for.
+        FailedPrecondition: ``APPROVAL_NEEDED``, with what to ask approval for; ``context`` is JSON.
     """
     if decision.allowed:
         return
@@ -154,6 +157,7 @@ def check_decision(decision: Decision, action: Action, *, approval_given: bool) 
             "action": action.action,
             "resource": action.resource,
             "request_digest": action.request_digest,
+            "context": json.dumps(dict(facts)),
         },
     )
 

@@ -15,6 +15,7 @@ from argy.api.authz.v1.assignment_pb2_grpc import AssignmentServiceStub
 from argy.api.authz.v1.authz_pb2 import CheckRequest, Question
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
 from argy.authz.main import Authz, assemble
+from argy.authz.notify import Notify
 from argy.base.clock import Clock, SystemClock
 from argy.base.crypto import KeyRing
 from argy.base.errors import ArgyError
@@ -61,6 +62,7 @@ class Replica:
     authz: Authz
     lane: AuditLane
     server: Server
+    ring: KeyRing = RING
 
     @property
     def target(self) -> str:
@@ -122,7 +124,9 @@ async def authz_replica(
     """Start a replica; each has its own connections, caches and spool."""
     closers: list[Callable[[], Awaitable[object]]] = []
 
-    async def make(*, clock: Clock | None = None, lane_bytes: int = 1 << 20) -> Replica:
+    async def make(
+        *, clock: Clock | None = None, lane_bytes: int = 1 << 20, notify: Notify | None = None
+    ) -> Replica:
         clock = clock or SystemClock()
         db = await db_factory("argy_authz", max_size=4)
         lane = AuditLane(db, tmp_path / f"spool-{len(closers)}", max_bytes=lane_bytes)
@@ -133,6 +137,7 @@ async def authz_replica(
             pages=PageTokens(bytes(32)),
             clock=clock,
             policy=compile_policy(load_policy(policy_root)),
+            notify=notify,
         )
         await authz.start()
         tenants = TenantCache(db)
