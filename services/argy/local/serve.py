@@ -5,6 +5,7 @@ Postgres, Redis and the spool folder.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -129,10 +130,22 @@ async def _serve(services: Sequence[str], settings: Settings, *, shared: bool) -
         port = await server.start()
         # Stopped before anything that its handlers use is closed.
         stack.push_async_callback(server.stop)
+        _spare_the_collector()
         await server.ready()
         _LOG.info("serving %s on port %d", ", ".join(services), port)
         await stop.wait()
         _LOG.info("stopping: no new calls, those that run finish first")
+
+
+def _spare_the_collector() -> None:
+    """Set what was loaded to start apart from what garbage collection looks through.
+
+    A look after every 700 new objects, as is the default, costs a call some microseconds and finds
+    little: most of what a call leaves behind goes with its last reference.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
 
 
 async def _assemble(
