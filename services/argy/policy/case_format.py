@@ -71,7 +71,9 @@ class Matrix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Every subject asks every action of every resource; what ``expect`` doesn't list is DENY.
 
     ``expect`` lists cells by outcome: ``[subject, action]`` (for every resource) or ``[subject,
-    action, resource]``, where ``*`` stands for each; or, shorter, ``{subject: [action, …]}``.
+    action, resource]``, where ``*`` stands for each; or, shorter, ``{subject: [action, …]}``. A
+    cell that names more beats one that has ``*``: all but one is ``ALLOW: {ada: ["*"]}, DENY:
+    {ada: [delete]}``.
     """
 
     subjects: Annotated[list[str], msgspec.Meta(min_length=1)]

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import product
 from typing import Any, Final
 
 from argy.policy.case_format import (
@@ -191,15 +192,15 @@ class _Reader:
             subject = self.subject(name, line, label)
             for act in matrix.actions:
                 for obj in matrix.resources:
-                    effect, at = expected.get((name, act, obj), ("DENY", line))
+                    effect = expected.get((name, act, obj), "DENY")
                     told = f"{label}, {name} {act} {obj}"
-                    yield self._question(at, told, matrix, subject, act, obj, effect)
+                    yield self._question(line, told, matrix, subject, act, obj, effect)
 
     def _expected(
         self, matrix: Matrix, line: int, label: str
-    ) -> dict[tuple[str, str, str], tuple[Expected, int]]:
-        """The listed cells with their effect and line."""
-        found: dict[tuple[str, str, str], tuple[Expected, int]] = {}
+    ) -> dict[tuple[str, str, str], Expected]:
+        """The listed cells with their effect; one that names more words beats one with ``*``."""
+        found: dict[tuple[str, str, str], tuple[int, Expected]] = {}
         axes = (matrix.subjects, matrix.actions, matrix.resources)
         for effect, listed in matrix.expect.items():
             for cell in _cells(listed):
@@ -207,24 +208,21 @@ class _Reader:
                     told = f"{label}: {cell} is not [subject, action, resource]"
                     self.refuse(line, told, "write two or three words")
                     continue
-                words = (*cell, "*")[:3]
-                spans = [
-                    axis if word == "*" else [word] for word, axis in zip(words, axes, strict=True)
-                ]
-                strange = [
-                    w for w, axis in zip(words, axes, strict=True) if w != "*" and w not in axis
-                ]
-                if strange:
-                    fix = "list it under subjects, actions or resources"
-                    self.refuse(
-                        line, f"{label}: {strange[0]!r} in {cell} is not in the matrix", fix
-                    )
+                words = tuple(zip((*cell, "*"), axes, strict=False))
+                if strange := [word for word, axis in words if word not in ("*", *axis)]:
+                    told = f"{label}: {strange[0]!r} in {cell} is not in the matrix"
+                    self.refuse(line, told, "list it under subjects, actions or resources")
                     continue
-                for key in ((s, a, r) for s in spans[0] for a in spans[1] for r in spans[2]):
-                    if found.setdefault(key, (effect, line))[0] != effect:
+                rank = sum(word != "*" for word, _ in words)
+                for one in product(*(axis if word == "*" else (word,) for word, axis in words)):
+                    key = (one[0], one[1], one[2])
+                    before = found.get(key, (-1, effect))
+                    if before[0] == rank and before[1] != effect:
                         told = f"{label}: {' '.join(key)} is expected twice, differently"
                         self.refuse(line, told, "list it once")
-        return found
+                    if before[0] <= rank:
+                        found[key] = (rank, effect)
+        return {key: effect for key, (_, effect) in found.items()}
 
     def _question(
         self,

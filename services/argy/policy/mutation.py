@@ -20,7 +20,7 @@ from argy.policy.case_run import chosen, spread
 from argy.policy.cases import Asker, disagreement, effect_of
 from argy.policy.compiled import CompiledPolicy, compile_policy
 from argy.policy.globs import compiled_glob
-from argy.policy.mutants import Mutant, mutants
+from argy.policy.mutants import Mutant, Row, mutants
 from argy.policy.rules import ApprovalRule, Link, PolicySource, Rule
 from argy.policy.snapshot import TenantSnapshot
 from argy.policy.space import (
@@ -42,8 +42,8 @@ Outcome = Literal["killed", "survived", "equivalent"]
 
 _MAX_CELLS: Final = 500_000
 """Cells that are searched for one survivor; past them it is told without a question."""
-_PART: Final = 25
-"""Mutants that a process judges at a time."""
+_PARTS: Final = 4
+"""Parts that each process judges: each part learns the questions anew."""
 _PAYS: Final = 5_000
 """Mutants from which more than one process is started by default."""
 
@@ -104,11 +104,12 @@ def judge_mutants(
     """
     judge = Judge(source, sets)
     judge.refuse_failing()
-    parts = [tried[start : start + _PART] for start in range(0, len(tried), _PART)]
     count = chosen(jobs, len(tried), _PAYS)
     if count == 1:
         yield from map(judge.verdict, tried)
         return
+    size = 1 + len(tried) // (count * _PARTS)
+    parts = [tried[start : start + size] for start in range(0, len(tried), size)]
     for verdicts in spread(partial(_judge_part, source, sets), parts, count):
         yield from verdicts
 
@@ -127,7 +128,7 @@ class Judge:
         self._policy = compile_policy(source)
         needs_compiled(self._policy)
         self._sets = sets
-        self._held = [list(_held(self._policy, one)) for one in sets]
+        self._by_name = _by_name(self._policy, sets)
         self._known = facts_of_cases(sets)
         self._names = all_names(source)
 
@@ -146,14 +147,17 @@ class Judge:
     def verdict(self, mutant: Mutant) -> Verdict:
         """What becomes of a mutant."""
         changed = compile_policy(mutant.applied(self._source))
-        for one, held in zip(self._sets, self._held, strict=True):
-            asker = Asker(changed, one)
-            for question, names in held:
-                if not _may_notice(mutant, question, names):
-                    continue
-                if disagreement(question, asker.decide(question)):
-                    by = f"{question.file}:{question.line} {question.label}"
-                    return Verdict(mutant, "killed", by)
+        askers: dict[int, Asker] = {}
+        for number, question in self._by_name.get(_holder(mutant.row), ()):
+            if not _may_notice(mutant, question):
+                continue
+            asker = askers.get(number)
+            if asker is None:
+                asker = askers[number] = Asker(changed, self._sets[number])
+            if disagreement(question, asker.decide(question)):
+                return Verdict(
+                    mutant, "killed", f"{question.file}:{question.line} {question.label}"
+                )
         return self._survivor(mutant, changed)
 
     def _survivor(self, mutant: Mutant, changed: CompiledPolicy) -> Verdict:
@@ -203,11 +207,10 @@ class Judge:
                         for act in acts:
                             yield Cell(names, tenant, org, obj, act)
 
-    def _subjects(self, row: Rule | Link | ApprovalRule) -> Iterator[Names]:
+    def _subjects(self, row: Row) -> Iterator[Names]:
         if isinstance(row, ApprovalRule):
             return (frozenset((name,)) for name in self._names)
-        name = row.child if isinstance(row, Link) else row.role
-        return with_one_more(name, self._names)
+        return with_one_more(_holder(row), self._names)
 
     def _targets(self, mutant: Mutant) -> tuple[list[str], list[str]]:
         """Witnesses of the actions and objects that may matter."""
@@ -220,24 +223,37 @@ class Judge:
         return acts, objs
 
 
-def _held(policy: CompiledPolicy, one: QuestionSet) -> Iterator[tuple[Question, Names]]:
-    """The questions that any rule can bear on, with the names that each subject holds."""
-    asker = Asker(policy, one)
-    for question in one.questions:
-        snapshot = asker.snapshot(question.tenant)
-        held = snapshot.holding(question.subject, question.org, question.at_ms)
-        if held.fixed is None and ":" in question.obj:
-            yield question, frozenset(held.view.paths)
+_Asked = tuple[int, Question]
+"""A question, with the place of its set."""
 
 
-def _may_notice(mutant: Mutant, question: Question, names: Names) -> bool:
+def _by_name(policy: CompiledPolicy, sets: Sequence[QuestionSet]) -> dict[str, list[_Asked]]:
+    """The questions that rules can bear on, by each name that their subjects hold; "" is all."""
+    found: dict[str, list[_Asked]] = {"": []}
+    for number, one in enumerate(sets):
+        asker = Asker(policy, one)
+        for question in one.questions:
+            snapshot = asker.snapshot(question.tenant)
+            held = snapshot.holding(question.subject, question.org, question.at_ms)
+            if held.fixed is None and ":" in question.obj:
+                for name in ("", *held.view.paths):
+                    found.setdefault(name, []).append((number, question))
+    return found
+
+
+def _holder(row: Row) -> str:
+    """The name that a subject must hold for a row to bear on it; empty for anybody."""
+    if isinstance(row, ApprovalRule):
+        return ""
+    return row.child if isinstance(row, Link) else row.role
+
+
+def _may_notice(mutant: Mutant, question: Question) -> bool:
     """Whether the row, before or after, can bear on a question."""
     if not mutant.holds_in(question.domain):
         return False
     if isinstance(mutant.row, Link):
-        return mutant.row.child in names
-    if isinstance(mutant.row, Rule) and mutant.row.role not in names:
-        return False
+        return True
     return any(
         compiled_glob(row.obj).matches(question.obj)
         and compiled_glob(row.act).matches(question.act)
