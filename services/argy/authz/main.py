@@ -18,6 +18,8 @@ from argy.authz.policy_wiring import Publishing, policy_services, publishing_of
 from argy.authz.replication_service import ReplicationService
 from argy.authz.revision_watch import RevisionWatch
 from argy.authz.service import AssignmentService, AuthzService
+from argy.authz.shadow import Shadow
+from argy.authz.shadow_runs import ShadowRuns
 from argy.authz.snapshots import Snapshots
 from argy.base.clock import Clock
 from argy.policy import CompiledPolicy
@@ -38,6 +40,7 @@ class Authz:
     snapshots: Snapshots
     log: DecisionLog
     publishing: Publishing | None
+    shadow_runs: ShadowRuns | None
 
     async def start(self) -> None:
         """Begin to listen for changes, to log decisions and to follow what is published."""
@@ -45,9 +48,13 @@ class Authz:
         await self.log.start()
         if self.publishing is not None:
             await self.publishing.start()
+        if self.shadow_runs is not None:
+            await self.shadow_runs.open()
 
     async def close(self) -> None:
         """Stop all that, handing the last decisions to the lane."""
+        if self.shadow_runs is not None:
+            await self.shadow_runs.close()
         if self.publishing is not None:
             await self.publishing.close()
         await self.snapshots.close()
@@ -100,11 +107,13 @@ def assemble(
     )
     log = DecisionLog(lane, on_full=on_log_full)
     watch = RevisionWatch(snapshots)
+    shadow = Shadow(clock)
     decisions = AuthzService(
         snapshots=snapshots,
         log=log,
         watch=watch,
         listing=Listing(snapshots, pages, clock),
+        shadow=shadow,
         clock=clock,
     )
     assignments = AssignmentService(Assignments(db, snapshots, holder, clock), pages)
@@ -117,7 +126,9 @@ def assemble(
         (replication, replication_pb2.DESCRIPTOR.services_by_name["ReplicationService"]),
         *approval_services(db=db, snapshots=snapshots, pages=pages, clock=clock, notify=notify),
     )
+    runs: ShadowRuns | None = None
     if publishing is not None and policy_keys is not None:
+        runs = ShadowRuns(db, shadow, publishing.candidates, clock)
         services += policy_services(
             db=db,
             keys=policy_keys,
@@ -126,5 +137,6 @@ def assemble(
             snapshots=snapshots,
             pages=pages,
             clock=clock,
+            shadow=runs,
         )
-    return Authz(services, LocalAccess(snapshots, clock), holder, snapshots, log, publishing)
+    return Authz(services, LocalAccess(snapshots, clock), holder, snapshots, log, publishing, runs)

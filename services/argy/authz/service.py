@@ -15,6 +15,7 @@ from argy.authz.decision_log import DecisionLog
 from argy.authz.domain import Grant, RoleGrant
 from argy.authz.listing import Listing
 from argy.authz.revision_watch import RevisionWatch
+from argy.authz.shadow import Shadow
 from argy.authz.snapshots import Snapshots
 from argy.authz.view import LazyContext, TenantView
 from argy.authz.wire import DecisionEncoder, decision_message, effect_of, rule_ref
@@ -38,8 +39,10 @@ class AuthzService(AuthzServiceServicer):
         log: DecisionLog,
         watch: RevisionWatch,
         listing: Listing,
+        shadow: Shadow,
         clock: Clock,
     ) -> None:
+        self._shadow = shadow
         self._snapshots = snapshots
         self._log = log
         self._watch = watch
@@ -57,15 +60,18 @@ class AuthzService(AuthzServiceServicer):
         self._log.require_room()
         question = request.question
         facts = LazyContext(question.context) if question.HasField("context") else None
+        now_ms = self._clock.now_ms()
         decision = view.snapshot.check(
             question.subject,
             call.tenant.org_slug,
             question.resource,
             question.action,
             facts,
-            self._clock.now_ms(),
+            now_ms,
         )
         self._log.put(call, view, (question,), (decision,))
+        if self._shadow.active:
+            self._shadow.put(call, view, (question,), (decision,), now_ms)
         return self._encoder.field(decision) + view.trailer
 
     async def BatchCheck(self, request: authz.BatchCheckRequest, context: Any) -> bytes:  # type: ignore[override]
@@ -90,6 +96,8 @@ class AuthzService(AuthzServiceServicer):
             for question in questions
         ]
         self._log.put(call, view, questions, decisions)
+        if self._shadow.active:
+            self._shadow.put(call, view, questions, decisions, now_ms)
         parts = [field(decision) for decision in decisions]
         parts.append(view.trailer)
         return b"".join(parts)

@@ -96,13 +96,19 @@ class Shadow:
         """Whether calls should hand over what they decide; read on every call."""
 
     @property
+    def run(self) -> tuple[UUID, int] | None:
+        """The evaluation by its proposal and its end; each begins to count anew."""
+        candidate = self._candidate
+        return None if candidate is None else (candidate.proposal_id, candidate.until_ms)
+
+    @property
     def proposal_id(self) -> UUID | None:
         """The proposal that is evaluated."""
         return None if self._candidate is None else self._candidate.proposal_id
 
     def begin(self, candidate: Candidate) -> None:
-        """Evaluate ``candidate``; counts begin anew unless it is the same proposal."""
-        if self.proposal_id != candidate.proposal_id:
+        """Evaluate ``candidate``; counts begin anew unless it is the same run."""
+        if self.run != (candidate.proposal_id, candidate.until_ms):
             self.counts, self._sampled = Counts(), set()
         self._candidate = candidate
         self._snapshots.clear()

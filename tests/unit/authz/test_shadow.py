@@ -1,5 +1,6 @@
 """The proposal beside the policy in force: what differs is counted, and the cost is bounded."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -86,11 +87,11 @@ def traffic(shadow: Shadow, clock: Hand) -> Traffic:
     return Traffic(shadow, clock)
 
 
-def begin(shadow: Shadow, clock: Hand, rules: str, per_second: int = 1000) -> UUID:
+def begin(shadow: Shadow, clock: Hand, rules: str, per_second: int = 1000) -> Candidate:
     candidate = Candidate(uuid7(), policy(rules), clock.ms + 60_000, per_second)
     shadow.begin(candidate)
     clock.ms += 1000  # the allowance of a second
-    return candidate.proposal_id
+    return candidate
 
 
 async def test_differences_are_counted_and_sampled(
@@ -153,12 +154,14 @@ async def test_samples_are_bounded_and_distinct(
     assert len({sample.resource for sample in shadow.counts.samples}) == MAX_SAMPLES
 
 
-async def test_counts_belong_to_one_proposal(shadow: Shadow, clock: Hand, traffic: Traffic) -> None:
+async def test_counts_belong_to_one_run(shadow: Shadow, clock: Hand, traffic: Traffic) -> None:
     first = begin(shadow, clock, READ)
     traffic.ask(question())
     await shadow.drain()
-    shadow.begin(Candidate(first, policy(READ), clock.ms + 60_000, 1000))
+    shadow.begin(first)
     assert shadow.counts.evaluated == 1
+    shadow.begin(replace(first, until_ms=first.until_ms + 1))
+    assert shadow.counts == Counts()
     begin(shadow, clock, READ + DEPLOY)
     assert shadow.counts == Counts()
     traffic.ask(question())
