@@ -8,7 +8,7 @@ from starlette.routing import BaseRoute, Route, Router
 
 from argy.edge.callers import Callers
 from argy.edge.health import Health
-from argy.edge.limits import limits
+from argy.edge.limits import Bounds, limits
 from argy.edge.request import App, Receive, Scope, Send
 from argy.edge.stages import authentication, errors, request_ids, security_headers
 
@@ -23,7 +23,7 @@ def build(
     *,
     callers: Callers,
     health: Health,
-    max_requests: int,
+    bounds: Bounds,
     strict_transport: bool,
 ) -> App:
     """The application: what stands first here sees a request first and its answer last.
@@ -32,7 +32,7 @@ def build(
     """
     app: App = _routing([Route(HEALTH, health.answer, methods=["GET"]), *routes])
     app = authentication(app, callers, public=PUBLIC)
-    app = limits(app, max_requests=max_requests)
+    app = limits(app, bounds)
     app = errors(app)
     app = request_ids(app)
     return security_headers(app, strict_transport=strict_transport)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import dataclass
 from typing import Final
 
 from argy.base.errors import (
@@ -17,13 +18,21 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_HEADERS: Final = 64
 MAX_HEADER_BYTES: Final = 16 * 1024
 """Of names and values together; the request target counts too."""
-MAX_BODY_S: Final = 10.0
-"""How long a body may take to arrive."""
-MAX_REQUEST_S: Final = 30.0
-"""How long a request may take, its body included."""
 
 
-def limits(app: App, *, max_requests: int) -> App:
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What depends on the deployment."""
+
+    requests: int = 256
+    """Requests at a time in one process."""
+    body_s: float = 10.0
+    """How long a body may take to arrive."""
+    request_s: float = 30.0
+    """How long a request may take, its body included."""
+
+
+def limits(app: App, bounds: Bounds) -> App:
     """Refuse what is too large, too slow, or too much at once.
 
     The body is counted as it arrives, whatever its length is said to be.
@@ -32,15 +41,15 @@ def limits(app: App, *, max_requests: int) -> App:
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         nonlocal running
-        if running >= max_requests:
+        if running >= bounds.requests:
             raise Unavailable(
                 "too many requests at once: try again", reason="TOO_BUSY", retry_after_ms=1_000
             )
         running += 1
         try:
             _check_headers(scope)
-            async with asyncio.timeout(MAX_REQUEST_S):
-                await app(scope, _bounded(receive), send)
+            async with asyncio.timeout(bounds.request_s):
+                await app(scope, _bounded(receive, bounds.body_s), send)
         except TimeoutError as error:
             raise DeadlineExceeded("the request took too long", reason="TOO_SLOW") from error
         finally:
@@ -58,24 +67,28 @@ def _check_headers(scope: Scope) -> None:
             f"more than {MAX_HEADERS} headers or {MAX_HEADER_BYTES} bytes of them",
             reason="HEADERS_TOO_LARGE",
         )
+    coding = header_values(scope, b"transfer-encoding")
+    if coding and [value.strip().lower() for value in coding] != [b"chunked"]:
+        # RFC 9112 §6.3: with another last coding nobody knows where the request ends.
+        raise InvalidArgument("the only transfer coding is chunked", reason="MALFORMED_HTTP")
     length = header_values(scope, b"content-length")
     if length and int(length[0]) > MAX_BODY_BYTES:
         raise _too_large()
 
 
-def _bounded(receive: Receive) -> Receive:
+def _bounded(receive: Receive, body_s: float) -> Receive:
     received = 0
     ends_s: float | None = None
 
     async def bounded() -> Message:
         nonlocal received, ends_s
-        ends_s = ends_s or time.monotonic() + MAX_BODY_S
+        ends_s = ends_s or time.monotonic() + body_s
         try:
             async with asyncio.timeout(max(ends_s - time.monotonic(), 0)):
                 message = await receive()
         except TimeoutError:
             raise DeadlineExceeded(
-                f"the body did not arrive within {MAX_BODY_S:.0f} s", reason="BODY_TOO_SLOW"
+                f"the body did not arrive within {body_s:g} s", reason="BODY_TOO_SLOW"
             ) from None
         received += len(message.get("body", b""))
         if received > MAX_BODY_BYTES:

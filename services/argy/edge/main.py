@@ -17,6 +17,7 @@ from argy.edge import authzen
 from argy.edge.app import build
 from argy.edge.callers import Callers
 from argy.edge.health import Health
+from argy.edge.limits import Bounds
 from argy.edge.protocol import BoundedProtocol
 from argy.edge.request import App
 from argy.edge.settings import EdgeSettings
@@ -38,7 +39,7 @@ async def serve(settings: EdgeSettings, endpoint: Endpoint) -> None:
     """
     async with Connection(endpoint) as connection:
         app = assemble(settings, endpoint, connection)
-        server = uvicorn.Server(_config(settings, app))
+        server = uvicorn.Server(server_config(settings, app))
         # Uvicorn raises the signal that stopped it once more when it has stopped: the end is clean.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
@@ -48,27 +49,39 @@ async def serve(settings: EdgeSettings, endpoint: Endpoint) -> None:
         _LOG.info("stopped")
 
 
-def assemble(settings: EdgeSettings, endpoint: Endpoint, connection: Connection) -> App:
+def assemble(
+    settings: EdgeSettings,
+    endpoint: Endpoint,
+    connection: Connection,
+    bounds: Bounds | None = None,
+) -> App:
     """The application over a connection to the services."""
     host = urlsplit(settings.base_url).hostname or ""
     return build(
         authzen.routes(connection, endpoint, base_url=settings.base_url),
         callers=Callers(settings.tokens),
         health=Health(connection),
-        max_requests=settings.max_requests,
+        bounds=bounds or Bounds(requests=settings.max_requests),
         # A browser would hold every other server on this machine to it.
         strict_transport=not settings.unsafe_plaintext and host not in _LOCAL,
     )
 
 
-def _config(settings: EdgeSettings, app: App) -> uvicorn.Config:
+def server_config(
+    settings: EdgeSettings, app: App, *, protocol: type[BoundedProtocol] = BoundedProtocol
+) -> uvicorn.Config:
+    """How uvicorn serves the application.
+
+    Raises:
+        ArgyError: when a file or a setting is missing or wrong.
+    """
     host, port = settings.address
     wrapped: Any = app
     return uvicorn.Config(
         wrapped,
         host=host,
         port=port,
-        http=BoundedProtocol,
+        http=protocol,
         ws="none",
         lifespan="off",
         interface="asgi3",

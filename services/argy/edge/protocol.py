@@ -6,18 +6,20 @@ memory. Applied before there is a request that a middleware could look at.
 
 import asyncio
 import json
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 """Bytes that may arrive before the head is complete; the exact limits are in ``limits``."""
-MAX_HEAD_S: Final = 10.0
-"""From the first byte, or from the connection's start, to the end of the head."""
+_LINGER_S: Final = 1.0
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """Closes a connection whose next head is too large or too slow."""
+
+    max_head_s: ClassVar[float] = 10.0
+    """From the first byte, or from the connection's start, to the end of the head."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """As uvicorn makes it."""
@@ -77,7 +79,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_timer(self) -> None:
         self._head_timer = self.loop.call_later(
-            MAX_HEAD_S, self._refuse, 408, "Request Timeout", "HEAD_TOO_SLOW"
+            self.max_head_s, self._refuse, 408, "Request Timeout", "HEAD_TOO_SLOW"
         )
 
     def _stop_timer(self) -> None:
@@ -90,7 +92,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         # While an answer is being sent, a second one would be read as part of it.
-        if self.cycle is None or self.cycle.response_complete:
+        if self.cycle is None or self.cycle.response_complete or self._unanswered():
             body = json.dumps(
                 {
                     "type": f"urn:argy:error:{reason}",
@@ -105,3 +107,8 @@ class BoundedProtocol(HttpToolsProtocol):
             )
             self.transport.write(head.encode() + body)
         self.transport.close()
+        # TLS waits for the other side's farewell, which this other side need not say.
+        self.loop.call_later(_LINGER_S, self.transport.abort)
+
+    def _unanswered(self) -> bool:
+        return not self.cycle.response_started and not self.pipeline

@@ -37,7 +37,7 @@ class EdgeSettings:
         """
         host, _, port = self.listen.rpartition(":")
         if not host or not port.isdecimal() or int(port) > 65_535:
-            raise InvalidArgument("must be host:port", field="ARGY_EDGE_LISTEN")
+            raise InvalidArgument("ARGY_EDGE_LISTEN must be host:port", field="ARGY_EDGE_LISTEN")
         return host.strip("[]"), int(port)
 
     @property
@@ -52,6 +52,7 @@ class EdgeSettings:
         parts = urlsplit(self.public_url)
         if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
             raise InvalidArgument(
-                "must be an https URL without query and fragment", field="ARGY_EDGE_PUBLIC_URL"
+                "ARGY_EDGE_PUBLIC_URL must be an https URL without query and fragment",
+                field="ARGY_EDGE_PUBLIC_URL",
             )
         return self.public_url.rstrip("/")

@@ -204,7 +204,7 @@ def _semantic(body: Json) -> Semantic:
         return Semantic.EXECUTE_ALL
     options = _object(body, "options", "/options")
     wanted = options.get("evaluations_semantic", Semantic.EXECUTE_ALL.value)
-    if wanted not in {one.value for one in Semantic}:
+    if wanted not in [one.value for one in Semantic]:
         raise _misshapen(
             "/options/evaluations_semantic",
             f"must be one of {', '.join(one.value for one in Semantic)}",
