@@ -20,6 +20,8 @@ import uvloop
 
 from argy.audit import main as audit
 from argy.authz import main as authz
+from argy.authz.notify import Notifier
+from argy.authz.notify_sinks import SinkSettings, sinks_of
 from argy.authz.policy_folder import begin
 from argy.authz.policy_keys import PolicyKeys
 from argy.base import config, log
@@ -148,6 +150,24 @@ def _spare_the_collector() -> None:
     gc.set_threshold(20_000, 10, 10)
 
 
+async def _notifier(stack: AsyncExitStack, settings: Settings) -> Notifier:
+    """What tells people that something waits for them; it outlives the calls that hand it over."""
+    sinks = sinks_of(
+        SinkSettings(
+            smtp_url=settings.notify_smtp_url,
+            sender=settings.notify_from,
+            recipients=settings.notify_to,
+            webhook_url=settings.notify_webhook_url,
+            webhook_key=settings.notify_webhook_key,
+            ca=settings.notify_ca,
+        )
+    )
+    notifier = Notifier(sinks)
+    await notifier.start()
+    stack.push_async_callback(notifier.close)
+    return notifier
+
+
 async def _assemble(
     stack: AsyncExitStack, services: Sequence[str], settings: Settings, *, shared: bool
 ) -> Server:
@@ -186,6 +206,7 @@ async def _assemble(
             policy=await begin(databases["authz"], policy_keys, settings.policy_dir, clock),
             policy_keys=policy_keys,
             policy_root=settings.policy_dir,
+            notify=(await _notifier(stack, settings)).tell,
         )
         await decider.start()
         stack.push_async_callback(decider.close)

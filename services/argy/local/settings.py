@@ -68,6 +68,21 @@ class Settings:
     authz_ca: Path | None = setting("AUTHZ_CA", "CA to trust for AUTHZ_TARGET", default=None)
     max_calls: int = setting("MAX_CALLS", "calls at a time in one process", default=1000)
     pool_size: int = setting("POOL_SIZE", "database connections a service", default=10)
+    notify_smtp_url: str = setting(
+        "NOTIFY_SMTP_URL", "smtps:// (TLS) or smtp:// (STARTTLS) of what waits for people",
+        default="",
+    )  # fmt: skip
+    notify_from: str = setting("NOTIFY_FROM", "the sender of that mail", default="")
+    notify_to: str = setting("NOTIFY_TO", "its recipients, with commas between", default="")
+    notify_webhook_url: str = setting(
+        "NOTIFY_WEBHOOK_URL", "https:// that takes CloudEvents of what waits for people", default=""
+    )
+    notify_webhook_key: str = setting(
+        "NOTIFY_WEBHOOK_KEY", "signs them: 32 characters or more", default=""
+    )
+    notify_ca: Path | None = setting(
+        "NOTIFY_CA", "CA to trust for both; else the system's", default=None
+    )
 
 
 TABLES: Final = (Settings, EdgeSettings)
