@@ -11,27 +11,22 @@ counts as an escalation.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from typing import Final
 
-from argy.policy.access import ALLOWED, Access, Matching, access, implies
-from argy.policy.changes import EVERYBODY, AccessChange, Kind, PolicyDiff
+from argy.policy.access import ALLOWED, Access, Matching, access
+from argy.policy.changes import EVERYBODY, AccessChange, PolicyDiff
 from argy.policy.compiled import CompiledPolicy
 from argy.policy.differences import Difference, differences, relevant
 from argy.policy.globs import domain_match
-from argy.policy.regions import overlap
+from argy.policy.places import Blame, Place, escalates, kind_of
 from argy.policy.row_changes import approval_changes, row_changes
-from argy.policy.rules import Link, Rule
-from argy.policy.sides import Pair, RuleLine, Side, merge_domains
+from argy.policy.sides import Pair, RuleLine, merge_domains
 
 __all__ = ["AccessChange", "PolicyDiff", "diff_policies"]
 
-ADMIN: Final = "role:PLATFORM_ADMIN"
-_POWERS: Final = ("grant", "grant_any", "act_for", "break_glass", "elevate", "approve")
-_POWER_OBJECTS: Final = ("authz.*:*", "policy:*")
 _MODEL: Final = "model.conf"
 
 _RoleDifference = Difference[Matching, Access]
@@ -75,7 +70,7 @@ def _strangers(base: CompiledPolicy, head: CompiledPolicy) -> Iterator[AccessCha
     before, after = access((), base.effect), access((), head.effect)
     if before != after:
         gained = after == ALLOWED
-        yield AccessChange(_kind(before, after), EVERYBODY, "*", "*", "*", str(before),
+        yield AccessChange(kind_of(before, after), EVERYBODY, "*", "*", "*", str(before),
                            str(after), (_MODEL,), gained)  # fmt: skip
 
 
@@ -86,12 +81,12 @@ def _role_changes(pair: Pair, name: str, known: _Known, parts: list[str]) -> lis
     """
     above = pair.above(name)
     domains = sorted({"*"} | pair.base.domains(above) | pair.head.domains(above))
-    found: dict[AccessChange, dict[str, _Blame]] = {}
+    found: dict[AccessChange, dict[str, Blame]] = {}
     for domain in domains:
-        place = _Place.of(pair, name, domain)
+        place = Place.of(pair, (name,), domain)
         for item in _differences(pair, place, known):
             blame = place.blame(pair, item)
-            escalation = _escalates(item, blame.through_admin)
+            escalation = escalates(item, item.before, item.after, through_admin=blame.through_admin)
             told = _change(name, item, escalation=escalation)
             found.setdefault(told, {})[domain] = blame
             if item.parts:
@@ -107,7 +102,7 @@ def _role_changes(pair: Pair, name: str, known: _Known, parts: list[str]) -> lis
 def _change(name: str, item: _RoleDifference, *, escalation: bool) -> AccessChange:
     region = item.region
     return AccessChange(
-        kind=_kind(item.before, item.after),
+        kind=kind_of(item.before, item.after),
         role=name,
         domain="",
         resource=region.resource,
@@ -119,90 +114,9 @@ def _change(name: str, item: _RoleDifference, *, escalation: bool) -> AccessChan
     )
 
 
-def _kind(before: Access, after: Access) -> Kind:
-    if before.denied:
-        return "gained"
-    return "lost" if after.denied else "changed"
-
-
-@dataclass(frozen=True, slots=True)
-class _Blame:
-    """The lines that make a difference; ``through_admin`` when they come by a new link to it."""
-
-    base: tuple[str, ...]
-    head: tuple[str, ...]
-    base_is_clear: bool
-    head_is_clear: bool
-    through_admin: bool
-
-    def told(self, kind: Kind) -> tuple[str, ...]:
-        """``file:line`` each: plain for a gain by head's and a loss by base's rules alone."""
-        one = "" if kind == "lost" and self.base_is_clear else "base:"
-        other = "" if kind == "gained" and self.head_is_clear else "head:"
-        return tuple(f"{other}{line}" for line in self.head) + tuple(
-            f"{one}{line}" for line in self.base
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A name in a domain: the rules it has there under both policies."""
-
-    name: str
-    domain: str
-    base_paths: Mapping[str, tuple[str, ...]]
-    head_paths: Mapping[str, tuple[str, ...]]
-    base: dict[RuleLine, list[Rule]]
-    head: dict[RuleLine, list[Rule]]
-
-    @classmethod
-    def of(cls, pair: Pair, name: str, domain: str) -> "_Place":
-        scope = "" if domain == "*" else domain
-        one, other = pair.base.paths(name, scope), pair.head.paths(name, scope)
-        rules = pair.base.applicable(one, scope), pair.head.applicable(other, scope)
-        return cls(name, scope, one, other, *rules)
-
-    def blame(self, pair: Pair, item: _RoleDifference) -> _Blame:
-        """Rules that only one side has here; where links brought or took them, the links too."""
-        only_head = [rule for line in item.lines - self.base.keys() for rule in self.head[line]]
-        only_base = [rule for line in item.lines - self.head.keys() for rule in self.base[line]]
-        new = _links(pair.head, self.head_paths, only_head, pair.new_links, self.domain)
-        old = _links(pair.base, self.base_paths, only_base, pair.old_links, self.domain)
-        admin = ADMIN in self.head_paths and ADMIN not in self.base_paths
-        return _Blame(
-            base=_lines((*only_base, *old)),
-            head=_lines((*only_head, *new)),
-            base_is_clear=all(rule.effect == "allow" for rule in only_base) and not only_head,
-            head_is_clear=all(rule.effect == "allow" for rule in only_head) and not only_base,
-            through_admin=admin and any(ADMIN in self.head_paths[r.role] for r in only_head),
-        )
-
-
-def _lines(items: Iterable[Rule | Link]) -> tuple[str, ...]:
-    places = sorted({(item.file, item.line) for item in items})
-    return tuple(f"{file}:{line}" for file, line in places)
-
-
-def _links(
-    side: Side,
-    paths: Mapping[str, tuple[str, ...]],
-    rules: Iterable[Rule],
-    changed: Collection[Link],
-    domain: str,
-) -> set[Link]:
-    """The changed links on the ways to the roles of ``rules``."""
-    steps = {step for rule in rules for step in pairwise(paths[rule.role])}
-    return {
-        link
-        for child, parent in steps
-        for link in side.links(child)
-        if link.parent == parent and link in changed and domain_match(domain, link.dom)
-    }
-
-
-def _differences(pair: Pair, place: _Place, known: _Known) -> list[_RoleDifference]:
+def _differences(pair: Pair, place: Place, known: _Known) -> list[_RoleDifference]:
     base, head = place.base, place.head
-    differing = base.keys() | head.keys() if pair.everything else base.keys() ^ head.keys()
+    differing = place.differing(pair)
     if not differing:
         return []
     key = (relevant(base, differing), relevant(head, differing))
@@ -213,27 +127,13 @@ def _differences(pair: Pair, place: _Place, known: _Known) -> list[_RoleDifferen
     return known[key]
 
 
-def _escalates(item: _RoleDifference, through_admin: bool) -> bool:
-    """Whether power is gained that two people must agree to."""
-    if implies(item.after, item.before):
-        return False
-    region = item.region
-    wild = "*" in (region.resource, region.action) or any(
-        line.what[0] == "allow" and "*" in (line.resource, line.action) for line in item.lines
-    )
-    power = any(overlap(region.action, act) for act in _POWERS) and any(
-        overlap(region.resource, obj) for obj in _POWER_OBJECTS
-    )
-    return wild or power or through_admin
-
-
 def _own(
     pair: Pair, name: str, by_role: Mapping[str, list[AccessChange]]
 ) -> Iterator[AccessChange]:
     """The changes of ``name`` that don't come from a role which it inherits before and after."""
     for change in by_role[name]:
         scope = "" if change.domain == "*" else change.domain
-        inherited = pair.base.paths(name, scope).keys() & pair.head.paths(name, scope).keys()
+        inherited = pair.base.paths((name,), scope).keys() & pair.head.paths((name,), scope).keys()
         if not any(
             domain_match(scope, other.domain) and _same(change, other)
             for role in inherited - {name}

@@ -18,14 +18,15 @@ _FEW: Final = 64
 
 What = TypeVar("What")
 Outcome = TypeVar("Outcome")
+Said = TypeVar("Said", covariant=True)
 
 
-class Line(NamedTuple, Generic[What]):
+class Line(NamedTuple, Generic[Said]):
     """A rule or a line of approvals without its subject and domain."""
 
     resource: str
     action: str
-    what: What
+    what: Said
 
 
 Conclude = Callable[[tuple[What, ...]], Outcome]

@@ -58,9 +58,9 @@ class Side:
             lines.setdefault(line, []).append(rule)
         return lines
 
-    def paths(self, name: str, domain: str) -> Mapping[str, tuple[str, ...]]:
-        """Each role that ``name`` has in a domain, with the way to it."""
-        return expand((name,), self._links, domain)
+    def paths(self, names: Iterable[str], domain: str) -> Mapping[str, tuple[str, ...]]:
+        """Each role that a holder of ``names`` has in a domain, with the way to it."""
+        return expand(names, self._links, domain)
 
 
 @dataclass(frozen=True, slots=True)
