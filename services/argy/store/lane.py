@@ -9,6 +9,7 @@ another, with the count, when it is over.
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -24,6 +25,10 @@ from argy.store.spool import Segment, Spool
 LINGER_S: Final = 0.05
 """How long the first record of a segment waits for company: every segment costs two fsyncs."""
 BATCH_ROWS: Final = 1000
+BUSY_ROWS: Final = 64
+"""From so many rows in one go on, the next go waits for company."""
+BUSY_PAUSE_S: Final = 0.15
+"""How long a busy lane waits: what is in the spool is safe, and every go costs six round trips."""
 GAP_ACTION: Final = "audit.gap"
 """Action of the events that tell of a loss."""
 _MAX_SEGMENT_LINES: Final = 5000
@@ -183,25 +188,41 @@ class AuditLane:
         while True:
             await self._stored.wait()
             while self._segments:
-                segment = self._segments[0]
+                segments = self._next_segments()
                 try:
-                    entries = self._held.get(segment) or await self._read(spool, segment)
+                    entries: list[_Entry] = []
+                    for segment in segments:
+                        entries += self._held.get(segment) or await self._read(spool, segment)
                     for start in range(0, len(entries), BATCH_ROWS):
                         await self._deliver(entries[start : start + BATCH_ROWS])
-                    await asyncio.to_thread(spool.remove, segment)
+                    await asyncio.to_thread(spool.remove, segments)
                 except (ArgyError, OSError):
                     # The database or the disk is away; the ids make a second delivery harmless.
                     await asyncio.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
                     attempt += 1
                     continue
                 attempt = 0
-                self._segments.popleft()
-                self._held.pop(segment, None)
-                self._bytes -= segment.size
+                for segment in segments:
+                    self._segments.popleft()
+                    self._held.pop(segment, None)
+                    self._bytes -= segment.size
                 self._delivered += len(entries)
+                if len(entries) >= BUSY_ROWS and self._lines:
+                    await asyncio.sleep(BUSY_PAUSE_S)
             self._stored.clear()
             if not self._lines:
                 self._idle.set()
+
+    def _next_segments(self) -> list[Segment]:
+        """The oldest segment, and those after it that memory holds and one insert has room for."""
+        chosen = [self._segments[0]]
+        rows = len(self._held.get(chosen[0], ()))
+        for segment in islice(self._segments, 1, None):
+            rows += len(self._held.get(segment, ()))
+            if rows > BATCH_ROWS or segment not in self._held:
+                break
+            chosen.append(segment)
+        return chosen
 
     async def _read(self, spool: Spool, segment: Segment) -> list[_Entry]:
         entries, damaged = await asyncio.to_thread(_decode, spool, segment)

@@ -7,6 +7,7 @@ process at a time; segments of a process that is gone are adopted by the next.
 import fcntl
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -70,9 +71,10 @@ class Spool:
         """Return a segment's lines."""
         return segment.path.read_bytes().split(b"\n")[:-1]
 
-    def remove(self, segment: Segment) -> None:
-        """Forget a segment."""
-        segment.path.unlink(missing_ok=True)
+    def remove(self, segments: Sequence[Segment]) -> None:
+        """Forget segments."""
+        for segment in segments:
+            segment.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let another process have the folder."""
