@@ -7,6 +7,7 @@ conditions under which the rules allow. That an allow needs approval is a way to
 ``argy.policy.violations.MAX_CELLS`` questions for one invariant are refused; nothing is sampled.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 from argy.policy.case_facts import WrittenCase, differ, find_facts, granted
@@ -30,6 +31,9 @@ from argy.policy.space import (
     with_one_more,
 )
 from argy.policy.violations import Checked, Found, Violation, bounded
+
+Spot = tuple[str, str]
+"""An action and an object."""
 
 
 class Checker:
@@ -97,58 +101,56 @@ class Checker:
         roles = never.roles if never else []
         excepted = only.roles if only else never.not_roles if never else []
         unless = never.unless if never else ""
-        subjects = list(self._subjects(roles, combined=invariant.combined))
-        wanted = list(targets(invariant))
-        spots = [
-            (act, obj)
-            for act in self._space.acts
-            for obj in self._space.objs
-            if any(_meets(duty, act, obj) for duty in wanted)
+        spots = self._spots(targets(invariant))
+        asking = [
+            (tenant, org, names)
+            for tenant, org in self._places(invariant)
+            for names in self._subjects(roles, combined=invariant.combined)
+            if not self._holds_any(names, tenant, org, excepted)
         ]
-        places = self._places(invariant)
-        cells = bounded(placed, len(subjects) * len(spots) * len(places))
+        cells = bounded(placed, len(asking) * len(spots))
         found = Found()
-        for tenant, org in places:
-            for names in subjects:
-                if self._holds_any(names, tenant, org, excepted):
-                    continue
-                for act, obj in spots:
-                    cell = Cell(names, tenant, org, obj, act)
-                    way = self._way(cell, always=bool(unless))
-                    if way is not None:
-                        found.add(Violation(placed, cell, way.rule, way.truths))
+        for tenant, org, names in asking:
+            for act, obj in spots:
+                cell = Cell(names, tenant, org, obj, act)
+                way = self._way(cell, always=bool(unless))
+                if way is not None:
+                    found.add(Violation(placed, cell, way.rule, way.truths))
         return Checked(placed, cells, found.all())
 
     def _separation(self, placed: Placed) -> Checked:
         invariant = placed.invariant
-        subjects = list(self._subjects([], combined=invariant.combined))
-        places = self._places(invariant)
         pairs = [
-            pair
+            (self._spots((one,)), self._spots((other,)))
             for group in invariant.separation
-            for number, one in enumerate(duties(group))
-            for pair in ((one, other) for other in duties(group)[number + 1 :])
+            for one, other in itertools.combinations(duties(group), 2)
         ]
-        spots = len(self._space.acts) * len(self._space.objs) * len(pairs)
-        cells = bounded(placed, len(subjects) * len(places) * spots)
+        asking = [
+            (tenant, org, names)
+            for tenant, org in self._places(invariant)
+            for names in self._subjects([], combined=invariant.combined)
+        ]
+        cells = bounded(placed, len(asking) * sum(len(one) + len(other) for one, other in pairs))
         found = Found()
-        for tenant, org in places:
-            for names in subjects:
-                for one, other in pairs:
-                    first = self._allowed(names, tenant, org, one)
-                    second = self._allowed(names, tenant, org, other)
-                    for cell, way in second:
-                        also = next(
-                            (
-                                before
-                                for before, _ in first
-                                if not invariant.same_object or before.obj == cell.obj
-                            ),
-                            None,
-                        )
-                        if also is not None:
+        for tenant, org, names in asking:
+            for one, other in pairs:
+                first = [cell for cell, _ in self._allowed(names, tenant, org, one)]
+                for cell, way in self._allowed(names, tenant, org, other) if first else ():
+                    for also in first:
+                        if also.obj == cell.obj or not invariant.same_object:
                             found.add(Violation(placed, cell, way.rule, way.truths, also))
+                            break
         return Checked(placed, cells, found.all())
+
+    def _spots(self, wanted: Iterable[Duty]) -> list[Spot]:
+        """A witness of each class of actions and objects that some duty is about."""
+        each = tuple(wanted)
+        return [
+            (act, obj)
+            for act in self._space.acts
+            for obj in self._space.objs
+            if any(_meets(duty, act, obj) for duty in each)
+        ]
 
     def _subjects(self, roles: list[str], *, combined: bool) -> Iterator[Names]:
         """The subjects that a statement is about, each once."""
@@ -176,15 +178,13 @@ class Checker:
         paths = self._policy.view(self._policy.scope(tenant, org), names).paths
         return any(_any_matches(globs, name) for name in paths)
 
-    def _allowed(self, names: Names, tenant: str, org: str, duty: Duty) -> list[tuple[Cell, Way]]:
-        found = []
-        for act in self._space.acts:
-            for obj in self._space.objs:
-                if _meets(duty, act, obj):
-                    cell = Cell(names, tenant, org, obj, act)
-                    if (way := self._way(cell, always=False)) is not None:
-                        found.append((cell, way))
-        return found
+    def _allowed(
+        self, names: Names, tenant: str, org: str, spots: Iterable[Spot]
+    ) -> Iterator[tuple[Cell, Way]]:
+        for act, obj in spots:
+            cell = Cell(names, tenant, org, obj, act)
+            if (way := self._way(cell, always=False)) is not None:
+                yield cell, way
 
     def _way(self, cell: Cell, *, always: bool) -> Way | None:
         """A way to be allowed; with ``always`` only if each way is one."""

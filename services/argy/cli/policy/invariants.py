@@ -32,7 +32,7 @@ def invariants(
     folder: Folder = DEFAULT_FOLDER,
     revision: Annotated[str, typer.Option(help="Check a git revision; no checkout.")] = "",
     write_cases: Annotated[
-        Path | None, typer.Option(help="Write the counterexamples as a file of cases.")
+        Path | None, typer.Option(help="Write the counterexamples, if any, as cases.")
     ] = None,
     format_: FormatOption = Format.TEXT,
     schema: Annotated[bool, typer.Option(help="Print the JSON Schema of invariants.")] = False,
@@ -54,7 +54,7 @@ def invariants(
         files = dict(read_policy_files(folder, revision).files)
         checker = Checker(parse_policy(files), read_invariants(files))
         checked = list(checker.check())
-        if write_cases is not None:
+        if write_cases is not None and any(one.violations for one in checked):
             _write(checker, checked, write_cases)
     prefix = repository_prefix(folder)
     emit(
