@@ -94,6 +94,12 @@ def start_platform(home: Path, *options: str, **env: str) -> Platform:
 StartPlatform = Callable[..., Platform]
 
 
+@pytest.fixture(scope="session", name="start_platform")
+def start_platform_fixture() -> StartPlatform:
+    """Start a platform that the caller stops."""
+    return start_platform
+
+
 @pytest.fixture
 def platform_factory(tmp_path: Path) -> Iterator[StartPlatform]:
     """Start platforms of a test's own: ``platform_factory(home, "--reflection")``."""
