@@ -13,6 +13,7 @@ from dataclasses import asdict
 
 import calls
 import decisions
+import local
 import outside
 import stages
 from table import Row, show
@@ -48,8 +49,14 @@ def _profile(quick: bool, tell: calls.Tell) -> Iterable[Row]:
     yield from outside.profile(3_200 if quick else 32_000)
 
 
+def _local(quick: bool, tell: calls.Tell) -> Iterable[Row]:
+    tell("decisions in the caller's own process")
+    return local.replicated(4_000 if quick else 30_000)
+
+
 SECTIONS: dict[str, Callable[[bool, calls.Tell], Iterable[Row]]] = {
     "decisions": _decisions,
+    "local": _local,
     "calls": _calls,
     "tenants": _tenants,
     "processes": _processes,

@@ -26,7 +26,7 @@ from argy.policy import Decision
 ACTION: Final = "authz.decision.check"
 RESOURCE: Final = "authz.decision:local"
 _PERIOD_S: Final = 0.5
-_MAX_PENDING: Final = 200_000
+MAX_PENDING: Final = 200_000
 """Decisions that wait to be folded."""
 _MAX_EVENTS: Final = 5_000
 """Events that wait for the platform: about 50 MB."""
@@ -40,14 +40,13 @@ _STALE_ID_S: Final = 240.0
 """The audit log takes ids of the last five minutes; what waited longer gets new ones."""
 _BACKOFF_S: Final = (0.1, 0.5, 1.0, 5.0)
 _CLOSE_S: Final = 5.0
-_FOLD: Final = 2_000
-"""Decisions folded before other tasks get a turn."""
+_FOLD: Final = 1_000
+"""Decisions folded together, before other tasks get a turn."""
 
 OnFull = Literal["refuse", "drop"]
 
-_Entry = tuple[
-    UUID, "UUID | None", str, str, str, "Mapping[str, Any] | None", Decision, Answer, float
-]
+Entry = tuple[UUID, "UUID | None", str, str, str, "Mapping[str, Any] | None", Decision, Answer, int]
+"""Tenant, org, subject, action, resource, context, decision, answer, and when (ms)."""
 
 
 class DecisionReport:
@@ -56,7 +55,8 @@ class DecisionReport:
     def __init__(self, connection: Connection, *, on_full: OnFull = "refuse") -> None:
         self._connection = connection
         self._refuse = on_full == "refuse"
-        self._pending: list[_Entry] = []
+        self.pending: list[Entry] = []
+        """Where a decision is appended, unless there are ``MAX_PENDING``; a fold takes the list."""
         self._events: deque[tuple[UUID, pb.Event, float]] = deque()
         self._lost: dict[UUID, int] = {}
         self._task: asyncio.Task[None] | None = None
@@ -69,38 +69,20 @@ class DecisionReport:
         """Begin to report."""
         self._task = asyncio.create_task(self._run(), name="decision-report")
 
-    def require_room(self) -> None:
-        """Refuse a decision that could not be reported; call before deciding.
+    def overflow(self, tenant_id: UUID) -> None:
+        """Refuse a decision that can't be reported, or count it as lost; call when it is full.
 
         Raises:
             ResourceExhausted: ``DECISION_LOG_FULL``.
         """
-        if self._refuse and len(self._pending) >= _MAX_PENDING:
+        if self._refuse:
             raise ResourceExhausted(
                 "decisions can't be reported fast enough",
                 reason="DECISION_LOG_FULL",
                 retry_after_ms=1000,
             )
-
-    def put(
-        self,
-        tenant_id: UUID,
-        org_id: UUID | None,
-        subject: str,
-        action: str,
-        resource: str,
-        context: Mapping[str, Any] | None,
-        decision: Decision,
-        answer: Answer,
-    ) -> None:
-        """Take one decision."""
-        if len(self._pending) >= _MAX_PENDING:
-            self.lost += 1
-            self._lost[tenant_id] = self._lost.get(tenant_id, 0) + 1
-            return
-        self._pending.append(
-            (tenant_id, org_id, subject, action, resource, context, decision, answer, time.time())
-        )
+        self.lost += 1
+        self._lost[tenant_id] = self._lost.get(tenant_id, 0) + 1
 
     async def close(self) -> None:
         """Report what is left, for five seconds at most."""
@@ -113,14 +95,13 @@ class DecisionReport:
                 await self._fold()
                 await self._send()
         except (ArgyError, TimeoutError):
-            self.lost += len(self._pending) + sum(_count(event) for _, event, _ in self._events)
+            self.lost += len(self.pending) + sum(_count(event) for _, event, _ in self._events)
 
     async def _run(self) -> None:
         attempt = 0
         while True:
             await asyncio.sleep(_PERIOD_S)
-            if len(self._events) < _MAX_EVENTS:
-                await self._fold()
+            await self._fold()
             try:
                 await self._send()
                 attempt = 0
@@ -129,29 +110,34 @@ class DecisionReport:
                 attempt += 1
 
     async def _fold(self) -> None:
-        """Turn what is pending into events: one record for equal questions with equal answers."""
-        entries, self._pending = self._pending, []
+        """Turn what is pending into events, a slice at a time: no decision is between the two."""
+        while self.pending and len(self._events) < _MAX_EVENTS:
+            entries = self.pending[:_FOLD]
+            del self.pending[:_FOLD]
+            self._fold_slice(entries)
+            await asyncio.sleep(0)
+        lost, self._lost = self._lost, {}
+        for tenant_id, count in lost.items():
+            self._add(tenant_id, _gap(self._source, count))
+
+    def _fold_slice(self, entries: Sequence[Entry]) -> None:
+        """One record for equal questions with equal answers."""
         groups: dict[tuple[UUID, UUID | None, str, str], dict[Any, dict[str, Any]]] = {}
         for number, entry in enumerate(entries):
-            tenant_id, org_id, subject, action, resource, context, decision, answer, at_s = entry
+            tenant_id, org_id, subject, action, resource, context, decision, answer, at_ms = entry
             where = (tenant_id, org_id, answer.policy_revision, answer.revision)
             # A context makes a question its own.
             key = (subject, action, resource, id(decision), number if context else -1)
-            told = groups.setdefault(where, {}).get(key)
+            group = groups.setdefault(where, {})
+            told = group.get(key)
             if told is not None:
                 told["count"] += 1
-                continue
-            groups[where][key] = _told(subject, action, resource, context, answer, at_s)
-            if number % _FOLD == 0:
-                await asyncio.sleep(0)
+            else:
+                group[key] = _told(subject, action, resource, context, answer, at_ms)
         for (tenant_id, org_id, policy, revision), items in groups.items():
             for part in _parts(list(items.values())):
                 detail = {"policy_revision": policy, "revision": revision, "decisions": part}
                 self._add(tenant_id, _event(self._source, org_id, detail))
-                await asyncio.sleep(0)
-        lost, self._lost = self._lost, {}
-        for tenant_id, count in lost.items():
-            self._add(tenant_id, _gap(self._source, count))
 
     @property
     def _source(self) -> str:
@@ -197,7 +183,7 @@ def _told(
     resource: str,
     context: Mapping[str, Any] | None,
     answer: Answer,
-    at_s: float,
+    at_ms: int,
 ) -> dict[str, Any]:
     told: dict[str, Any] = {
         "subject": subject[:256],
@@ -207,7 +193,7 @@ def _told(
         "reason": answer.reason,
         "rule": answer.rule,
         "count": 1,
-        "at_ms": int(at_s * 1000),
+        "at_ms": at_ms,
     }
     if context:
         facts = Struct()

@@ -18,9 +18,10 @@ from argy.base.errors import (
     PermissionDenied,
     Unavailable,
 )
+from argy.client.approvals import need_of
 from argy.client.authorizer import Answer
 from argy.client.connection import Connection
-from argy.client.decision_report import DecisionReport, OnFull
+from argy.client.decision_report import MAX_PENDING, DecisionReport, OnFull
 from argy.client.replica import PolicyReader, ReplicaState, ReplicaStatus, TenantReplica
 from argy.client.replicator import Replicator
 from argy.policy import Decision
@@ -160,6 +161,16 @@ class LocalAuthorizer:
         if self._report is not None:
             await self._report.close()
 
+    @property
+    def reported(self) -> int:
+        """Decisions that the audit log has."""
+        return 0 if self._report is None else self._report.reported
+
+    @property
+    def lost(self) -> int:
+        """Decisions that the audit log will never have."""
+        return 0 if self._report is None else self._report.lost
+
     def status(self) -> list[ReplicaStatus]:
         """Every replica as it is now."""
         now_s = time.monotonic()
@@ -218,14 +229,17 @@ class LocalAuthorizer:
                     field="org_id",
                 )
         report = self._report
-        if report is not None:
-            report.require_room()
+        full = report is not None and len(report.pending) >= MAX_PENDING
+        if full and report is not None:
+            report.overflow(tenant_id)
         now_ms = time.time_ns() // 1_000_000
         decision = snapshot.check(subject, org, resource, action, context, now_ms)
         known = tenant.answers.get(id(decision))
         answer = known[1] if known is not None else self._answer(tenant, decision)
-        if report is not None:
-            report.put(tenant_id, org_id, subject, action, resource, context, decision, answer)
+        if report is not None and not full:
+            report.pending.append(
+                (tenant_id, org_id, subject, action, resource, context, decision, answer, now_ms)
+            )
         return answer
 
     def require(
@@ -265,6 +279,7 @@ class LocalAuthorizer:
             role_path=decision.role_path,
             policy_revision=replica.policy.policy.revision if replica.policy else "",
             revision=replica.token,
+            approvals=tuple(need_of(line) for line in decision.approvals),
         )
         if len(tenant.answers) >= _MAX_ANSWERS:
             tenant.answers = {}
