@@ -10,7 +10,7 @@ from typing import Final
 MAX_BLOCK: Final = 16_384
 """Characters of a block of code; a comment on GitHub may have 65,536 in all."""
 
-_MARKUP = re.compile(r"[\\`*_{}\[\]()<>#!~&]")
+_MARKUP = re.compile(r"[\\`*_\[\]<>#~&]")
 _BACKTICKS = re.compile("`+")
 
 

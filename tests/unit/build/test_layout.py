@@ -12,6 +12,7 @@ TOP = {
     ".gitattributes",
     ".gitignore",
     ".pre-commit-config.yaml",
+    ".pre-commit-hooks.yaml",
     "Makefile",
     "README.md",
     "buf.yaml",

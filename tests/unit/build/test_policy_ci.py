@@ -1,0 +1,293 @@
+"""What authors' CI runs: the script on real branches, and the comment on a host of its own."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+
+BIN = Path(sys.executable).parent
+ENGINEER = "roles/engineer.csv"
+DRAIN = "p, role:PLATFORM_ENGINEER, *, agent:*, drain, allow, true\n"
+PUBLISH = "p, role:PLATFORM_ENGINEER, *, quota:*, raise, allow, true\n"
+
+
+@pytest.fixture
+def change(repo_root: Path, tmp_path: Path) -> Path:
+    """A branch beside main, in a repository that holds the product's policy."""
+    repository = tmp_path / "repository"
+    shutil.copytree(repo_root / "policy", repository / "policy")
+    git(repository, "init", "-q", "-b", "main")
+    commit(repository)
+    git(repository, "checkout", "-q", "-b", "change")
+    return repository
+
+
+def git(repository: Path, *arguments: str) -> None:
+    who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
+    subprocess.run(["git", "-C", str(repository), *who, *arguments], check=True)
+
+
+def commit(repository: Path) -> None:
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "--allow-empty", "-m", "change")
+
+
+def edit(repository: Path, name: str, old: str, new: str) -> int:
+    """Replace a text in a file of the policy; the number of the line where it stood."""
+    path = repository / "policy" / name
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+    return text[: text.index(old)].count("\n") + 1
+
+
+def check(
+    repo_root: Path, repository: Path, *arguments: str
+) -> tuple[subprocess.CompletedProcess[str], str]:
+    """Run the script; its process and the comment that it wrote."""
+    out = repository / "out"
+    done = subprocess.run(
+        [repo_root / "deploy/ci/policy-check", "--out", str(out), *arguments],
+        cwd=repository,
+        env={**os.environ, "ARGY": str(BIN / "argy")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    comment = out / "comment.md"
+    return done, comment.read_text() if comment.exists() else ""
+
+
+def results(comment: str) -> dict[str, str]:
+    """The table at the top: each check with its result."""
+    found = dict(re.findall(r"^\| (\w+) \| ([\w* ]+) \|$", comment, re.MULTILINE))
+    assert found.pop("check") == "result"
+    return found
+
+
+def test_two_changed_lines_are_told_with_who_gains_who_loses_and_what_is_not_tested(
+    repo_root: Path, change: Path
+) -> None:
+    line = edit(change, ENGINEER, DRAIN, PUBLISH)
+    commit(change)
+    done, comment = check(repo_root, change, "--base", "main")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert comment.startswith("<!-- argy policy-check: policy -->\n## Policy: checks failed\n")
+    found = results(comment)
+    assert {name: found[name] for name in ("fmt", "invariants", "diff")} == {
+        "fmt": "passed",
+        "invariants": "passed",
+        "diff": "passed",
+    }
+    # A case still expects the line that went, and none asks for the line that came.
+    assert found["test"] == "**failed**"
+    assert "role:PLATFORM" in comment
+    assert "`raise quota:*`" in comment
+    assert "`drain agent:*`" in comment
+    assert f"policy/{ENGINEER}:{line}" in comment
+    (run,) = json.loads((change / "out" / "lint.sarif").read_text())["runs"]
+    assert run["results"] == [
+        result
+        for result in run["results"]
+        if result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+        == f"policy/{ENGINEER}"
+    ]
+    assert (change / "out" / "cases.xml").read_text().startswith("<?xml")
+
+
+def test_a_change_without_meaning_passes_and_main_s_own_changes_are_not_the_branch_s(
+    repo_root: Path, change: Path
+) -> None:
+    edit(change, ENGINEER, "# PLATFORM_ENGINEER builds", "# PLATFORM_ENGINEER makes")
+    commit(change)
+    git(change, "checkout", "-q", "main")
+    edit(change, "roles/user.csv", "# PLATFORM_USER is", "p, role:NEW, *, run:*, x, allow, true\n#")
+    commit(change)
+    git(change, "checkout", "-q", "change")
+    done, comment = check(repo_root, change, "--base", "main")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "## Policy: all checks passed" in comment
+    assert "no change of meaning" in comment
+    assert set(results(comment).values()) == {"passed"}
+
+
+def test_a_policy_that_does_not_load_fails_with_file_and_line(
+    repo_root: Path, change: Path
+) -> None:
+    line = edit(change, ENGINEER, DRAIN, DRAIN.replace("allow", "Allow"))
+    done, comment = check(repo_root, change, "--base", "main")
+    assert done.returncode == 1
+    assert f"`policy/{ENGINEER}:{line}`" in comment
+    assert f"    error {ENGINEER}:{line}: unknown effect 'Allow'" in comment
+    found = results(comment)
+    assert {found[name] for name in ("lint", "test", "diff", "mutate")} == {"**failed**"}
+
+
+def test_a_file_that_is_not_canonical_is_shown_as_a_diff(repo_root: Path, change: Path) -> None:
+    edit(change, ENGINEER, DRAIN, DRAIN.replace(", ", ","))
+    done, comment = check(repo_root, change, "--base", "main")
+    assert done.returncode == 1
+    assert results(comment)["fmt"] == "**failed**"
+    assert f"```diff\n--- policy/{ENGINEER}\n" in comment
+
+
+def test_the_first_policy_has_nothing_to_be_compared_with(repo_root: Path, change: Path) -> None:
+    git(change, "checkout", "-q", "--orphan", "empty")
+    git(change, "rm", "-rqf", ".")
+    commit(change)
+    git(change, "checkout", "-q", "-b", "first")
+    git(change, "checkout", "-q", "main", "--", "policy")
+    small = change / "policy"
+    for path in [*small.rglob("*.yaml"), *small.rglob("*/*.csv"), small / "services.csv"]:
+        path.unlink()
+    (small / "roles").mkdir(exist_ok=True)
+    (small / "roles" / "a.csv").write_text("p, role:A, *, doc:*, read, allow, true\n")
+    commit(change)
+    _, comment = check(repo_root, change, "--base", "empty")
+    assert "diff" not in results(comment)
+    assert results(comment)["fmt"] == "passed"
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--base"], ["--base", "nowhere"], ["--base", "--help"], ["--what"]]
+)
+def test_bad_usage_is_2(repo_root: Path, change: Path, arguments: list[str]) -> None:
+    done, comment = check(repo_root, change, *arguments)
+    assert (done.returncode, comment) == (2, "")
+    assert done.stderr
+
+
+class CommentHost(ThreadingHTTPServer):
+    """Keeps comments as GitHub and GitLab do, as far as a client can see."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.comments: list[dict[str, object]] = []
+        self.calls: list[str] = []
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: CommentHost
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+    def _do(self) -> None:
+        size = int(self.headers.get("Content-Length", 0))
+        value = json.loads(self.rfile.read(size)) if size else {}
+        path = self.path.partition("?")[0]
+        self.server.calls.append(f"{self.command} {path}")
+        if path.endswith("/user"):
+            answer: object = {"id": 7}
+        elif self.command == "GET":
+            page = int(self.path.rpartition("page=")[2])
+            answer = self.server.comments[(page - 1) * 100 : page * 100]
+        elif self.command == "POST":
+            assert self.headers.get("Authorization") or self.headers.get("PRIVATE-TOKEN")
+            self.server.comments.append(made(len(self.server.comments), str(value["body"])))
+            answer = self.server.comments[-1]
+        else:
+            answer = self.server.comments[int(path.rpartition("/")[2])]
+            answer["body"] = value["body"]
+        body = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_PATCH = do_PUT = _do  # noqa: N815 - the names that it looks for
+
+
+def made(
+    number: int, body: str, login: str = "github-actions[bot]", author: int = 7
+) -> dict[str, object]:
+    return {"id": number, "body": body, "user": {"login": login}, "author": {"id": author}}
+
+
+@pytest.fixture
+def host() -> Iterator[CommentHost]:
+    with CommentHost() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(("kind", "update"), [("github", "PATCH"), ("gitlab", "PUT")])
+def test_one_comment_is_posted_and_then_brought_up_to_date(
+    repo_root: Path, host: CommentHost, tmp_path: Path, kind: str, update: str
+) -> None:
+    mark = "<!-- argy policy-check: policy -->"
+    # Somebody else began a comment like ours; a hundred more fill the first page.
+    host.comments.append(made(0, f"{mark}\nall is well", "mallory", 8))
+    host.comments += [made(number, "hello", "ada", 9) for number in range(1, 130)]
+    file = tmp_path / "comment.md"
+
+    def post(text: str) -> str:
+        file.write_text(f"{mark}\n{text}\n")
+        url = f"http://127.0.0.1:{host.server_port}"
+        env = {
+            "GITHUB_API_URL": url,
+            "GITHUB_REPOSITORY": "acme/policy",
+            "GITHUB_TOKEN": "t",
+            "CI_API_V4_URL": url,
+            "CI_PROJECT_ID": "3",
+            "POLICY_COMMENT_TOKEN": "t",
+        }
+        script = repo_root / "deploy/ci/post_comment.py"
+        done = subprocess.run(
+            [sys.executable, script, kind, str(file), "17"],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    assert (post("first"), post("second")) == ("posted", "updated")
+    assert len(host.comments) == 131
+    assert host.comments[0]["body"] == f"{mark}\nall is well"
+    assert host.comments[130]["body"] == f"{mark}\nsecond\n"
+    assert host.calls[-1].startswith(update)
+
+
+def test_the_workflows_run_what_is_there_and_nothing_of_the_request_in_a_shell(
+    repo_root: Path,
+) -> None:
+    for name in ("github-policy.yml", "gitlab-policy.yml"):
+        text = (repo_root / "deploy/ci" / name).read_text()
+        assert yaml.safe_load(text)
+        scripts = set(re.findall(r"deploy/ci/[\w.-]+", text)) - {f"deploy/ci/{name}"}
+        assert {"deploy/ci/policy-check", "deploy/ci/post_comment.py"} <= scripts
+        assert all((repo_root / script).exists() for script in scripts)
+    github = yaml.safe_load((repo_root / "deploy/ci/github-policy.yml").read_text())
+    assert github["permissions"] == {}
+    steps = [step for job in github["jobs"].values() for step in job["steps"]]
+    # What a request says, such as the name of a branch, reaches a shell as a variable only.
+    assert all("${{" not in step.get("run", "") for step in steps)
+    assert github["jobs"]["check"]["permissions"] == {"contents": "read"}
+
+
+def test_the_hooks_are_commands_that_exist(repo_root: Path) -> None:
+    hooks = yaml.safe_load((repo_root / ".pre-commit-hooks.yaml").read_text())
+    assert {hook["id"] for hook in hooks} == {
+        "argy-policy-fmt",
+        "argy-policy-lint",
+        "argy-policy-test",
+    }
+    for hook in hooks:
+        program, *arguments = hook["entry"].split()
+        assert program == "argy"
+        subprocess.run([BIN / program, *arguments, "--help"], check=True, capture_output=True)
