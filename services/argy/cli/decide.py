@@ -1,6 +1,7 @@
 """``argy check`` and ``argy explain``: ask the platform from a terminal."""
 
 import json
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -37,7 +38,7 @@ def check(
     at_least: AtLeast = "",
     json_output: Json = False,
 ) -> None:
-    """Ask whether SUBJECT may do ACTION to RESOURCE. Exit code 0 is ALLOW, 1 is DENY."""
+    """Ask whether SUBJECT may do ACTION to RESOURCE. Exit code 0 is ALLOW, 1 is anything else."""
 
     async def work(connection: Connection, output: Output) -> bool:
         tenant_id = await find_tenant(connection, tenant)
@@ -47,10 +48,10 @@ def check(
             resource,
             tenant_id=tenant_id,
             org_id=await find_org(connection, tenant_id, org),
-            context=_facts(context),
+            context=parse_facts(context),
             at_least=at_least,
         )
-        value = {
+        value: dict[str, Any] = {
             "effect": answer.effect,
             "reason": answer.reason,
             "rule": answer.rule,
@@ -58,11 +59,19 @@ def check(
             "policy_revision": answer.policy_revision,
             "revision": answer.revision,
         }
+        if answer.approvals:
+            value["approvals"] = [asdict(need) for need in answer.approvals]
         lines = [f"{answer.effect}  {answer.reason}"]
         if answer.rule:
             lines.append(f"  rule  {answer.rule}")
         if answer.role_path:
             lines.append(f"  path  {' → '.join(answer.role_path)}")
+        lines += [
+            f"  needs {need.approvals} of {' or '.join(need.roles)}  ({need.rule})"
+            for need in answer.approvals
+        ]
+        if answer.approvals:
+            lines.append(f"  ask   argy approval request {subject} {action} {resource} -m …")
         lines.append(f"  at    policy {answer.policy_revision[:12]}, revision {answer.revision}")
         output.result(value, lambda: "\n".join(lines))
         return answer.allowed
@@ -86,7 +95,7 @@ def explain(
         tenant_id = await find_tenant(connection, tenant)
         org_id = await find_org(connection, tenant_id, org)
         question = Question(subject=subject, action=action, resource=resource)
-        if facts := _facts(context):
+        if facts := parse_facts(context):
             question.context.CopyFrom(ParseDict(facts, Struct()))
         response = await AuthzServiceStub(connection.channel(tenant_id, org_id)).Explain(
             ExplainRequest(question=question)
@@ -114,7 +123,7 @@ def _effect(effect: "Effect.ValueType") -> str:
     return Effect.Name(effect).removeprefix("EFFECT_")
 
 
-def _facts(text: str) -> dict[str, Any]:
+def parse_facts(text: str) -> dict[str, Any]:
     """Parse ``--context``: a JSON object of strings, numbers, booleans, lists and objects."""
     try:
         value = json.loads(text)

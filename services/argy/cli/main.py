@@ -5,7 +5,7 @@ import sys
 import typer
 
 from argy.base.errors import ArgyError
-from argy.cli import audit, decide, directory, keys, platform, roles
+from argy.cli import approvals, audit, decide, directory, elevation, keys, platform, roles
 from argy.cli.output import Output, exit_code
 from argy.cli.policy.app import app as policy
 
@@ -24,6 +24,8 @@ app = typer.Typer(
 platform.register(app)
 decide.register(app)
 roles.register(app)
+app.add_typer(approvals.app, name="approval")
+elevation.register(app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
 app.add_typer(policy, name="policy")

@@ -30,7 +30,7 @@ class Exit(IntEnum):
 
     OK = 0
     DENIED = 1
-    """``argy check`` answered DENY."""
+    """``argy check`` answered DENY or NEEDS_APPROVAL."""
     USAGE = 2
     REFUSED = 3
     """The platform refused the caller: bad signature, or no permission."""

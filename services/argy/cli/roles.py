@@ -52,7 +52,7 @@ def grant(
             request_id=str(uuid4()),
         )
         if expires:
-            request.expire_time.FromDatetime(datetime.now(UTC) + _duration(expires))
+            request.expire_time.FromDatetime(datetime.now(UTC) + parse_duration(expires, "expires"))
         stub = AssignmentServiceStub(connection.channel(tenant_id))
         response = await stub.GrantRole(request)
         value = {**_row(response.assignment), "revision": response.revision}
@@ -106,12 +106,15 @@ def roles(
     run(json_output, work)
 
 
-def _duration(text: str) -> timedelta:
+def parse_duration(text: str, option: str) -> timedelta:
+    """The time that ``30m``, ``8h`` or ``7d`` stands for.
+
+    Raises:
+        InvalidArgument: naming the option that holds something else.
+    """
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise InvalidArgument(
-            "--expires takes a number and m, h or d: 30m, 8h, 7d", field="expires"
-        )
+        raise InvalidArgument(f"--{option} takes a number and m, h or d: 30m, 8h, 7d", field=option)
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 

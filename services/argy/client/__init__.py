@@ -5,6 +5,7 @@ async with Connection.from_env(source="billing") as argy:
     await authorizer.require("user:…", "refund", "invoice:7", tenant_id=tenant)
 """
 
+from argy.client.approvals import Need, RequestedApproval, request_digest
 from argy.client.asgi import PermissionMiddleware, Route
 from argy.client.authorizer import Answer, Authorizer
 from argy.client.connection import Connection, Endpoint
@@ -20,11 +21,14 @@ __all__ = [
     "Connection",
     "Endpoint",
     "LocalAuthorizer",
+    "Need",
     "PermissionInterceptor",
     "PermissionMiddleware",
     "PolicyTrust",
     "ReplicaState",
     "ReplicaStatus",
+    "RequestedApproval",
     "Requirement",
     "Route",
+    "request_digest",
 ]

@@ -1,14 +1,22 @@
 """Asks the platform what a subject may do, and refuses for the caller who forgets to look."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 from uuid import UUID
 
 from google.protobuf.struct_pb2 import Struct
 
+from argy.api.authz.v1.approval_pb2 import (
+    ApprovalState,
+    RedeemApprovalRequest,
+    RequestApprovalRequest,
+)
+from argy.api.authz.v1.approval_pb2_grpc import ApprovalServiceStub
 from argy.api.authz.v1.authz_pb2 import (
     EFFECT_ALLOW,
+    ApprovalRequirement,
     BatchCheckRequest,
     CheckRequest,
     Decision,
@@ -17,6 +25,7 @@ from argy.api.authz.v1.authz_pb2 import (
 )
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
 from argy.base.errors import Aborted, PermissionDenied
+from argy.client.approvals import Need, RequestedApproval
 from argy.client.connection import Connection
 
 
@@ -33,6 +42,8 @@ class Answer:
     role_path: tuple[str, ...]
     policy_revision: str
     revision: str
+    approvals: tuple[Need, ...] = ()
+    """With ``NEEDS_APPROVAL``: what to ask for; each must be met."""
 
 
 class Authorizer:
@@ -133,6 +144,87 @@ class Authorizer:
             for decision in response.decisions
         ]
 
+    async def request_approval(
+        self,
+        subject: str,
+        action: str,
+        resource: str,
+        *,
+        reason: str,
+        tenant_id: UUID,
+        org_id: UUID | None = None,
+        context: Mapping[str, Any] | None = None,
+        digest: str = "",
+        request_id: str = "",
+    ) -> RequestedApproval:
+        """Ask for approval of what a check answered with ``NEEDS_APPROVAL``.
+
+        Args:
+            subject: who would act; another one than the caller needs a permission of its own.
+            action: the verb.
+            resource: ``<type>:<id>``.
+            reason: what the approvers read.
+            tenant_id: the tenant.
+            org_id: the org; the approval is good in this org only.
+            context: facts for conditions, as in the check.
+            digest: ``request_digest`` of the request that would be made; the approval is then good
+                for this request only.
+            request_id: a UUID; with it the call is retried, and asks once.
+
+        Raises:
+            PermissionDenied: when the policy denies it, with or without approvals.
+            FailedPrecondition: ``APPROVAL_NOT_NEEDED``.
+        """
+        request = RequestApprovalRequest(
+            question=_question(subject, action, resource, context),
+            request_digest=digest,
+            reason=reason,
+            request_id=request_id,
+        )
+        stub = ApprovalServiceStub(self._connection.channel(tenant_id, org_id))
+        response = await stub.RequestApproval(request, timeout=self._timeout_s)
+        approval = response.approval
+        return RequestedApproval(
+            approval_id=approval.approval_id,
+            state=ApprovalState.Name(approval.state).removeprefix("APPROVAL_STATE_"),
+            needs=_needs(approval.requirements),
+            expires_at=approval.expire_time.ToDatetime(UTC),
+        )
+
+    async def redeem(
+        self,
+        approval_id: str,
+        subject: str,
+        action: str,
+        resource: str,
+        *,
+        tenant_id: UUID,
+        org_id: UUID | None = None,
+        context: Mapping[str, Any] | None = None,
+        digest: str = "",
+    ) -> Answer:
+        """Use a granted approval, just before doing what it is for: once, and exactly that.
+
+        Returns an answer that allows, or raises. After a lost connection the approval may be used
+        up: it is not tried again.
+
+        Raises:
+            FailedPrecondition: ``APPROVAL_USED``, ``APPROVAL_MISMATCH``, ``APPROVAL_OUTDATED`` or
+                another state than granted.
+            PermissionDenied: when the policy denies it by now.
+        """
+        request = RedeemApprovalRequest(
+            approval_id=approval_id,
+            question=_question(subject, action, resource, context),
+            request_digest=digest,
+        )
+        stub = ApprovalServiceStub(self._connection.channel(tenant_id, org_id))
+        response = await stub.RedeemApproval(request, timeout=self._timeout_s)
+        answer = _answer(response.decision, "", "")
+        if not answer.allowed:
+            raise PermissionDenied("the approval was not accepted", reason="ACCESS_DENIED")
+        return answer
+
 
 def _question(
     subject: str, action: str, resource: str, context: Mapping[str, Any] | None
@@ -154,4 +246,17 @@ def _answer(decision: Decision, policy_revision: str, revision: str) -> Answer:
         role_path=tuple(decision.role_path),
         policy_revision=policy_revision,
         revision=revision,
+        approvals=_needs(decision.approvals),
+    )
+
+
+def _needs(requirements: Iterable[ApprovalRequirement]) -> tuple[Need, ...]:
+    return tuple(
+        Need(
+            approvals=line.approvals,
+            roles=tuple(line.roles),
+            rule=f"{line.rule.file}:{line.rule.line}",
+            expires_in_s=line.expires_in_s,
+        )
+        for line in requirements
     )

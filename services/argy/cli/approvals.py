@@ -1,0 +1,285 @@
+"""``argy approval``: ask for approval of one action, vote on it, use it once."""
+
+from pathlib import Path
+from typing import Annotated, Any, Final
+from uuid import uuid4
+
+import typer
+from google.protobuf.json_format import ParseDict
+from google.protobuf.struct_pb2 import Struct
+
+from argy.api.authz.v1.approval_pb2 import (
+    Approval,
+    ApprovalState,
+    ApproveRequest,
+    CancelRequest,
+    GetApprovalRequest,
+    ListApprovalsRequest,
+    RedeemApprovalRequest,
+    RejectRequest,
+    RequestApprovalRequest,
+)
+from argy.api.authz.v1.approval_pb2_grpc import ApprovalServiceStub
+from argy.api.authz.v1.authz_pb2 import Question
+from argy.base.errors import InvalidArgument
+from argy.cli.decide import Action, Context, Resource, Subject, parse_facts
+from argy.cli.output import Output
+from argy.cli.session import Json, Org, Tenant, every, find_org, find_tenant, run
+from argy.client import Connection, request_digest
+
+app = typer.Typer(help="Approvals of single actions.", no_args_is_help=True)
+
+As = Annotated[
+    str, typer.Option("--as", metavar="SUBJECT", help="Act for this person, such as user:<id>.")
+]
+Id = Annotated[str, typer.Argument(metavar="APPROVAL_ID", help="From `argy approval list`.")]
+Digest = Annotated[str, typer.Option("--digest", help="SHA-256 of what would be done, in hex.")]
+Body = Annotated[
+    Path | None, typer.Option("--body", help="A file with what would be done; its SHA-256 counts.")
+]
+_STATES: Final = ("pending", "granted", "rejected", "cancelled", "redeemed", "expired")
+_MAX_BODY: Final = 64 * 1024 * 1024
+
+
+@app.command()
+def request(
+    subject: Subject,
+    action: Action,
+    resource: Resource,
+    reason: Annotated[str, typer.Option("--reason", "-m", help="Why; the approvers read it.")],
+    tenant: Tenant = "platform",
+    org: Org = "",
+    context: Context = "{}",
+    digest: Digest = "",
+    body: Body = None,
+    as_: As = "",
+    json_output: Json = False,
+) -> None:
+    """Ask for approval of what `argy check` answered with NEEDS_APPROVAL."""
+
+    async def work(connection: Connection, output: Output) -> None:
+        asked = RequestApprovalRequest(
+            question=_question(subject, action, resource, context),
+            request_digest=_digest(digest, body),
+            reason=reason,
+            request_id=str(uuid4()),
+        )
+        stub = await _stub(connection, tenant, org, as_ or subject)
+        _show(output, (await stub.RequestApproval(asked)).approval)
+
+    run(json_output, work)
+
+
+@app.command("list")
+def list_(
+    subject: Annotated[str, typer.Argument(help="Only those for this subject.")] = "",
+    state: Annotated[str, typer.Option(help=f"Only {', '.join(_STATES)}.")] = "",
+    tenant: Tenant = "platform",
+    org: Org = "",
+    as_: As = "",
+    json_output: Json = False,
+) -> None:
+    """List approvals, newest first: one's own, or all to who may read any."""
+
+    async def work(connection: Connection, output: Output) -> None:
+        if state and state.lower() not in _STATES:
+            raise InvalidArgument(f"--state is one of {', '.join(_STATES)}", field="state")
+        name = f"APPROVAL_STATE_{state.upper() or 'UNSPECIFIED'}"
+        asked = ListApprovalsRequest(
+            state=ApprovalState.Value(name), subject=subject, page_size=1000
+        )
+        stub = await _stub(connection, tenant, org, as_)
+        rows = [_row(found) for found in await every(stub.ListApprovals, asked, "approvals")]
+        output.rows(
+            rows, ("approval_id", "state", "subject", "action", "resource", "votes", "expires")
+        )
+
+    run(json_output, work)
+
+
+@app.command()
+def show(
+    approval_id: Id,
+    tenant: Tenant = "platform",
+    org: Org = "",
+    as_: As = "",
+    json_output: Json = False,
+) -> None:
+    """Show one approval with its votes."""
+
+    async def work(connection: Connection, output: Output) -> None:
+        stub = await _stub(connection, tenant, org, as_)
+        found = await stub.GetApproval(GetApprovalRequest(approval_id=approval_id))
+        _show(output, found.approval)
+
+    run(json_output, work)
+
+
+@app.command()
+def approve(
+    approval_id: Id,
+    comment: Annotated[str, typer.Option("--comment", "-m", help="What to say about it.")] = "",
+    tenant: Tenant = "platform",
+    org: Org = "",
+    as_: As = "",
+    json_output: Json = False,
+) -> None:
+    """Vote for an approval. Neither requester nor subject may."""
+
+    async def work(connection: Connection, output: Output) -> None:
+        stub = await _stub(connection, tenant, org, as_)
+        voted = await stub.Approve(ApproveRequest(approval_id=approval_id, comment=comment))
+        _show(output, voted.approval)
+
+    run(json_output, work)
+
+
+@app.command()
+def reject(
+    approval_id: Id,
+    comment: Annotated[str, typer.Option("--comment", "-m", help="Why.")],
+    tenant: Tenant = "platform",
+    org: Org = "",
+    as_: As = "",
+    json_output: Json = False,
+) -> None:
+    """End a request."""
+
+    async def work(connection: Connection, output: Output) -> None:
+        stub = await _stub(connection, tenant, org, as_)
+        voted = await stub.Reject(RejectRequest(approval_id=approval_id, comment=comment))
+        _show(output, voted.approval)
+
+    run(json_output, work)
+
+
+@app.command()
+def cancel(
+    approval_id: Id,
+    tenant: Tenant = "platform",
+    org: Org = "",
+    as_: As = "",
+    json_output: Json = False,
+) -> None:
+    """Withdraw a request, or an approval that was not used."""
+
+    async def work(connection: Connection, output: Output) -> None:
+        stub = await _stub(connection, tenant, org, as_)
+        ended = await stub.Cancel(CancelRequest(approval_id=approval_id))
+        _show(output, ended.approval)
+
+    run(json_output, work)
+
+
+@app.command()
+def redeem(
+    approval_id: Id,
+    subject: Subject,
+    action: Action,
+    resource: Resource,
+    tenant: Tenant = "platform",
+    org: Org = "",
+    context: Context = "{}",
+    digest: Digest = "",
+    body: Body = None,
+    as_: As = "",
+    json_output: Json = False,
+) -> None:
+    """Use a granted approval, once, for exactly what was approved."""
+
+    async def work(connection: Connection, output: Output) -> None:
+        asked = RedeemApprovalRequest(
+            approval_id=approval_id,
+            question=_question(subject, action, resource, context),
+            request_digest=_digest(digest, body),
+        )
+        stub = await _stub(connection, tenant, org, as_)
+        used = await stub.RedeemApproval(asked)
+        value = {
+            "effect": "ALLOW",
+            "reason": used.decision.reason,
+            "approval_id": approval_id,
+        }
+        output.result(value, lambda: f"ALLOW  {value['reason']}\n  approval  {approval_id}, used")
+
+    run(json_output, work)
+
+
+async def _stub(connection: Connection, tenant: str, org: str, subject: str) -> Any:
+    tenant_id = await find_tenant(connection, tenant)
+    org_id = await find_org(connection, tenant_id, org)
+    return ApprovalServiceStub(connection.channel(tenant_id, org_id, subject=subject))
+
+
+def _question(subject: str, action: str, resource: str, context: str) -> Question:
+    question = Question(subject=subject, action=action, resource=resource)
+    if facts := parse_facts(context):
+        question.context.CopyFrom(ParseDict(facts, Struct()))
+    return question
+
+
+def _digest(given: str, body: Path | None) -> str:
+    if body is None:
+        return given
+    if given:
+        raise InvalidArgument("give --digest or --body, not both", field="digest")
+    try:
+        with body.open("rb") as file:
+            data = file.read(_MAX_BODY + 1)
+    except OSError as error:
+        raise InvalidArgument(f"--body can't be read: {error.strerror}", field="body") from error
+    if len(data) > _MAX_BODY:
+        raise InvalidArgument(f"--body has more than {_MAX_BODY} bytes", field="body")
+    return request_digest(data)
+
+
+def _row(found: Approval) -> dict[str, Any]:
+    return {
+        "approval_id": found.approval_id,
+        "state": ApprovalState.Name(found.state).removeprefix("APPROVAL_STATE_"),
+        "subject": found.subject,
+        "action": found.action,
+        "resource": found.resource,
+        "request_digest": found.request_digest,
+        "org_id": found.org_id,
+        "requester": found.requester,
+        "reason": found.reason,
+        "needs": [
+            {
+                "approvals": line.approvals,
+                "roles": list(line.roles),
+                "rule": f"{line.rule.file}:{line.rule.line}",
+            }
+            for line in found.requirements
+        ],
+        "votes": sum(vote.approved for vote in found.votes),
+        "voters": [
+            {"approver": vote.approver, "approved": vote.approved, "comment": vote.comment}
+            for vote in found.votes
+        ],
+        "expires": found.expire_time.ToDatetime().isoformat(timespec="seconds") + "Z",
+    }
+
+
+def _show(output: Output, found: Approval) -> None:
+    row = _row(found)
+
+    def text() -> str:
+        lines = [
+            f"{row['state']}  {row['approval_id']}",
+            f"  {row['subject']} {row['action']} {row['resource']}",
+            f"  asked by {row['requester']}: {row['reason']}",
+        ]
+        lines += [
+            f"  needs {need['approvals']} of {' or '.join(need['roles'])}  ({need['rule']})"
+            for need in row["needs"]
+        ]
+        lines += [
+            f"  {'approved' if vote['approved'] else 'rejected'} by {vote['approver']}"
+            + (f": {vote['comment']}" if vote["comment"] else "")
+            for vote in row["voters"]
+        ]
+        lines.append(f"  until {row['expires']}")
+        return "\n".join(lines)
+
+    output.result(row, text)
