@@ -1,13 +1,13 @@
 """The gRPC face of proposals and activations: messages in, use cases, messages out."""
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
 from argy.api.authz.v1 import policy_pb2 as pb
 from argy.api.authz.v1.policy_pb2_grpc import PolicyServiceServicer
 from argy.authz.policy_activation import Activations
-from argy.authz.policy_candidates import Candidate, Candidates
+from argy.authz.policy_candidates import Candidates
+from argy.authz.policy_impact import Impact
 from argy.authz.policy_review import Review
 from argy.authz.policy_wire import (
     activation_message,
@@ -39,16 +39,6 @@ class ShadowUseCases(Protocol):
         ...
 
 
-class ImpactPages(Protocol):
-    """Who would gain or lose what."""
-
-    async def page(
-        self, candidate: Candidate, *, after: UUID | None, only: UUID | None, limit: int
-    ) -> tuple[Sequence[pb.TenantImpact], UUID | None]:
-        """Look at up to ``limit`` tenants after ``after``; where to go on, None at the end."""
-        ...
-
-
 class PolicyService(PolicyServiceServicer):
     """Policies from proposal to activation."""
 
@@ -58,8 +48,8 @@ class PolicyService(PolicyServiceServicer):
         review: Review,
         activations: Activations,
         candidates: Candidates,
+        impact: Impact,
         pages: PageTokens,
-        impact: ImpactPages | None = None,
         shadow: ShadowUseCases | None = None,
     ) -> None:
         self._review = review
@@ -115,8 +105,6 @@ class PolicyService(PolicyServiceServicer):
     ) -> pb.GetProposalImpactResponse:
         """Tell who would gain or lose what, a page of tenants at a time."""
         call = current_call()
-        if self._impact is None:
-            raise Unimplemented("the impact of proposals is not served here")
         cursor = self._pages.decode(call, request)
         proposal = await self._review.get(UUID(request.proposal_id))
         tenants, last = await self._impact.page(

@@ -10,6 +10,7 @@ from argy.authz.policy_activation import Activations
 from argy.authz.policy_candidates import Candidates
 from argy.authz.policy_follower import Lane, PolicyFollower
 from argy.authz.policy_holder import PolicyHolder
+from argy.authz.policy_impact import Impact
 from argy.authz.policy_keys import PolicyKeys
 from argy.authz.policy_review import Review
 from argy.authz.policy_service import PolicyService, ShadowUseCases
@@ -107,6 +108,7 @@ def policy_services(
         review=review,
         activations=activations,
         candidates=publishing.candidates,
+        impact=Impact(db, holder, clock),
         pages=pages,
         shadow=shadow,
     )

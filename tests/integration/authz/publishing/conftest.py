@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -288,6 +289,20 @@ class World:
                     GrantRoleRequest(subject=f"user:{user}", role=role, reason="test")
                 )
         return self.people
+
+    async def tenant(self, slug: str) -> UUID:
+        tenant_id = uuid7()
+        await self.execute(
+            "INSERT INTO directory.tenant (tenant_id, slug, display_name) VALUES ($1, $2, $2)",
+            tenant_id,
+            slug,
+        )
+        return tenant_id
+
+    async def grant(self, replica: Replica, tenant_id: UUID, subject: str, role: str) -> None:
+        channel = self.channel(replica).for_tenant(tenant_id)
+        stub: Any = AssignmentServiceStub(channel)
+        await stub.GrantRole(GrantRoleRequest(subject=subject, role=role, reason="test"))
 
     async def execute(self, statement: str, *args: object) -> str:
         """What whoever owns the database could do: no row-level security stops them."""

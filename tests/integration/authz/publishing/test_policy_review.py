@@ -15,7 +15,6 @@ from argy.base.errors import (
     InvalidArgument,
     NotFound,
     PermissionDenied,
-    Unimplemented,
 )
 
 
@@ -236,9 +235,38 @@ async def test_proposals_are_listed_in_pages_and_by_state(started: Any) -> None:
         assert (len(ids) == 1) or state == "OPEN"
 
 
-async def test_shadows_are_served_only_where_they_are_wired(started: Any) -> None:
+async def test_impact_tells_who_gains_tenant_by_tenant(started: Any) -> None:
     world, replica = started
-    author = world.at(replica)
+    acme = await world.tenant("acme")
+    other = await world.tenant("other")
+    for tenant, subject in ((acme, "agent:ann"), (acme, "agent:ben"), (other, "agent:eve")):
+        await world.grant(replica, tenant, subject, "role:PLATFORM_USER")
+    author = world.at(replica, world.people.author)
     proposal = await author.propose(world.bundle(world.deploy))
-    with pytest.raises(Unimplemented):
-        await author.stub.StartShadow(pb.StartShadowRequest(proposal_id=proposal.proposal_id))
+    found, token = {}, ""
+    while True:
+        page = await author.stub.GetProposalImpact(
+            pb.GetProposalImpactRequest(
+                proposal_id=proposal.proposal_id, page_size=1, page_token=token
+            )
+        )
+        for one in page.tenants:
+            found[one.tenant] = {subject.subject for subject in one.subjects}
+            (change,) = one.subjects[0].changes
+            assert (change.kind, change.resource, change.action) == (
+                "gained",
+                "project:*",
+                "deploy",
+            )
+        token = page.next_page_token
+        if not token:
+            break
+    assert found == {
+        "acme": {"agent:ann", "agent:ben"},
+        "other": {"agent:eve"},
+        "platform": {world.people.nobody},
+    }
+    only = await author.stub.GetProposalImpact(
+        pb.GetProposalImpactRequest(proposal_id=proposal.proposal_id, tenant_id=str(other))
+    )
+    assert [one.tenant for one in only.tenants] == ["other"]
