@@ -1,0 +1,87 @@
+"""Follows policy/README.md: its first change, its commands, its options."""
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from argy.cli.main import app
+
+POLICY = Path(__file__).parents[3] / "policy"
+README = (POLICY / "README.md").read_text()
+ROW = re.search(r"^    (p, .*raise.*)$", README, re.MULTILINE)
+CASES, SUITE, INVARIANT = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+(SCRIPT,) = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+@pytest.fixture
+def change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The first change of the README, on a branch; the working directory is its repository."""
+    folder = tmp_path / "policy"
+    shutil.copytree(POLICY, folder)
+    who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
+    for command in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "policy"]):
+        subprocess.run(["git", "-C", str(tmp_path), *who, *command], check=True)
+    assert ROW is not None
+    with (folder / "roles" / "pm.csv").open("a") as file:
+        file.write(f"{ROW[1]}\n")
+    (folder / "cases" / "quota.yaml").write_text(CASES)
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_the_first_change_passes_every_command(change: Path) -> None:
+    commands = [shlex.split(line, comments=True) for line in SCRIPT.splitlines()]
+    assert len(commands) == 6
+    for program, *arguments in commands:
+        done = run(*arguments)
+        assert (program, done.exit_code) == ("argy", 0), f"{arguments}: {done.stdout}{done.stderr}"
+    assert "raise quota:*" in done.stdout
+    assert "role:PLATFORM_PM" in done.stdout
+    assert "pm.csv:" in done.stdout
+
+
+def test_without_its_cases_the_change_fails_and_the_row_is_named(change: Path) -> None:
+    (change / "cases" / "quota.yaml").unlink()
+    done = run("policy", "test", "--base", "main")
+    assert done.exit_code == 1
+    assert ROW is not None
+    assert ROW[1] in done.stdout
+    assert "P104-unknown-action" in run("policy", "lint").stdout
+
+
+def test_the_examples_of_cases_and_invariants_load(change: Path) -> None:
+    (change / "cases" / "suite.yaml").write_text(SUITE)
+    (change / "invariants" / "more.yaml").write_text(INVARIANT.replace("planners", "our planners"))
+    assert run("policy", "test", "-k", "eva deploy project:alpha").exit_code == 0
+    assert run("policy", "invariants").exit_code == 0
+
+
+def test_the_table_lists_every_command_and_no_other() -> None:
+    named = set(re.findall(r"^\| `argy policy (\S+?)[ `]", README, re.MULTILINE))
+    there = set(re.findall(r"^│ (\S+) ", run("policy", "--help").stdout, re.MULTILINE))
+    assert named == there - {"--help"}
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("fmt", ["--check", "--policy", "--format"]),
+        ("lint", ["--explain", "--revision", "--policy", "--format"]),
+        ("test", ["--base", "--schema", "--revision", "--policy", "--format"]),
+        ("mutate", ["--base", "--revision", "--policy", "--format"]),
+        ("invariants", ["--write-cases", "--revision", "--policy", "--format"]),
+        ("diff", ["--policy", "--format"]),
+    ],
+)
+def test_the_options_that_are_named_exist(command: str, options: list[str]) -> None:
+    shown = run("policy", command, "--help").stdout
+    assert all(option in README and option in shown for option in options)
