@@ -187,8 +187,10 @@ class Database:
             await tx.run("execute", f"COMMIT; {_RESET}")
             connection.mark(wiped=True)
         finally:
-            # Wipes what is not wiped yet; a connection where that fails is closed.
-            await self._pool.release(connection, timeout=self._acquire_timeout_s)
+            # Wipes what is not wiped yet; a connection where that fails is closed, which is no
+            # answer to the caller, and must not hide that the caller was cancelled.
+            with suppress(*DRIVER_ERRORS):
+                await self._pool.release(connection, timeout=self._acquire_timeout_s)
 
     async def _roll_back(self, connection: Any) -> None:
         try:
