@@ -67,6 +67,8 @@ def _check_headers(scope: Scope) -> None:
             f"more than {MAX_HEADERS} headers or {MAX_HEADER_BYTES} bytes of them",
             reason="HEADERS_TOO_LARGE",
         )
+    if scope["http_version"] != "1.0" and len(header_values(scope, b"host")) != 1:
+        raise InvalidArgument("Host must be given once", reason="MALFORMED_HTTP", field="Host")
     coding = header_values(scope, b"transfer-encoding")
     if coding and [value.strip().lower() for value in coding] != [b"chunked"]:
         # RFC 9112 §6.3: with another last coding nobody knows where the request ends.

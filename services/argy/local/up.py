@@ -6,7 +6,6 @@ What it starts dies with it, however it ends; what it writes lies in one folder.
 import asyncio
 import json
 import os
-import shlex
 import signal
 import sys
 import threading
@@ -18,9 +17,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
-
-from rich.console import Console
-from rich.text import Text
 
 from argy.base.errors import ArgyError, FailedPrecondition, Unavailable
 from argy.client import Connection
@@ -36,6 +32,7 @@ from argy.local.identity import Identity
 from argy.local.ports import free_port
 from argy.local.postgres import EmbeddedPostgres, resolve_postgres
 from argy.local.process import GuardedProcess
+from argy.local.progress import Progress
 from argy.local.valkey import EmbeddedValkey, resolve_redis
 
 STATE_FILE: Final = "up.json"
@@ -71,7 +68,7 @@ def run(options: Options) -> int:
                 f"{error.message} [{error.reason}]; the services' log: {server.log}",
                 reason="DEMONSTRATION_FAILED",
             ) from error
-        progress.ready(options, endpoint, edge, shown)
+        progress.ready(endpoint, edge, shown, stays_up=not options.once)
         while not options.once and not stop.wait(0.2):
             for process in (server, edge.process):
                 if process.exit_code() is not None:
@@ -83,7 +80,7 @@ def run(options: Options) -> int:
 
 @contextmanager
 def _running(
-    options: Options, progress: "Progress"
+    options: Options, progress: Progress
 ) -> Iterator[tuple[GuardedProcess, Edge, Endpoint]]:
     policy = options.policy.resolve()
     if not (policy / "model.conf").is_file():
@@ -131,7 +128,7 @@ def _running(
 
 
 @contextmanager
-def _servers(folder: Path, progress: "Progress") -> Iterator[tuple[str, str]]:
+def _servers(folder: Path, progress: Progress) -> Iterator[tuple[str, str]]:
     """Postgres and Valkey, side by side; stopped in the end if they are ours."""
     progress.step("starting Postgres and Valkey")
     with ThreadPoolExecutor(2) as pool:
@@ -214,103 +211,3 @@ async def _until_serving(endpoint: Endpoint, server: GuardedProcess) -> None:
 async def _demonstrate(endpoint: Endpoint) -> list[Shown]:
     async with Connection(endpoint, timeout_s=15) as connection:
         return await show(connection)
-
-
-class Progress:
-    """Tells a person what is being done; with JSON only the result is told."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
-        self._started = time.monotonic()
-        self._console = Console(highlight=False, soft_wrap=True)
-
-    def step(self, what: str) -> None:
-        """One step begins."""
-        if not self._quiet:
-            elapsed = time.monotonic() - self._started
-            self._console.print(Text(f"{elapsed:5.1f} s  {what}", style="dim"))
-
-    def ready(self, options: Options, endpoint: Endpoint, edge: Edge, shown: list[Shown]) -> None:
-        """What was shown, and the ready line."""
-        elapsed = time.monotonic() - self._started
-        if self._quiet:
-            result = {
-                "ready": True,
-                "seconds": round(elapsed, 3),
-                "endpoint": {"target": endpoint.target, "ca_file": endpoint.ca_file},
-                "edge": {
-                    "url": edge.url,
-                    "ca_file": str(edge.ca_file),
-                    "token_file": str(edge.token_file),
-                    "tenant_id": str(shown[0].tenant_id),
-                },
-                "checks": [_shown_json(one) for one in shown],
-            }
-            sys.stdout.write(json.dumps(result) + "\n")
-            sys.stdout.flush()
-            return
-        for one in shown:
-            answer = one.answer
-            style = "bold green" if answer.allowed else "bold red"
-            line = Text.assemble(
-                "\n", (f"{answer.effect:<5}", style), f"  {one.who}  {one.action} {one.resource}"
-            )
-            self._console.print(line)
-            self._console.print(Text(f"  subject  {one.subject}"))
-            self._console.print(Text(f"  because  {answer.reason}  {answer.rule}"))
-            if answer.role_path:
-                self._console.print(Text(f"  path     {' → '.join(answer.role_path)}"))
-            self._console.print(
-                Text(
-                    f"  record   {one.record.event_id}  {one.record.actor}  {one.record.action}"
-                    f"  {one.record.record_time.ToJsonString()}"
-                )
-            )
-        subject = shown[0].subject
-        ready = (
-            f"\nready in {elapsed:.1f} s: gRPC over TLS on {endpoint.target}, "
-            f"AuthZEN over HTTPS on {edge.url}"
-        )
-        self._console.print(Text(ready, style="bold"))
-        if not options.once:
-            self._console.print(
-                Text(
-                    "Ask from another terminal: .venv/bin/argy check "
-                    f"{subject} deploy project:alpha --tenant acme"
-                )
-            )
-            self._console.print(Text(f"Over HTTP:\n{_curl(edge, shown[0])}\nCtrl-C stops it."))
-
-
-def _curl(edge: Edge, one: Shown) -> str:
-    """The question that was shown, as a command that asks it over HTTP."""
-    kind, _, name = one.subject.partition(":")
-    resource_kind, _, resource_name = one.resource.partition(":")
-    question = {
-        "subject": {"type": kind, "id": name},
-        "action": {"name": one.action},
-        "resource": {"type": resource_kind, "id": resource_name},
-    }
-    return (
-        f"curl --cacert {_shortest(edge.ca_file)} {edge.url}/access/v1/evaluation"
-        f' -H "Authorization: Bearer $(cat {_shortest(edge.token_file)})"'
-        f" -H 'X-Tenant-Id: {one.tenant_id}' -H 'Content-Type: application/json'"
-        f" -d '{json.dumps(question)}'"
-    )
-
-
-def _shortest(path: Path) -> str:
-    """The path as a shell's word, from here where it lies below."""
-    here = Path.cwd()
-    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
-
-
-def _shown_json(one: Shown) -> dict[str, object]:
-    return {
-        "who": one.who,
-        "subject": one.subject,
-        "action": one.action,
-        "resource": one.resource,
-        **asdict(one.answer),
-        "event_id": one.record.event_id,
-    }

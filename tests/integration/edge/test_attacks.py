@@ -390,6 +390,12 @@ def test_a_request_whose_end_is_in_doubt_is_refused(edge: Any, headers: bytes) -
     assert "/smuggled" not in edge.log
 
 
+@pytest.mark.parametrize("hosts", [b"", b"host: a\r\nhost: b\r\n"], ids=["none", "two"])
+def test_a_request_without_one_host_is_refused(edge: Any, hosts: bytes) -> None:
+    received = edge.send_raw(b"GET /healthz HTTP/1.1\r\nconnection: close\r\n" + hosts + b"\r\n")
+    assert received.startswith(b"HTTP/1.1 400 ")
+
+
 @pytest.mark.parametrize(
     "sent",
     [

@@ -38,6 +38,7 @@ def nested(levels: int) -> bytes:
         (b'{"a":"\xff"}', "not UTF-8"),
         ('{"a":1}'.encode("utf-16"), "not"),
         (b'\xef\xbb\xbf{"a":1}', "not JSON"),
+        (b'{"a":[' + b"1," * 100_001 + b"1]}", "commas"),
         (nested(MAX_DEPTH + 1), "deeper"),
         (nested(100_000), "deeper"),
         (b'{"a":' + b"[" * 500_000, "deeper"),
@@ -47,6 +48,12 @@ def test_what_has_no_single_reading_is_refused(body: bytes, told: str) -> None:
     with pytest.raises(InvalidArgument, match=told) as refused:
         parse_object(body)
     assert refused.value.reason == "MALFORMED_JSON"
+
+
+def test_finding_the_name_that_is_there_twice_takes_linear_time() -> None:
+    names = b",".join(b'"%d":1' % number for number in range(90_000))
+    with pytest.raises(InvalidArgument, match='"89999" is there twice'):
+        parse_object(b"{" + names + b',"89999":1}')
 
 
 def test_the_bounds_themselves_are_accepted() -> None:
