@@ -1,8 +1,6 @@
 """The tenant transaction: what it sees, what it refuses, what it leaves behind."""
 
 import asyncio
-import os
-import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
@@ -244,32 +242,6 @@ async def test_cancelling_leaves_a_clean_connection(
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await org_count(db, tenant.tenant_id) == 0
-
-
-async def test_a_cancelled_caller_is_cancelled_though_the_server_does_not_heed_it(
-    db_factory: Factory,
-) -> None:
-    db = await db_factory("argy_directory", max_size=1, acquire_timeout_s=0.2)
-    stopped = asyncio.get_running_loop().create_future()
-
-    async def work() -> None:
-        async with db.tenant(uuid7()) as tx:
-            stopped.set_result(await tx.fetchval("SELECT pg_backend_pid()"))
-            await tx.execute("SELECT pg_sleep(30)")
-
-    task = asyncio.create_task(work())
-    pid = await stopped
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    finally:
-        os.kill(pid, signal.SIGTERM)
-        os.kill(pid, signal.SIGCONT)
-    # Another connection took its place.
-    async with asyncio.timeout(10), db.tenant(uuid7()) as tx:
-        assert await tx.fetchval("SELECT pg_backend_pid()") != pid
 
 
 async def test_nothing_leaks_to_the_next_user_of_a_connection(db_factory: Factory) -> None:
