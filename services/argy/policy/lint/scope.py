@@ -129,13 +129,23 @@ class Scope:
 
     def allowed_somewhere(self, target: Target) -> bool:
         """Whether some rule allows something that ``target`` matches, to anybody."""
-        return any(meets(rule, target) for rule in self._allows)
+        kind, act = _key(target)
+        kinds = {kind, _WILD} if kind != _WILD else {key[0] for key in self._allows}
+        acts = {act, _WILD} if act != _WILD else {key[1] for key in self._allows}
+        return any(
+            meets(rule, target)
+            for key in product(kinds, acts)
+            for rule in self._allows.get(key, ())
+        )
 
     @cached_property
-    def _allows(self) -> tuple[Rule, ...]:
-        """The widest first, so that a search ends soon."""
-        allows = [rule for rule in self.source.rules if rule.effect == "allow"]
-        return tuple(sorted(allows, key=lambda rule: (rule.obj != _WILD, len(rule.obj))))
+    def _allows(self) -> dict[tuple[str, str], list[Rule]]:
+        """What is allowed to anybody, by object type and action."""
+        found: dict[tuple[str, str], list[Rule]] = {}
+        for rule in self.source.rules:
+            if rule.effect == "allow":
+                found.setdefault(_key(rule), []).append(rule)
+        return found
 
 
 def covers_target(wide: Target, narrow: Target) -> bool:
