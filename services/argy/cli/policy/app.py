@@ -6,7 +6,20 @@ Options that commands share are in ``argy.cli.policy.options``.
 
 import typer
 
-from argy.cli.policy import diff, fmt, invariants, lint, mutate, test
+from argy.cli.policy import (
+    bundle,
+    diff,
+    explain,
+    fmt,
+    impact,
+    invariants,
+    lint,
+    mutate,
+    proposals,
+    publish,
+    shadow,
+    test,
+)
 
 app = typer.Typer(
     name="policy",
@@ -19,3 +32,9 @@ test.register(app)
 mutate.register(app)
 invariants.register(app)
 diff.register(app)
+bundle.register(app)
+publish.register(app)
+proposals.register(app)
+shadow.register(app)
+impact.register(app)
+explain.register(app)

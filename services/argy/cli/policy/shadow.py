@@ -1,0 +1,125 @@
+"""``argy policy shadow``, ``shadow-report``: a proposal on live traffic, while another decides."""
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from argy.api.authz.v1 import policy_pb2 as pb
+from argy.api.authz.v1.policy_pb2_grpc import PolicyServiceStub
+from argy.base.ids import PLATFORM_TENANT_ID
+from argy.cli.output import Output
+from argy.cli.policy.proposals import Id
+from argy.cli.policy.publish import As
+from argy.cli.roles import parse_duration
+from argy.cli.session import Json, run
+from argy.client import Connection
+
+_FOLLOW_S = 2.0
+_SHOWN = 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    app.command("shadow")(shadow)
+    app.command("shadow-report")(shadow_report)
+
+
+def shadow(
+    proposal_id: Id,
+    lasts: Annotated[str, typer.Option("--for", help="How long: 30m, 8h, 7d.")] = "1h",
+    rate: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Evaluations a second and replica, at most.")
+    ] = 1_000,
+    subject: As = "",
+    json_output: Json = False,
+) -> None:
+    """Have every replica evaluate a proposal beside the policy in force; nobody notices."""
+
+    async def work(connection: Connection, output: Output) -> None:
+        duration_s = int(parse_duration(lasts, "for").total_seconds())
+        response = await _stub(connection, subject).StartShadow(
+            pb.StartShadowRequest(
+                proposal_id=proposal_id, duration_s=duration_s, max_per_second=rate
+            )
+        )
+        until = response.proposal.shadow_end_time.ToJsonString()
+        value = {"proposal_id": proposal_id, "until": until, "max_per_second": rate}
+        told = f"until {until}; see `argy policy shadow-report {proposal_id}`"
+        output.result(value, lambda: told)
+
+    run(json_output, work)
+
+
+def shadow_report(
+    proposal_id: Id,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Show which decisions the proposal would have made differently."""
+
+    async def work(connection: Connection, output: Output) -> None:
+        stub, told = _stub(connection), None
+        while True:
+            report = await stub.GetShadowReport(pb.GetShadowReportRequest(proposal_id=proposal_id))
+            value = _json(report)
+            if value != told:
+                told = value
+                _tell(output, report, value)
+            if not follow:
+                return
+            await asyncio.sleep(_FOLLOW_S)
+
+    run(json_output, work)
+
+
+def _tell(output: Output, report: pb.GetShadowReportResponse, value: dict[str, Any]) -> None:
+    output.result(value, lambda: _text(report))
+
+
+def _json(report: pb.GetShadowReportResponse) -> dict[str, Any]:
+    names = ("evaluated", "skipped", "allow_to_deny", "deny_to_allow", "other", "replicas")
+    return {
+        **{name: getattr(report, name) for name in names},
+        "updated": report.update_time.ToJsonString() if report.HasField("update_time") else "",
+        "samples": [
+            {
+                "tenant_id": one.tenant_id,
+                "org": one.org,
+                "caller": one.caller,
+                "subject": one.subject,
+                "action": one.action,
+                "resource": one.resource,
+                "before": one.before,
+                "after": one.after,
+                "rule_before": one.rule_before,
+                "rule_after": one.rule_after,
+                "time": one.time.ToJsonString(),
+            }
+            for one in report.samples
+        ],
+    }
+
+
+def _text(report: pb.GetShadowReportResponse) -> str:
+    differ = report.allow_to_deny + report.deny_to_allow + report.other
+    told = [
+        f"{differ:,} of {report.evaluated:,} decisions would differ"
+        f"  ({report.skipped:,} were not evaluated; {report.replicas} replicas)",
+        f"  ALLOW → not allowed  {report.allow_to_deny:,}",
+        f"  not allowed → ALLOW  {report.deny_to_allow:,}",
+        f"  other                {report.other:,}",
+    ]
+    for one in report.samples[:_SHOWN]:
+        where = f"{one.tenant_id}/{one.org}" if one.org else one.tenant_id
+        told.append(f"  {one.before} → {one.after}  {one.subject} {one.action} {one.resource}")
+        told.append(f"      tenant {where}, asked by {one.caller}")
+        rules = f"{one.rule_before or 'no rule'} → {one.rule_after or 'no rule'}"
+        told.append(f"      {rules}")
+    if len(report.samples) > _SHOWN:
+        told.append(f"  … and {len(report.samples) - _SHOWN} more samples: --json shows them")
+    return "\n".join(told)
+
+
+def _stub(connection: Connection, subject: str = "") -> Any:
+    return PolicyServiceStub(connection.channel(PLATFORM_TENANT_ID, subject=subject))
