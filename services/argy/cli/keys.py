@@ -1,5 +1,7 @@
 """``argy keys``: make, rotate, retire and issue signing keys. Works on files, asks nobody."""
 
+import hashlib
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from argy.base.crypto import KeyRing
+from argy.base.dsse import SigningKeys, TrustedKeys
 from argy.base.errors import AlreadyExists, InvalidArgument
 from argy.base.ids import parse_uuid
 from argy.cli.output import Output
@@ -123,6 +126,43 @@ def edge_token(
             for t in load_tokens(file).values()
         ]
         out.rows(rows, ("id", "service", "tenant", "created"))
+
+
+@app.command("policy-new")
+def policy_new(
+    file: Annotated[Path, typer.Argument(help="The key file; secret, mode 0600.")],
+    key_id: Annotated[
+        str, typer.Option(help="The key's id; taken from the key itself by default.")
+    ] = "",
+    json_output: Json = False,
+) -> None:
+    """Make an Ed25519 key that signs policies: an author's, or the control plane's."""
+    if file.exists():
+        raise AlreadyExists(f"{file} exists: choose another path")
+    made = SigningKeys.generate()
+    (public,) = made.public().keys.values()
+    name = key_id or f"p{hashlib.sha256(public).hexdigest()[:12]}"
+    KeyRing(name, {name: made.ring.keys[made.ring.signing]}).save(file)
+    Output(as_json=json_output).result(
+        {"file": str(file), "key_id": name}, lambda: f"{file}: key {name}"
+    )
+
+
+@app.command("policy-public")
+def policy_public(
+    file: Annotated[Path, typer.Argument(help="A key file, from `argy keys policy-new`.")],
+    into: Annotated[
+        Path | None, typer.Option("--into", help="Add to this file of trusted keys.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Print the public part of a policy key, as ARGY_POLICY_TRUSTED_KEYS takes it."""
+    public = SigningKeys.load(file).public()
+    if into is not None:
+        public = (TrustedKeys.load(into) if into.exists() else TrustedKeys({})) | public
+        into.write_text(json.dumps(public.to_json(), indent=1) + "\n")
+    value = public.to_json()
+    Output(as_json=json_output).result(value, lambda: json.dumps(value, indent=1))
 
 
 def _next_id(ring: KeyRing) -> str:

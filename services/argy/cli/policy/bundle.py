@@ -1,0 +1,108 @@
+"""``argy policy bundle`` and ``verify``: a policy as one signed file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from argy.cli.output import Output
+from argy.cli.policy.options import DEFAULT_FOLDER, Folder
+from argy.cli.session import Json
+
+if TYPE_CHECKING:
+    from argy.policy.bundle import Bundle
+
+Key = Annotated[Path, typer.Option("--key", help="Your signing key, from `argy keys policy-new`.")]
+Revision = Annotated[
+    str, typer.Option("--revision", help="A git revision; the working tree if not given.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    app.command("bundle")(bundle)
+    app.command("verify")(verify)
+
+
+def bundle(
+    key: Key,
+    out: Annotated[Path, typer.Option("--out", help="The file to write.")],
+    revision: Revision = "",
+    folder: Folder = DEFAULT_FOLDER,
+    json_output: Json = False,
+) -> None:
+    """Write a signed bundle of the policy; the same policy and key give the same bytes."""
+    made, envelope = signed_bundle(folder, revision, key)
+    out.write_bytes(envelope)
+    value = {"file": str(out), **about(made)}
+    Output(as_json=json_output).result(value, lambda: f"{out}\n{lines(made)}")
+
+
+def verify(
+    file: Annotated[Path, typer.Argument(help="A bundle.")],
+    trusted: Annotated[
+        Path, typer.Option("--trusted", help="Public keys, from `argy keys policy-public`.")
+    ],
+    json_output: Json = False,
+) -> None:
+    """Prove that a trusted key signed a bundle as it is, and that its policy loads."""
+    from argy.base.dsse import TrustedKeys
+    from argy.policy.bundle import open_bundle
+
+    opened = open_bundle(_read(file), TrustedKeys.load(trusted))
+    value = {"file": str(file), "verified": True, **about(opened)}
+    Output(as_json=json_output).result(value, lambda: f"{file}: verified\n{lines(opened)}")
+
+
+def signed_bundle(folder: Path, revision: str, key: Path) -> "tuple[Bundle, bytes]":
+    """The policy's bundle, and the same signed.
+
+    Raises:
+        InvalidArgument: when the policy does not load.
+        FailedPrecondition: when the key can't be read, or others may read it.
+    """
+    from argy.base.dsse import SigningKeys
+    from argy.base.errors import InvalidArgument
+    from argy.policy.bundle import build_bundle, read_bundle, sign_bundle
+    from argy.policy.errors import PolicyError
+    from argy.policy.files import read_policy_files
+
+    keys = SigningKeys.load(key)
+    try:
+        payload = build_bundle(read_policy_files(folder, revision))
+    except PolicyError as error:
+        raise InvalidArgument(error.message, reason=error.reason) from error
+    return read_bundle(payload), sign_bundle(payload, keys)
+
+
+def about(made: "Bundle") -> dict[str, Any]:
+    """What a bundle says of itself."""
+    return {
+        "bundle_digest": made.digest,
+        "policy_revision": made.source.revision,
+        "commit": made.manifest.commit,
+        "files": len(made.files),
+        "rules": len(made.source.rules),
+    }
+
+
+def lines(made: "Bundle") -> str:
+    """The same for people."""
+    commit = made.manifest.commit or "none: it was not committed as it is"
+    return (
+        f"  bundle  {made.digest}\n"
+        f"  policy  {made.source.revision}\n"
+        f"  commit  {commit}\n"
+        f"  holds   {len(made.files)} files, {len(made.source.rules)} rules"
+    )
+
+
+def _read(file: Path) -> bytes:
+    from argy.base.dsse import MAX_ENVELOPE
+    from argy.base.errors import NotFound
+
+    try:
+        with file.open("rb") as opened:
+            return opened.read(MAX_ENVELOPE + 1)
+    except OSError as error:
+        raise NotFound(f"{file} can't be read: {error.strerror}", field="file") from error

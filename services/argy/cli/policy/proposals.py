@@ -1,0 +1,216 @@
+"""``argy policy proposals``, ``show``, ``approve`` and so on: from a proposal to its activation."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from argy.api.authz.v1 import policy_pb2 as pb
+from argy.api.authz.v1.policy_pb2_grpc import PolicyServiceStub
+from argy.base.errors import InvalidArgument
+from argy.base.ids import PLATFORM_TENANT_ID
+from argy.cli.output import Output, printable
+from argy.cli.policy.proposed import (
+    activation_json,
+    activation_text,
+    proposal_json,
+    proposal_row,
+    proposal_text,
+)
+from argy.cli.policy.publish import As
+from argy.cli.session import Json, every, run
+from argy.client import Connection
+
+Id = Annotated[str, typer.Argument(metavar="PROPOSAL_ID", help="From `argy policy proposals`.")]
+Comment = Annotated[str, typer.Option("--comment", "-m", help="What to say about it.")]
+
+
+class State(StrEnum):
+    """States to filter by."""
+
+    OPEN = "open"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    ACTIVATED = "activated"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    for name, command in (
+        ("proposals", proposals),
+        ("show", show),
+        ("approve", approve),
+        ("reject", reject),
+        ("activate", activate),
+        ("rollback", rollback),
+        ("active", active),
+        ("history", history),
+    ):
+        app.command(name)(command)
+
+
+def proposals(
+    state: Annotated[State | None, typer.Option(help="Only those in this state.")] = None,
+    json_output: Json = False,
+) -> None:
+    """List proposals, newest first."""
+
+    async def work(connection: Connection, output: Output) -> None:
+        request = pb.ListProposalsRequest(page_size=1000)
+        if state is not None:
+            request.state = pb.ProposalState.Value(f"PROPOSAL_STATE_{state.name}")
+        found = await every(_stub(connection).ListProposals, request, "proposals")
+        columns = ("proposal_id", "state", "approvals", "changes", "title", "author", "created")
+        output.rows([proposal_row(one) for one in found], columns)
+
+    run(json_output, work)
+
+
+def show(proposal_id: Id, json_output: Json = False) -> None:
+    """Show a proposal and what it would change."""
+
+    async def work(connection: Connection, output: Output) -> None:
+        found = await _find(_stub(connection), proposal_id)
+        output.result(proposal_json(found), lambda: proposal_text(found))
+
+    run(json_output, work)
+
+
+def approve(
+    proposal_id: Id,
+    comment: Comment = "",
+    subject: As = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Approve what a proposal would change, after looking at it.
+
+    Both digests that were shown are sent: what became another one meanwhile is not approved.
+    """
+    if json_output and not yes:
+        raise InvalidArgument("--json asks nobody: give --yes as well", field="yes")
+
+    async def work(connection: Connection, output: Output) -> None:
+        stub = _stub(connection, subject)
+        seen = await _find(stub, proposal_id)
+        if not yes:
+            Console(highlight=False, soft_wrap=True).print(Text(printable(proposal_text(seen))))
+            typer.confirm("Approve this?", abort=True)
+        response = await stub.ApproveProposal(
+            pb.ApproveProposalRequest(
+                proposal_id=proposal_id,
+                bundle_digest=seen.policy.bundle_digest,
+                diff_digest=seen.diff_digest,
+                comment=comment,
+            )
+        )
+        made = response.proposal
+        counting = sum(given.counts for given in made.approvals)
+        output.result(
+            proposal_json(made),
+            lambda: f"approved: {counting} of {made.approvals_needed} approvals",
+        )
+
+    run(json_output, work)
+
+
+def reject(
+    proposal_id: Id,
+    comment: Annotated[str, typer.Option("--comment", "-m", help="Why.")],
+    subject: As = "",
+    json_output: Json = False,
+) -> None:
+    """End a proposal; it can't come back."""
+
+    async def work(connection: Connection, output: Output) -> None:
+        response = await _stub(connection, subject).RejectProposal(
+            pb.RejectProposalRequest(proposal_id=proposal_id, comment=comment)
+        )
+        output.result(proposal_json(response.proposal), lambda: f"rejected {proposal_id}")
+
+    run(json_output, work)
+
+
+def activate(proposal_id: Id, subject: As = "", json_output: Json = False) -> None:
+    """Put an approved proposal in force on every server."""
+
+    async def work(connection: Connection, output: Output) -> None:
+        response = await _stub(connection, subject).ActivateProposal(
+            pb.ActivateProposalRequest(proposal_id=proposal_id)
+        )
+        _put(output, response)
+
+    run(json_output, work)
+
+
+def rollback(
+    reason: Annotated[str, typer.Option("--reason", "-m", help="Why; kept in the audit log.")],
+    to: Annotated[
+        int, typer.Option("--to", min=0, help="From `argy policy history`; the one before if 0.")
+    ] = 0,
+    subject: As = "",
+    json_output: Json = False,
+) -> None:
+    """Return to an earlier policy, on every server."""
+
+    async def work(connection: Connection, output: Output) -> None:
+        response = await _stub(connection, subject).RollbackPolicy(
+            pb.RollbackPolicyRequest(sequence=to, reason=reason)
+        )
+        _put(output, response)
+
+    run(json_output, work)
+
+
+def active(json_output: Json = False) -> None:
+    """Show the policy in force on the server that answers."""
+
+    async def work(connection: Connection, output: Output) -> None:
+        found = await _stub(connection).GetActivePolicy(pb.GetActivePolicyRequest())
+        value = {
+            **activation_json(found.activation),
+            "problem": found.problem,
+            "rules": found.rules,
+        }
+
+        def text() -> str:
+            problem = f"\n  PROBLEM {found.problem}" if found.problem else ""
+            return f"{activation_text(found.activation)}\n  holds   {found.rules} rules{problem}"
+
+        output.result(value, text)
+
+    run(json_output, work)
+
+
+def history(json_output: Json = False) -> None:
+    """List what was in force, newest first."""
+
+    async def work(connection: Connection, output: Output) -> None:
+        request = pb.ListActivationsRequest(page_size=1000)
+        found = await every(_stub(connection).ListActivations, request, "activations")
+        columns = (
+            "sequence", "kind", "policy_revision", "commit", "activated_by", "reason", "created",
+        )  # fmt: skip
+        output.rows([activation_json(one) for one in found], columns)
+
+    run(json_output, work)
+
+
+def _stub(connection: Connection, subject: str = "") -> Any:
+    return PolicyServiceStub(connection.channel(PLATFORM_TENANT_ID, subject=subject))
+
+
+async def _find(stub: Any, proposal_id: str) -> pb.Proposal:
+    response: pb.GetProposalResponse = await stub.GetProposal(
+        pb.GetProposalRequest(proposal_id=proposal_id)
+    )
+    return response.proposal
+
+
+def _put(output: Output, response: Any) -> None:
+    value = {**activation_json(response.activation), "revision": response.revision}
+    output.result(
+        value, lambda: f"{activation_text(response.activation)}\n  revision {response.revision}"
+    )

@@ -1,0 +1,148 @@
+"""Proposals and activations for people and for programs."""
+
+from datetime import UTC
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from argy.api.authz.v1 import policy_pb2 as pb
+
+_MARKS = {"gained": "+", "lost": "-", "changed": "~"}
+_SHOWN = 200
+
+
+def state_of(proposal: pb.Proposal) -> str:
+    """OPEN, APPROVED, REJECTED or ACTIVATED."""
+    return pb.ProposalState.Name(proposal.state).removeprefix("PROPOSAL_STATE_")
+
+
+def proposal_json(proposal: pb.Proposal) -> dict[str, Any]:
+    """All of a proposal."""
+    return {
+        "proposal_id": proposal.proposal_id,
+        "state": state_of(proposal),
+        "title": proposal.title,
+        "description": proposal.description,
+        "author": proposal.author,
+        "created": _time(proposal.create_time),
+        "policy": _ref(proposal.policy),
+        "base": _ref(proposal.base),
+        "diff_digest": proposal.diff_digest,
+        "change_count": proposal.change_count,
+        "changes": [
+            {
+                "kind": change.kind,
+                "role": change.role,
+                "domain": change.domain,
+                "resource": change.resource,
+                "action": change.action,
+                "before": change.before,
+                "after": change.after,
+                "rules": list(change.rules),
+                "escalation": change.escalation,
+            }
+            for change in proposal.changes
+        ],
+        "approvals_needed": proposal.approvals_needed,
+        "approvals": [
+            {
+                "approver": given.approver,
+                "comment": given.comment,
+                "created": _time(given.create_time),
+                "counts": given.counts,
+            }
+            for given in proposal.approvals
+        ],
+        "rejection": proposal.rejection,
+    }
+
+
+def proposal_row(proposal: pb.Proposal) -> dict[str, Any]:
+    """A line of a list."""
+    counting = sum(given.counts for given in proposal.approvals)
+    return {
+        "proposal_id": proposal.proposal_id,
+        "state": state_of(proposal),
+        "approvals": f"{counting}/{proposal.approvals_needed}",
+        "changes": proposal.change_count,
+        "title": proposal.title,
+        "author": proposal.author,
+        "created": _time(proposal.create_time),
+    }
+
+
+def proposal_text(proposal: pb.Proposal) -> str:
+    """A proposal with what it would change."""
+    counting = sum(given.counts for given in proposal.approvals)
+    told = [
+        f"{proposal.title}  [{state_of(proposal)}]",
+        f"  proposal  {proposal.proposal_id or 'none: it was only validated'}",
+        f"  author    {proposal.author}",
+        f"  bundle    {proposal.policy.bundle_digest}",
+        f"  commit    {proposal.policy.commit or 'none'}",
+        f"  diff      {proposal.diff_digest}",
+        f"  approvals {counting} of {proposal.approvals_needed}",
+    ]
+    if proposal.description:
+        told.append(f"  because   {proposal.description}")
+    if proposal.rejection:
+        told.append(f"  rejected  {proposal.rejection}")
+    for given in proposal.approvals:
+        void = "" if given.counts else "  (of an earlier diff: does not count)"
+        told.append(f"    {given.approver}  {given.comment}{void}")
+    if not proposal.change_count:
+        told.append("It changes no decision.")
+    for change in proposal.changes[:_SHOWN]:
+        mark = "  ESCALATION" if change.escalation else ""
+        told.append(
+            f"  {_MARKS.get(change.kind, '?')} {change.role} in {change.domain}: {change.action} "
+            f"{change.resource}: {change.before} → {change.after}{mark}"
+        )
+        told += [f"      {rule}" for rule in change.rules]
+    rest = proposal.change_count - len(proposal.changes[:_SHOWN])
+    # Lists come without their changes.
+    if rest and proposal.changes:
+        told.append(f"  … and {rest} more changes")
+    return "\n".join(told)
+
+
+def activation_json(activation: pb.Activation) -> dict[str, Any]:
+    """An activation."""
+    return {
+        "sequence": activation.sequence,
+        "kind": pb.ActivationKind.Name(activation.kind).removeprefix("ACTIVATION_KIND_"),
+        **_ref(activation.policy),
+        "proposal_id": activation.proposal_id,
+        "activated_by": activation.activated_by,
+        "reason": activation.reason,
+        "created": _time(activation.create_time),
+    }
+
+
+def activation_text(activation: pb.Activation) -> str:
+    """An activation for people."""
+    value = activation_json(activation)
+    told = [
+        f"activation {value['sequence']}  {value['kind']}",
+        f"  bundle  {value['bundle_digest']}",
+        f"  policy  {value['policy_revision']}",
+        f"  commit  {value['commit'] or 'none'}",
+        f"  by      {value['activated_by']}  {value['created']}",
+    ]
+    if value["proposal_id"]:
+        told.append(f"  of      proposal {value['proposal_id']}")
+    if value["reason"]:
+        told.append(f"  because {value['reason']}")
+    return "\n".join(told)
+
+
+def _ref(ref: pb.PolicyRef) -> dict[str, str]:
+    return {
+        "bundle_digest": ref.bundle_digest,
+        "policy_revision": ref.policy_revision,
+        "commit": ref.commit,
+    }
+
+
+def _time(time: Timestamp) -> str:
+    return time.ToDatetime(UTC).isoformat(timespec="seconds")

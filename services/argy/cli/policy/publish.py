@@ -1,0 +1,69 @@
+"""``argy policy publish``: hand a policy in, and see what it would change."""
+
+from typing import Annotated
+from uuid import uuid4
+
+import typer
+
+from argy.api.authz.v1 import policy_pb2 as pb
+from argy.api.authz.v1.policy_pb2_grpc import PolicyServiceStub
+from argy.base.ids import PLATFORM_TENANT_ID
+from argy.cli.output import Output
+from argy.cli.policy.bundle import Key, Revision, signed_bundle
+from argy.cli.policy.options import DEFAULT_FOLDER, Folder
+from argy.cli.policy.proposed import proposal_json, proposal_text
+from argy.cli.session import Json, run
+from argy.client import Connection
+
+As = Annotated[
+    str, typer.Option("--as", metavar="SUBJECT", help="Act for this person, such as user:<id>.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("publish")(publish)
+
+
+def publish(
+    key: Key,
+    title: Annotated[str, typer.Option("--title", help="In a few words.")],
+    description: Annotated[str, typer.Option("--description", help="Why.")] = "",
+    revision: Revision = "",
+    folder: Folder = DEFAULT_FOLDER,
+    validate_only: Annotated[
+        bool, typer.Option("--validate-only", help="Tell what it would change; propose nothing.")
+    ] = False,
+    subject: As = "",
+    json_output: Json = False,
+) -> None:
+    """Bundle the policy, sign it and propose it; nothing is in force before it is approved."""
+    _, envelope = signed_bundle(folder, revision, key)
+
+    async def work(connection: Connection, output: Output) -> None:
+        stub = PolicyServiceStub(connection.channel(PLATFORM_TENANT_ID, subject=subject))
+        response = await stub.ProposePolicy(
+            pb.ProposePolicyRequest(
+                bundle=envelope,
+                title=title,
+                description=description,
+                request_id=str(uuid4()),
+                validate_only=validate_only,
+            )
+        )
+        proposal = response.proposal
+        output.result(
+            proposal_json(proposal), lambda: f"{proposal_text(proposal)}\n{_next(proposal)}"
+        )
+
+    run(json_output, work)
+
+
+def _next(proposal: pb.Proposal) -> str:
+    if not proposal.proposal_id:
+        return "nothing was proposed"
+    people = "two people" if proposal.approvals_needed > 1 else "somebody else"
+    return (
+        f"next: have {people} run `argy policy approve {proposal.proposal_id}`, then "
+        f"`argy policy activate {proposal.proposal_id}`"
+    )
