@@ -17,6 +17,7 @@ from argy.cli.policy import (
     mutate,
     proposals,
     publish,
+    replay,
     shadow,
     test,
 )
@@ -38,3 +39,4 @@ proposals.register(app)
 shadow.register(app)
 impact.register(app)
 explain.register(app)
+replay.register(app)
