@@ -104,6 +104,24 @@ def test_two_changed_lines_are_told_with_who_gains_who_loses_and_what_is_not_tes
     assert (change / "out" / "cases.xml").read_text().startswith("<?xml")
 
 
+def test_people_who_gain_or_lose_are_named_when_it_is_known_who_holds_what(
+    repo_root: Path, change: Path
+) -> None:
+    edit(change, ENGINEER, DRAIN, PUBLISH)
+    for tenant, user in (("acme", "user:eva"), ("globex", "user:gil")):
+        grant = {"subject": user, "role": "role:PLATFORM_ENGINEER"}
+        facts = {"tenant": tenant, "assignments": [grant]}
+        (change / f"{tenant}.json").write_text(json.dumps(facts))
+    known = ("--assignments", "acme.json", "--assignments", "globex.json")
+    done, comment = check(repo_root, change, "--base", "main", *known)
+    assert results(comment)["impact"] == "passed", done.stdout + done.stderr
+    impact = (change / "out" / "impact.md").read_text()
+    assert impact in comment
+    assert "user:eva" in impact
+    assert "user:gil" in impact
+    assert "drain agent" in impact
+
+
 def test_a_change_without_meaning_passes_and_main_s_own_changes_are_not_the_branch_s(
     repo_root: Path, change: Path
 ) -> None:
