@@ -164,7 +164,8 @@ class Replay:
         ):
             self._undecidable(CONTEXT)
             return
-        question = (asked.subject, org, asked.resource, asked.action, asked.context, at_ms)
+        context = None if asked.context is None else as_asked(asked.context)
+        question = (asked.subject, org, asked.resource, asked.action, context, at_ms)
         decision = self._proposed.check(*question)
         after = decision.effect
         # What an approver allowed once is asked for again: that is no change of policy.
@@ -192,6 +193,21 @@ class Replay:
 
     def _undecidable(self, reason: str) -> None:
         self.report.undecidable[reason] = self.report.undecidable.get(reason, 0) + 1
+
+
+def as_asked(facts: Mapping[str, Any]) -> dict[str, object]:
+    """Facts out of JSON as a service hands them to the engine: every number is a float."""
+    return {name: _as_asked(value) for name, value in facts.items()}
+
+
+def _as_asked(value: Any) -> object:
+    if isinstance(value, dict):
+        return as_asked(value)
+    if isinstance(value, list):
+        return [_as_asked(inner) for inner in value]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value
 
 
 def _why(decision: Decision) -> str:

@@ -84,6 +84,13 @@ def test_the_recorded_context_decides() -> None:
     assert (report.same, report.kinds()) == (1, {"ALLOW → DENY": 1})
 
 
+def test_numbers_are_those_that_the_engine_was_asked_with() -> None:
+    rows = ["p, role:A, *, doc:*, read, allow, ctx.size / 2.0 == 1.5"]
+    report = replay([event(asked("read", context={"size": 3, "in": [1, {"n": 2}]}))],
+                    snapshot(rows), {})  # fmt: skip
+    assert report.same == 1
+
+
 def test_without_its_context_nothing_is_guessed_but_where_no_rule_asks_for_it() -> None:
     events = [event(asked("start", "run:1", context_omitted=True)),
               event(asked("read", context_omitted=True))]  # fmt: skip

@@ -60,7 +60,7 @@ def explain(
     with reported(Format.JSON if json_output else Format.TEXT):
         snapshot, facts = _snapshot(folder, revision, assignments, tenant, live=live)
         now_ms = _moment(at)
-        found = snapshot.explain(subject, org, resource, action, parse_facts(context), now_ms)
+        found = snapshot.explain(subject, org, resource, action, _facts(context), now_ms)
         Output(as_json=json_output).result(
             _explained(found), lambda: "\n".join(_explanation(found, facts))
         )
@@ -91,7 +91,7 @@ def why_not(
 
         snapshot, facts = _snapshot(folder, revision, assignments, tenant, live=live)
         now_ms = _moment(at)
-        found = find(snapshot, subject, org, resource, action, parse_facts(context), now_ms)
+        found = find(snapshot, subject, org, resource, action, _facts(context), now_ms)
         Output(as_json=json_output).result(
             _answer(found), lambda: "\n".join(_advice(found, facts, subject, org))
         )
@@ -113,6 +113,12 @@ def _snapshot(
             f"{assignments} is about tenant {facts.tenant}, not {tenant}", field="tenant"
         )
     return facts.snapshot(policy), facts
+
+
+def _facts(context: str) -> dict[str, Any]:
+    from argy.policy.replay import as_asked
+
+    return as_asked(parse_facts(context))
 
 
 def _moment(at: str) -> int:
