@@ -76,9 +76,14 @@ def _platform(load: Load) -> Once:
     return lambda: random.choice(stubs).BatchCheck(batch)  # noqa: S311 - a workload
 
 
+def once_of(load: Load) -> Once:
+    """What makes one call."""
+    return _echo(load) if load.kind == "echo" else _platform(load)
+
+
 async def run(load: Load) -> Done:
     """Warm up, wait for the word, make the calls."""
-    once = _echo(load) if load.kind == "echo" else _platform(load)
+    once = once_of(load)
     await asyncio.gather(*(once() for _ in range(load.concurrency)))
     sys.stdout.write("ready\n")
     sys.stdout.flush()

@@ -13,8 +13,8 @@ from dataclasses import asdict
 
 import calls
 import decisions
+import ladder
 import local
-import outside
 import stages
 from table import Row, show
 
@@ -45,8 +45,7 @@ def _processes(quick: bool, tell: calls.Tell) -> Iterable[Row]:
 def _profile(quick: bool, tell: calls.Tell) -> Iterable[Row]:
     tell("the stages of the chain")
     yield from stages.profile(500 if quick else 3_000)
-    tell("the replay cache and the decision log")
-    yield from outside.profile(3_200 if quick else 32_000)
+    yield from ladder.profile(10 if quick else 40, tell)
 
 
 def _local(quick: bool, tell: calls.Tell) -> Iterable[Row]:

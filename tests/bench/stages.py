@@ -1,4 +1,4 @@
-"""Where a call's time goes: each stage of the chain by itself, with everything in memory."""
+"""The stages of the chain by themselves, in a loop that has everything in the caches."""
 
 import asyncio
 import os
@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from table import Row
 
@@ -44,7 +45,7 @@ class _Context:
         return self._metadata
 
 
-class _Fresh:
+class Fresh:
     """Every nonce is new: the replay cache's own cost is not that of the chain."""
 
     async def _new(self) -> bool:
@@ -54,7 +55,7 @@ class _Fresh:
         return self._new()
 
 
-class _Known:
+class Known:
     """One tenant, known."""
 
     def __init__(self, info: TenantInfo) -> None:
@@ -64,7 +65,7 @@ class _Known:
         return self._info
 
 
-class _Views:
+class Views:
     """The views of two tenants, in memory."""
 
     def __init__(self, views: dict[Any, TenantView]) -> None:
@@ -72,6 +73,18 @@ class _Views:
 
     def peek(self, tenant_id: Any) -> TenantView:
         return self._views[tenant_id]
+
+
+def views_of(tenant_id: UUID, subject: str) -> Views:
+    """One tenant, in which an engineer may deploy, and the platform's, under the real policy."""
+    policy = compile_policy(load_policy(POLICY))
+    held = (Assignment(subject, "role:PLATFORM_ENGINEER"),)
+    return Views(
+        {
+            tenant_id: TenantView(TenantFacts(tenant_id, "acme", 1, held), policy),
+            PLATFORM_TENANT_ID: TenantView(TenantFacts(PLATFORM_TENANT_ID, "platform", 1), policy),
+        }
+    )
 
 
 def _calls(method: Any, body: bytes, tenant: str, keys: RootKeys, count: int) -> list[Any]:
@@ -106,20 +119,13 @@ async def _pass(enter: Any, calls: list[Any]) -> float:
 
 def profile(calls: int) -> Iterator[Row]:
     """Every stage's share of a Check and of a BatchCheck of 50."""
-    policy = compile_policy(load_policy(POLICY))
     tenant_id, clock, keys = uuid7(), SystemClock(), RootKeys(KeyRing.generate("k1"))
-    held = (Assignment("user:u1", "role:PLATFORM_ENGINEER"),)
-    views: Any = _Views(
-        {
-            tenant_id: TenantView(TenantFacts(tenant_id, "acme", 1, held), policy),
-            PLATFORM_TENANT_ID: TenantView(TenantFacts(PLATFORM_TENANT_ID, "platform", 1), policy),
-        }
-    )
-    known: Any = _Known(TenantInfo(tenant_id, "acme", "ACTIVE"))
+    views: Any = views_of(tenant_id, "user:u1")
+    known: Any = Known(TenantInfo(tenant_id, "acme", "ACTIVE"))
     nobody: Any = None
     deps = stages.Dependencies(
         keys=keys,
-        nonces=_Fresh(),
+        nonces=Fresh(),
         tenants=known,
         access=LocalAccess(views, clock),
         audit=nobody,

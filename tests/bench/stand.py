@@ -37,6 +37,15 @@ class Stand:
     echo: psutil.Process
     echo_port: int
 
+    @property
+    def key_ring(self) -> Path:
+        """The file of the roots that requests are signed with."""
+        return self.folder / "keys" / "signing-keys.json"
+
+    def secret(self, name: str) -> str:
+        """What the platform keeps under a name for its services."""
+        return (self.folder / "run" / name).read_text().strip()
+
 
 @dataclass(frozen=True)
 class Rate:
