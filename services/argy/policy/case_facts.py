@@ -18,7 +18,7 @@ from argy.policy.case_questions import QuestionSet, milliseconds
 from argy.policy.cases import effect_of
 from argy.policy.rules import Decision
 from argy.policy.snapshot import TenantSnapshot
-from argy.policy.space import Cell, stand_in
+from argy.policy.space import UNNAMED_TENANT, Cell, stand_in
 
 _MAX_TRIED: Final = 600
 """Combinations of facts that are tried for one question."""
@@ -80,11 +80,16 @@ def tried_facts(texts: Sequence[str], subject: str, known: Iterable[Facts]) -> I
             values += [quoted or double, f"{quoted or double}1"]
     made = (
         ({n: v for n, v in zip(names, chosen, strict=True) if v is not _ABSENT}, at)
-        for chosen in itertools.product(dict.fromkeys(values), repeat=len(names))
+        for chosen in itertools.product(_each_once(values), repeat=len(names))
         for at in clocks
     )
     yield from itertools.islice(made, _MAX_TRIED)
     yield from known
+
+
+def _each_once(values: Iterable[object]) -> list[object]:
+    """The values without repetition; ``True`` is not ``1`` here."""
+    return list({(type(value), value): value for value in values}.values())
 
 
 def find_facts(
@@ -115,22 +120,37 @@ def granted(answers: Sequence[Decision]) -> bool:
     return all(effect_of(answer) != "DENY" for answer in answers)
 
 
-def suite_text(cases: Sequence[WrittenCase], heading: str, notes: Iterable[str] = ()) -> str:
-    """A suite of cases; ``notes`` become comments at its end."""
-    lines = [f"# {_comment(heading)}"]
-    tenant = cases[0].cell.tenant if cases else "another-tenant"
-    lines.append(f"tenant: {_text(tenant)}")
-    grants = {
-        (subject, role)
-        for subject, roles in (stand_in(case.cell.names) for case in cases)
+def suite_text(cases: Iterable[WrittenCase], heading: str, notes: Iterable[str] = ()) -> str:
+    """Suites of cases, one document each; ``notes`` become comments at the end.
+
+    A service can't be given another name, so one that holds different roles in two cases stands
+    in two suites.
+    """
+    suites: list[tuple[dict[str, tuple[str, ...]], list[WrittenCase]]] = []
+    for case in cases:
+        subject, roles = stand_in(case.cell.names)
+        for holders, suite in suites:
+            if holders.setdefault(subject, roles) == roles:
+                suite.append(case)
+                break
+        else:
+            suites.append(({subject: roles}, [case]))
+    texts = [_suite(holders, suite) for holders, suite in suites] or [_suite({}, ())]
+    lines = [f"# {_comment(heading)}", "---\n".join(texts).rstrip("\n")]
+    lines += [f"# {_comment(note)}" for note in notes]
+    return "\n".join(lines) + "\n"
+
+
+def _suite(holders: Mapping[str, tuple[str, ...]], cases: Sequence[WrittenCase]) -> str:
+    tenant = cases[0].cell.tenant if cases else UNNAMED_TENANT
+    grants = [
+        f"  - {{subject: {_text(subject)}, role: {_text(role)}}}"
+        for subject, roles in sorted(holders.items())
         for role in roles
-    }
-    lines.append("assignments:" if grants else "assignments: []")
-    for subject, role in sorted(grants):
-        lines.append(f"  - {{subject: {_text(subject)}, role: {_text(role)}}}")
+    ]
+    lines = [f"tenant: {_text(tenant)}", "assignments:" if grants else "assignments: []", *grants]
     lines.append("cases:" if cases else "cases: []")
     lines += [f"  - {_case(case, tenant)}" for case in cases]
-    lines += [f"# {_comment(note)}" for note in notes]
     return "\n".join(lines) + "\n"
 
 

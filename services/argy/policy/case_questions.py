@@ -7,6 +7,7 @@ from functools import partial
 from itertools import product
 from typing import Any, Final
 
+from argy.policy.case_fixtures import check_fixtures, shared_fixtures, subject_of
 from argy.policy.case_format import (
     FIXTURE_NAME,
     MAX_CELLS,
@@ -15,7 +16,6 @@ from argy.policy.case_format import (
     Expected,
     Fixture,
     Matrix,
-    SharedFixtures,
     Suite,
 )
 from argy.policy.errors import PolicyError, Problem
@@ -62,7 +62,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class QuestionSet:
-    """The questions of one file, and who holds what when they are asked."""
+    """The questions of one suite, and who holds what when they are asked."""
 
     file: str
     assignments: tuple[Assignment, ...]
@@ -82,16 +82,17 @@ def read_cases(files: Mapping[str, str]) -> list[QuestionSet]:
     shared: dict[str, Fixture] = {}
     if SHARED in files:
         try:
-            shared = _shared(files[SHARED])
+            shared = shared_fixtures(files[SHARED])
         except PolicyError as error:
             problems.extend(error.problems)
-    found, more = collected(texts, partial(_read_suite, shared))
+    read, more = collected(texts, partial(_read_file, shared))
     problems.extend(more)
-    if sum(len(suite.questions) for suite in found.values()) > MAX_QUESTIONS:
+    found = [suite for suites in read.values() for suite in suites]
+    if sum(len(suite.questions) for suite in found) > MAX_QUESTIONS:
         problems.append(Problem(_FOLDER, 0, f"more than {MAX_QUESTIONS} questions", "ask fewer"))
     if problems:
         raise PolicyError(problems)
-    return list(found.values())
+    return found
 
 
 def milliseconds(at: datetime) -> int:
@@ -104,40 +105,6 @@ def _is_suite(name: str) -> bool:
     return name.startswith(_FOLDER) and name.endswith(".yaml") and name != SHARED
 
 
-def _shared(text: str) -> dict[str, Fixture]:
-    value, document = convert(SHARED, text, SharedFixtures)
-    problems = list(_check_fixtures(SHARED, document, value.fixtures))
-    if problems:
-        raise PolicyError(problems)
-    return value.fixtures
-
-
-def _check_fixtures(
-    file: str,
-    document: Document,
-    fixtures: Mapping[str, Fixture],
-    others: Mapping[str, Fixture] = {},
-) -> Iterator[Problem]:
-    subjects: dict[str, str] = {subject_of(name, one): name for name, one in others.items()}
-    for name, fixture in fixtures.items():
-        line = document.line("fixtures", name)
-        if not FIXTURE_NAME.fullmatch(name):
-            fix = "write lower-case letters, digits, - and _"
-            yield Problem(file, line, f"{name!r} is no name of a fixture", fix)
-        if name in others:
-            yield Problem(file, line, f"{name} is a fixture of {SHARED} too", "name it otherwise")
-        subject = subject_of(name, fixture)
-        if not subject.startswith(SUBJECT_KINDS):
-            yield Problem(file, line, f"{subject!r} is not a subject", "write kind:id")
-        elif (first := subjects.setdefault(subject, name)) != name:
-            yield Problem(file, line, f"{name} is the same subject as {first}", "use one of them")
-
-
-def subject_of(name: str, fixture: Fixture) -> str:
-    """The subject that a fixture stands for."""
-    return fixture.subject or f"user:{name}"
-
-
 class _Reader:
     """Lays out one suite; notes what is wrong."""
 
@@ -147,7 +114,7 @@ class _Reader:
         self.file, self.suite, self.document = file, suite, document
         self.known = {**shared, **suite.fixtures}
         self.used: dict[str, Fixture] = {}
-        self.problems = list(_check_fixtures(file, document, suite.fixtures, shared))
+        self.problems = list(check_fixtures(file, document, suite.fixtures, shared))
 
     def refuse(self, line: int, message: str, fix: str) -> None:
         """Note a problem of this file."""
@@ -257,6 +224,19 @@ class _Reader:
                     yield Assignment(subject_of(name, fixture), held.role, held.org, end)
 
 
+def _check_holders(file: str, suite: Suite, document: Document) -> Iterator[Problem]:
+    """What is wrong with who holds roles and who is in groups."""
+    for number, grant in enumerate(suite.assignments):
+        if not grant.subject.startswith(SUBJECT_KINDS):
+            line = document.line("assignments", number)
+            yield Problem(file, line, f"{grant.subject!r} is not a subject", "write kind:id")
+    for group, members in suite.groups.items():
+        kinds = {one.partition(":")[0] for one in members}
+        if not group.startswith("group:") or not kinds <= {"user", "service", "agent"}:
+            told = f"{group!r} is no group of users, services and agents"
+            yield Problem(file, document.line("groups", group), told, "write group:name: [kind:id]")
+
+
 def _cells(listed: list[list[str]] | dict[str, list[str]]) -> Iterator[list[str]]:
     if isinstance(listed, dict):
         for subject, actions in listed.items():
@@ -266,23 +246,18 @@ def _cells(listed: list[list[str]] | dict[str, list[str]]) -> Iterator[list[str]
         yield from listed
 
 
-def _read_suite(shared: Mapping[str, Fixture], file: str, text: str) -> QuestionSet:
-    suite, document = convert(file, text, Suite)
+def _read_file(shared: Mapping[str, Fixture], file: str, text: str) -> list[QuestionSet]:
+    return [_read_suite(shared, file, *found) for found in convert(file, text, Suite)]
+
+
+def _read_suite(
+    shared: Mapping[str, Fixture], file: str, suite: Suite, document: Document
+) -> QuestionSet:
     reader = _Reader(file, suite, document, shared)
+    reader.problems.extend(_check_holders(file, suite, document))
     questions = [reader.case(number, case) for number, case in enumerate(suite.cases)]
     for number, matrix in enumerate(suite.matrices):
         questions.extend(reader.matrix(number, matrix))
-    for number, grant in enumerate(suite.assignments):
-        if not grant.subject.startswith(SUBJECT_KINDS):
-            line = document.line("assignments", number)
-            reader.refuse(line, f"{grant.subject!r} is not a subject", "write kind:id")
-    for group, members in suite.groups.items():
-        if not group.startswith("group:") or any(
-            not one.startswith(SUBJECT_KINDS) or one.startswith("group:") for one in members
-        ):
-            line = document.line("groups", group)
-            reader.refuse(line, f"{group!r} is no group of users, services and agents",
-                          "write group:name: [kind:id, …]")  # fmt: skip
     if reader.problems:
         raise PolicyError(reader.problems)
     disabled = [subject_of(name, one) for name, one in reader.used.items() if one.disabled]

@@ -12,7 +12,7 @@ import msgspec
 from argy.policy.errors import PolicyError, Problem
 from argy.policy.globs import MAX_STARS
 from argy.policy.rows import SLUG
-from argy.policy.yaml_lines import Document, collected, convert
+from argy.policy.yaml_lines import Document, collected, convert_single
 
 MAX_INVARIANTS: Final = 1_000
 _DOMAIN: Final = re.compile(rf"\*|{SLUG}(?:/{SLUG})?")
@@ -153,7 +153,7 @@ def targets(invariant: Invariant) -> Iterator[Duty]:
 
 
 def _read(file: str, text: str) -> list[Placed]:
-    value, document = convert(file, text, InvariantFile)
+    value, document = convert_single(file, text, InvariantFile)
     problems: list[Problem] = []
     for number, invariant in enumerate(value.invariants):
         refuse = partial(_note, problems, file, document, number)

@@ -14,7 +14,7 @@ from argy.policy.case_facts import WrittenCase, differ, find_facts, granted
 from argy.policy.cases import effect_of
 from argy.policy.compiled import compile_policy
 from argy.policy.errors import PolicyError, Problem
-from argy.policy.globs import compiled_glob, domain_match, domain_of
+from argy.policy.globs import compiled_glob, domain_match, domain_of, overlaps
 from argy.policy.invariant_format import Duty, Invariant, Placed, duties, targets
 from argy.policy.isolation import check_isolation, tenant_of, without_tenant
 from argy.policy.rules import PolicySource
@@ -34,6 +34,26 @@ from argy.policy.violations import Checked, Found, Violation, bounded
 
 Spot = tuple[str, str]
 """An action and an object."""
+
+
+class Matter:
+    """What of a policy can matter to the duties that a statement is about. Exact."""
+
+    def __init__(self, source: PolicySource, wanted: Iterable[Duty]) -> None:
+        each = tuple(wanted)
+        rules = [
+            rule
+            for rule in source.rules
+            if any(overlaps(rule.act, duty.act) and overlaps(rule.obj, duty.obj) for duty in each)
+        ]
+        self.domains = {rule.dom for rule in rules} | {link.dom for link in source.links}
+        """Domains as rows write them."""
+        self.names = {rule.role for rule in rules}
+        """Roles and services that have a rule which matters, or inherit one somewhere."""
+        before = -1
+        while before != len(self.names):
+            before = len(self.names)
+            self.names.update(link.child for link in source.links if link.parent in self.names)
 
 
 class Checker:
@@ -101,11 +121,12 @@ class Checker:
         roles = never.roles if never else []
         excepted = only.roles if only else never.not_roles if never else []
         unless = never.unless if never else ""
-        spots = self._spots(targets(invariant))
+        wanted = list(targets(invariant))
+        spots, matter = self._spots(wanted), Matter(self._space.source, wanted)
         asking = [
             (tenant, org, names)
-            for tenant, org in self._places(invariant)
-            for names in self._subjects(roles, combined=invariant.combined)
+            for tenant, org in self._places(invariant, matter)
+            for names in self._subjects(roles, matter, combined=invariant.combined)
             if not self._holds_any(names, tenant, org, excepted)
         ]
         cells = bounded(placed, len(asking) * len(spots))
@@ -125,10 +146,11 @@ class Checker:
             for group in invariant.separation
             for one, other in itertools.combinations(duties(group), 2)
         ]
+        matter = Matter(self._space.source, list(targets(invariant)))
         asking = [
             (tenant, org, names)
-            for tenant, org in self._places(invariant)
-            for names in self._subjects([], combined=invariant.combined)
+            for tenant, org in self._places(invariant, matter)
+            for names in self._subjects([], matter, combined=invariant.combined)
         ]
         cells = bounded(placed, len(asking) * sum(len(one) + len(other) for one, other in pairs))
         found = Found()
@@ -152,24 +174,32 @@ class Checker:
             if any(_meets(duty, act, obj) for duty in each)
         ]
 
-    def _subjects(self, roles: list[str], *, combined: bool) -> Iterator[Names]:
-        """The subjects that a statement is about, each once."""
+    def _subjects(self, roles: list[str], matter: Matter, *, combined: bool) -> Iterator[Names]:
+        """The subjects that a statement is about, each once.
+
+        A second role of which no rule matters makes no other subject.
+        """
         meant = [name for name in self._space.names if not roles or _any_matches(roles, name)]
+        others = [name for name in self._space.names if name in matter.names] if combined else []
         if not roles:
             yield frozenset()
         seen: set[Names] = set()
         for name in meant:
-            for names in with_one_more(name, self._space.names if combined else ()):
+            more = others if roles or name in matter.names else ()
+            for names in with_one_more(name, more):
                 if names not in seen:
                     seen.add(names)
                     yield names
 
-    def _places(self, invariant: Invariant) -> list[Domain]:
-        return [
-            (tenant, org)
-            for tenant, org in self._space.domains
-            if domain_match(domain_of(tenant, org), invariant.domain)
-        ]
+    def _places(self, invariant: Invariant, matter: Matter) -> list[Domain]:
+        """The domains that a statement is about; one of those where the same rules matter."""
+        found: dict[frozenset[str], Domain] = {}
+        for tenant, org in self._space.domains:
+            domain = domain_of(tenant, org)
+            if domain_match(domain, invariant.domain):
+                holding = frozenset(one for one in matter.domains if domain_match(domain, one))
+                found.setdefault(holding, (tenant, org))
+        return list(found.values())
 
     def _holds_any(self, names: Names, tenant: str, org: str, globs: list[str]) -> bool:
         """Whether a subject holds one of the excepted roles here, itself or by a link."""

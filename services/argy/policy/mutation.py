@@ -8,7 +8,7 @@ and isn't counted.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal
@@ -26,6 +26,7 @@ from argy.policy.snapshot import TenantSnapshot
 from argy.policy.space import (
     Cell,
     Names,
+    TooLarge,
     actions,
     all_names,
     conditions,
@@ -38,6 +39,7 @@ from argy.policy.space import (
     with_one_more,
 )
 
+Witnesses = Callable[[PolicySource, Iterable[str]], list[str]]
 Outcome = Literal["killed", "survived", "equivalent"]
 
 _MAX_CELLS: Final = 500_000
@@ -131,6 +133,11 @@ class Judge:
         self._by_name = _by_name(self._policy, sets)
         self._known = facts_of_cases(sets)
         self._names = all_names(source)
+        self._domains = domains(source)
+        self._globs = {rule.act for rule in source.rules} | {rule.obj for rule in source.rules}
+        self._globs |= {line.act for line in source.approvals}
+        self._globs |= {line.obj for line in source.approvals}
+        self._found: dict[tuple[bool, frozenset[str]], list[str]] = {}
 
     def refuse_failing(self) -> None:
         """Raise when a case fails already: nothing could be told from its failing."""
@@ -168,7 +175,10 @@ class Judge:
             if number >= _MAX_CELLS:
                 return Verdict(mutant, "survived", note=f"none among {_MAX_CELLS} questions")
             rules = (matching(self._policy, cell), matching(changed, cell))
-            texts = conditions(itertools.chain(*rules))
+            try:
+                texts = conditions(itertools.chain(*rules))
+            except TooLarge as error:
+                return Verdict(mutant, "survived", note=error.message)
             if isinstance(mutant.row, ApprovalRule):
                 texts = tuple(sorted({*texts, mutant.row.condition} - {""}))
             elif rules[0] == rules[1]:
@@ -200,7 +210,7 @@ class Judge:
     def _cells(self, mutant: Mutant) -> Iterator[Cell]:
         """The cells that the row, before or after, can bear on."""
         acts, objs = self._targets(mutant)
-        for tenant, org in domains(self._source):
+        for tenant, org in self._domains:
             if mutant.holds_in(f"{tenant}/{org}" if org else tenant):
                 for names in self._subjects(mutant.row):
                     for obj in objs:
@@ -215,12 +225,20 @@ class Judge:
     def _targets(self, mutant: Mutant) -> tuple[list[str], list[str]]:
         """Witnesses of the actions and objects that may matter."""
         rows = [row for row in mutant.rows() if not isinstance(row, Link)]
-        acts = actions(self._source, {row.act for row in rows})
-        objs = objects(self._source, {row.obj for row in rows})
+        acts = self._witnesses(actions, frozenset(row.act for row in rows))
+        objs = self._witnesses(objects, frozenset(row.obj for row in rows))
         if rows:
             acts = [act for act in acts if _any_matches((row.act for row in rows), act)]
             objs = [obj for obj in objs if _any_matches((row.obj for row in rows), obj)]
         return acts, objs
+
+    def _witnesses(self, of: Witnesses, extra: frozenset[str]) -> list[str]:
+        """Witnesses told apart by globs beyond the policy's own; most mutants share them."""
+        beyond = extra - self._globs
+        key = (of is actions, beyond)
+        if key not in self._found:
+            self._found[key] = of(self._source, beyond)
+        return self._found[key]
 
 
 _Asked = tuple[int, Question]

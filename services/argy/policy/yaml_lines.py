@@ -18,6 +18,8 @@ _STEP: Final = re.compile(r"\[(\d+)\]|\.(\w+)|(\[\.\.\.\])")
 _LOADER: Final[type[yaml.SafeLoader]] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's, about ten times as fast, where PyYAML was built with it."""
 
+_FIX: Final = "see policy/README.md for the format"
+
 Place = tuple[str | int, ...]
 Parsed = TypeVar("Parsed")
 
@@ -38,46 +40,58 @@ class Document:
         return self._lines.get(place, 0)
 
 
-def read_yaml(text: str) -> Document:
-    """Parse one document.
+def read_yaml(text: str) -> list[Document]:
+    """Parse the documents of a file; an empty file is one empty document.
 
     Raises:
-        ValueError: with a line in ``problem_mark`` when it is known: not YAML, a key twice, or
-            larger or deeper than the bounds.
+        ValueError: not YAML, a key twice, or larger or deeper than the bounds. ``line_of`` knows
+            the line.
     """
     if len(text.encode()) > MAX_BYTES:
         raise ValueError(f"more than {MAX_BYTES} bytes")
     loader = _LOADER(text)
     try:
         _check_depth(text)
-        node = loader.get_single_node()
-        if node is None:
-            return Document(None, {})
-        lines: dict[Place, int] = {}
-        _walk(node, (), lines, {}, set())
-        return Document(loader.construct_document(node), lines)
+        found: list[Document] = []
+        while loader.check_node() and (node := loader.get_node()) is not None:
+            lines: dict[Place, int] = {}
+            _walk(node, (), lines, {}, set())
+            found.append(Document(loader.construct_document(node), lines))
+        return found or [Document(None, {})]
     except (yaml.YAMLError, RecursionError, OverflowError) as error:
         raise _Marked(" ".join(str(error).split()), _line_of(error)) from error
     finally:
         loader.dispose()
 
 
-def convert(name: str, text: str, kind: type[Parsed]) -> tuple[Parsed, Document]:
-    """Parse ``text`` as a ``kind`` of file.
+def convert(name: str, text: str, kind: type[Parsed]) -> list[tuple[Parsed, Document]]:
+    """Parse each document of ``text`` as a ``kind`` of file.
 
     Raises:
         PolicyError: with the file, the line and what is wrong.
     """
-    fix = "see policy/README.md for the format"
     try:
-        document = read_yaml(text)
+        documents = read_yaml(text)
     except ValueError as error:
-        raise PolicyError((Problem(name, line_of(error), str(error), fix),)) from error
+        raise PolicyError((Problem(name, line_of(error), str(error), _FIX),)) from error
+    return [(_converted(name, document, kind), document) for document in documents]
+
+
+def convert_single(name: str, text: str, kind: type[Parsed]) -> tuple[Parsed, Document]:
+    """As ``convert``, for a file that holds one document."""
+    (first, *others) = convert(name, text, kind)
+    if others:
+        line = others[0][1].line()
+        raise PolicyError((Problem(name, line, "a second document", "write one list"),))
+    return first
+
+
+def _converted(name: str, document: Document, kind: type[Parsed]) -> Parsed:
     try:
-        return msgspec.convert(document.value, kind), document
+        return msgspec.convert(document.value, kind)
     except (msgspec.ValidationError, RecursionError) as error:
         message, place = _located(str(error))
-        raise PolicyError((Problem(name, document.line(*place), message, fix),)) from error
+        raise PolicyError((Problem(name, document.line(*place), message, _FIX),)) from error
 
 
 def collected(
@@ -112,7 +126,7 @@ def _check_depth(text: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > _MAX_DEPTH:
-                line = event.start_mark.line + 1
+                line = event.start_mark.line + 1 if event.start_mark else 0
                 raise _Marked(f"deeper than {_MAX_DEPTH} levels", line)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1

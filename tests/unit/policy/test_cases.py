@@ -183,6 +183,21 @@ cases:
     assert there.question.domain == "globex"
 
 
+def test_a_file_may_hold_several_suites() -> None:
+    text = """tenant: acme
+assignments: [{subject: "service:s", role: "role:WRITER"}]
+cases: [{ask: "service:s read doc:1", expect: ALLOW}]
+---
+tenant: acme
+cases: [{ask: "service:s read doc:1", expect: DENY}]
+"""
+    one, two = ask(text)
+    assert (one.passed, two.passed) == (True, True)
+    assert (one.question.line, two.question.line) == (3, 6)
+    shared = "fixtures: {}\n---\nfixtures: {}\n"
+    assert "cases/_fixtures.yaml:3: a second document" in refused(text, shared)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

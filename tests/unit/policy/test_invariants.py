@@ -237,7 +237,7 @@ def test_a_statement_about_nobody_is_refused_not_held() -> None:
 
 
 def test_a_space_that_is_too_large_is_refused_not_sampled() -> None:
-    rows = "".join(f"p, role:R{n}, *, d{n}:*, a{n}, allow, true\n" for n in range(60))
+    rows = "".join(f"p, role:R{n}, *, d{n}:*, a{n}, allow, true\n" for n in range(80))
     with pytest.raises(TooLarge, match=f"more than {MAX_CELLS}"):
         told('never: {action: "*", resource: "*"}, combined: true', source_of(rows))
 

@@ -133,6 +133,7 @@ def test_a_dropped_denial_needs_a_second_role_to_be_noticed() -> None:
         "has(ctx.owner) && ctx.owner == sub",
         "\"ctx.env in ['dev', 'stage']\"",
         "ctx.amount > 100",
+        "ctx.level == 1",
         '"now.getDayOfWeek() in [0, 6]"',
         "ctx.name.startsWith('INC-')",
         "!has(ctx.core) || ctx.core",
