@@ -1,5 +1,6 @@
 """Follows policy/README.md: its first change, its commands, its options."""
 
+import json
 import re
 import shlex
 import shutil
@@ -15,7 +16,10 @@ POLICY = Path(__file__).parents[3] / "policy"
 README = (POLICY / "README.md").read_text()
 ROW = re.search(r"^    (p, .*raise.*)$", README, re.MULTILINE)
 CASES, SUITE, INVARIANT = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-(SCRIPT,) = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+SCRIPT, KNOWING, PUBLISHING = (
+    [shlex.split(line, comments=True) for line in block.splitlines()]
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+)
 
 
 def run(*arguments: str) -> Result:
@@ -39,9 +43,8 @@ def change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_first_change_passes_every_command(change: Path) -> None:
-    commands = [shlex.split(line, comments=True) for line in SCRIPT.splitlines()]
-    assert len(commands) == 6
-    for program, *arguments in commands:
+    assert len(SCRIPT) == 6
+    for program, *arguments in SCRIPT:
         done = run(*arguments)
         assert (program, done.exit_code) == ("argy", 0), f"{arguments}: {done.stdout}{done.stderr}"
     assert "raise quota:*" in done.stdout
@@ -65,11 +68,36 @@ def test_the_examples_of_cases_and_invariants_load(change: Path) -> None:
     assert run("policy", "invariants").exit_code == 0
 
 
-def test_the_table_lists_commands_that_are_there() -> None:
-    named = set(re.findall(r"^\| `argy policy (\S+?)[ `]", README, re.MULTILINE))
+def test_what_needs_assignments_runs_on_an_export(change: Path) -> None:
+    grant = {"subject": "user:eva", "role": "role:PLATFORM_PM"}
+    Path("acme.json").write_text(json.dumps({"tenant": "acme", "assignments": [grant]}))
+    Path("events.jsonl").touch()
+    codes = {}
+    for _, *arguments in KNOWING:
+        if arguments[1] in ("export", "tail"):
+            assert "--help" in run(*arguments[:2], "--help").stdout
+            continue
+        done = run(*arguments)
+        assert "Usage:" not in done.stderr, done.stderr
+        codes[arguments[1]] = done.exit_code
+    assert codes == {"impact": 0, "explain": 1, "why-not": 1, "replay": 0}
+
+
+def test_what_needs_the_platform_asks_for_it(change: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARGY_HOME", str(change.parent))
+    monkeypatch.delenv("ARGY_TARGET", raising=False)
+    key, *commands = PUBLISHING
+    assert run(*key[1:]).exit_code == 0
+    for _, *arguments in commands:
+        named = ["0197a3c2-7e4d-7c55-9f8e-0123456789ab" if a == "ID" else a for a in arguments]
+        done = run(*named)
+        assert "NO_ENDPOINT" in done.stderr, f"{arguments}: {done.stdout}{done.stderr}"
+
+
+def test_the_tables_list_every_command_and_no_other() -> None:
+    named = re.findall(r"^\| `argy policy (\S+?)[ `]", README, re.MULTILINE)
     there = set(re.findall(r"^│ (\S+) ", run("policy", "--help").stdout, re.MULTILINE))
-    assert named
-    assert named <= there
+    assert sorted(named) == sorted(there - {"--help"})
 
 
 @pytest.mark.parametrize(
