@@ -124,11 +124,16 @@ def requirements_of(decision: Decision, action: Action) -> tuple[Requirement, ..
         )
     check_not_denied(decision, action)
     if len(decision.approvals) > MAX_REQUIREMENTS:
-        raise FailedPrecondition(
-            f"More than {MAX_REQUIREMENTS} lines of the policy ask for approval of this",
-            reason="TOO_MANY_REQUIREMENTS",
-        )
+        raise too_many_requirements()
     return tuple(requirement_of(rule) for rule in decision.approvals)
+
+
+def too_many_requirements() -> FailedPrecondition:
+    """Return the error of an action that more lines speak about than an approval can hold."""
+    return FailedPrecondition(
+        f"More than {MAX_REQUIREMENTS} lines of the policy, or very long ones, ask for approval",
+        reason="TOO_MANY_REQUIREMENTS",
+    )
 
 
 def check_not_denied(decision: Decision, action: Action) -> None:
@@ -205,7 +210,7 @@ def check_voter(
     if not any(not held.isdisjoint(line.roles) for line in lines):
         wanted = sorted({role for line in lines for role in line.roles})
         raise PermissionDenied(
-            f"To vote on this you must hold one of: {', '.join(wanted) or 'nothing is open'}",
+            f"To vote on this you must hold one of: {', '.join(wanted)}",
             reason="NOT_AN_APPROVER",
             metadata={"roles": " ".join(wanted)},
         )

@@ -7,7 +7,14 @@ from uuid import UUID
 
 import msgspec
 
-from argy.authz.approval_domain import Action, Approval, Requirement, State, Vote
+from argy.authz.approval_domain import (
+    Action,
+    Approval,
+    Requirement,
+    State,
+    Vote,
+    too_many_requirements,
+)
 from argy.authz.store import to_ms, to_time
 from argy.base.errors import AlreadyExists, ArgyError, InvalidArgument, NotFound
 from argy.store.database import Tx
@@ -37,6 +44,7 @@ ERRORS: Final[ConstraintErrors] = {
     "approval_request_id_key": request_id_reused,
     "approval_vote_pkey": _voted_already,
     "approval_context_size": _context_too_large,
+    "approval_requirements_size": too_many_requirements,
 }
 """What the violated constraints of an approval mean."""
 

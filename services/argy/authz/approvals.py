@@ -144,7 +144,8 @@ class Approvals:
             roles = roles_of(view, found.org_slug, now_ms)
             lines: Sequence[Requirement] = found.requirements
             if approved:
-                lines = unmet(lines, found.approvers, roles)
+                # All met, and not granted: a voter has a role again. The next vote settles it.
+                lines = unmet(lines, found.approvers, roles) or lines
             check_voter(found, lines, voter=call.caller, held=roles(call.caller))
             _require_vote(view, call, found, now_ms)
             await store.vote(tx, approval_id, made)

@@ -55,7 +55,10 @@ def request(
     as_: As = "",
     json_output: Json = False,
 ) -> None:
-    """Ask for approval of what `argy check` answered with NEEDS_APPROVAL."""
+    """Ask for approval of what `argy check` answered with NEEDS_APPROVAL.
+
+    Asks as SUBJECT, unless --as names who asks.
+    """
 
     async def work(connection: Connection, output: Output) -> None:
         asked = RequestApprovalRequest(

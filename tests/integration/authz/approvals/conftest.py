@@ -200,7 +200,7 @@ class Town:
     ) -> Person:
         """Somebody new, with roles in the tenant or in one org."""
         subject = await self.make(self.tenant.tenant_id, *groups)
-        for role in roles:
+        for role in filter(None, roles):
             await self.grant(subject, role, org)
         return self.people.as_(subject)
 

@@ -166,6 +166,34 @@ async def test_roles_count_that_are_inherited_or_come_by_a_group(town: Make) -> 
     assert state(await member.approve(approval)) == "GRANTED"
 
 
+async def test_a_voter_who_has_the_role_again_counts_again(town: Make) -> None:
+    home = await town()
+    dev, first, second, third = [await home.person(r) for r in (DEV, "", LEAD, LEAD)]
+    held = await home.grant(first.subject, LEAD)
+    approval = await dev.ask("thing:prod-1")
+    await first.approve(approval)
+    await home.roles.RevokeRole(RevokeRoleRequest(assignment_id=held, reason="moved"))
+    assert state(await second.approve(approval)) == "PENDING"
+    await home.grant(first.subject, LEAD)
+    assert state(await third.approve(approval)) == "GRANTED"
+
+
+async def test_lines_that_do_not_fit_are_refused(
+    town: Make, add_lines: Any, policy_root: Any
+) -> None:
+    line = "a, *, thing:*, ship, 1, role:LEAD, require, 1h, "
+    many = [f"{line}true || ctx.n == {n}.0" for n in range(21)]
+    wide = [f'{line}"true || ctx.n == {n}.0 {" " * 3900}"' for n in range(19)]
+    for lines in (many, wide):
+        add_lines("\n".join(lines))
+        home = await town()
+        dev = await home.person(DEV)
+        assert await refusal(dev.ask("thing:prod-1")) == (
+            FailedPrecondition,
+            "TOO_MANY_REQUIREMENTS",
+        )
+
+
 async def test_every_line_must_be_met(town: Make) -> None:
     home = await town()
     dev = await home.person(DEV)
