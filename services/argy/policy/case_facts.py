@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from argy.policy.case_format import DEFAULT_AT
 from argy.policy.case_questions import QuestionSet, milliseconds
-from argy.policy.cases import effect_of
 from argy.policy.rules import Decision
 from argy.policy.snapshot import TenantSnapshot
 from argy.policy.space import UNNAMED_TENANT, Cell, stand_in
@@ -112,12 +111,12 @@ def find_facts(
 
 def differ(answers: Sequence[Decision]) -> bool:
     """Whether not all answers have the same effect."""
-    return len({effect_of(answer) for answer in answers}) > 1
+    return len({answer.effect for answer in answers}) > 1
 
 
 def granted(answers: Sequence[Decision]) -> bool:
     """Whether no answer is DENY: what needs approval has a way to be allowed."""
-    return all(effect_of(answer) != "DENY" for answer in answers)
+    return all(answer.effect != "DENY" for answer in answers)
 
 
 def suite_text(cases: Iterable[WrittenCase], heading: str, notes: Iterable[str] = ()) -> str:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from argy.policy.case_questions import QuestionSet
-from argy.policy.cases import Asker, CaseResult, disagreement
+from argy.policy.cases import Asker, CaseResult
 from argy.policy.compiled import compile_policy
 from argy.policy.coverage import Observed, Observer
 from argy.policy.rules import PolicySource
@@ -99,10 +99,7 @@ def _run_part(source: PolicySource, part: QuestionSet) -> tuple[list[CaseResult]
     asker, observer = Asker(policy, part), Observer(policy, seen)
     results: list[CaseResult] = []
     for question in part.questions:
-        decision = asker.decide(question)
-        failure = disagreement(question, decision)
-        near = asker.nearest(question) if failure else ""
-        result = CaseResult(question, decision, failure, near)
+        result = asker.result(question)
         observer.note(asker, result)
         results.append(result)
     return results, seen

@@ -19,8 +19,6 @@ from argy.policy.loader import parse_policy
 from argy.policy.rules import Decision, Rule
 from argy.policy.snapshot import TenantSnapshot
 
-_NEEDS_APPROVAL = "NEEDS_APPROVAL"
-
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
@@ -72,6 +70,12 @@ class Asker:
             question.at_ms,
         )
 
+    def result(self, question: Question) -> CaseResult:
+        """The answer beside the expectation."""
+        decision = self.decide(question)
+        failure = disagreement(question, decision)
+        return CaseResult(question, decision, failure, self.nearest(question) if failure else "")
+
     def nearest(self, question: Question) -> str:
         """The nearest rule that would have allowed it; empty when none is near."""
         explanation = self.snapshot(question.tenant).explain(
@@ -92,18 +96,7 @@ def run_cases(policy: CompiledPolicy, sets: Iterable[QuestionSet]) -> Iterator[C
     """Ask every question of every set, in order."""
     for one in sets:
         asker = Asker(policy, one)
-        for question in one.questions:
-            decision = asker.decide(question)
-            failure = disagreement(question, decision)
-            near = asker.nearest(question) if failure else ""
-            yield CaseResult(question, decision, failure, near)
-
-
-def effect_of(decision: Decision) -> str:
-    """``ALLOW``, ``DENY`` or ``NEEDS_APPROVAL``."""
-    if decision.allowed:
-        return "ALLOW"
-    return _NEEDS_APPROVAL if decision.reason == _NEEDS_APPROVAL else "DENY"
+        yield from map(asker.result, one.questions)
 
 
 def place(rule: Rule | None) -> str:
@@ -113,7 +106,7 @@ def place(rule: Rule | None) -> str:
 
 def disagreement(question: Question, decision: Decision) -> str:
     """What differs from the expectation; empty when nothing does."""
-    got = effect_of(decision)
+    got = decision.effect
     rule, where = decision.rule, place(decision.rule)
     wrong = []
     if got != question.expect:

@@ -11,7 +11,6 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 from argy.policy.case_facts import WrittenCase, differ, find_facts, granted
-from argy.policy.cases import effect_of
 from argy.policy.compiled import compile_policy
 from argy.policy.errors import PolicyError, Problem
 from argy.policy.globs import compiled_glob, domain_match, domain_of, overlaps
@@ -100,7 +99,7 @@ class Checker:
         if found is None:
             return None
         (context, at_ms), answers = found
-        expect = effect_of(answers[1]) if len(answers) > 1 else violation.expect
+        expect = answers[1].effect if len(answers) > 1 else violation.expect
         why = f"{violation.placed.invariant.name} ({violation.place})"
         return WrittenCase(cell, expect, context, at_ms, why)
 

@@ -17,7 +17,7 @@ from argy.base.errors import FailedPrecondition
 from argy.policy.case_facts import WrittenCase, differ, facts_of_cases, find_facts
 from argy.policy.case_questions import Question, QuestionSet
 from argy.policy.case_run import chosen, spread
-from argy.policy.cases import Asker, disagreement, effect_of
+from argy.policy.cases import Asker, disagreement
 from argy.policy.compiled import CompiledPolicy, compile_policy
 from argy.policy.globs import compiled_glob
 from argy.policy.mutants import Mutant, Row, mutants
@@ -191,7 +191,7 @@ class Judge:
             if found is not None:
                 (context, at_ms), answers = found
                 why = f"notices at {mutant.place} that {mutant.what}"
-                case = WrittenCase(cell, effect_of(answers[0]), context, at_ms, why)
+                case = WrittenCase(cell, answers[0].effect, context, at_ms, why)
                 return Verdict(mutant, "survived", missing=case)
             possible = possible or self._may_differ(changed, rules, texts)
         if possible or (isinstance(mutant.row, ApprovalRule) and mutant.row.condition):

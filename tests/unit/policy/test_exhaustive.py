@@ -9,7 +9,7 @@ import pytest
 from argy.policy import Assignment, PolicySource, TenantSnapshot, compile_policy, parse_policy
 from argy.policy.case_facts import suite_text
 from argy.policy.case_questions import read_cases
-from argy.policy.cases import effect_of, run_cases
+from argy.policy.cases import run_cases
 from argy.policy.equivalence import model_text
 from argy.policy.invariant_format import read_invariants
 from argy.policy.invariants import Checker
@@ -69,7 +69,7 @@ def answers(source: PolicySource, acts: tuple[str, ...]) -> Iterator[tuple[froze
         for (tenant, org), obj, act, ctx in itertools.product(
             PLACES, ("doc:1", "doc:2", "dab:1", "key:7"), acts, CONTEXTS
         ):
-            yield held, effect_of(snapshots[tenant].check(subject, org, obj, act, ctx, 0))
+            yield held, snapshots[tenant].check(subject, org, obj, act, ctx, 0).effect
 
 
 @pytest.mark.parametrize("seed", range(60))

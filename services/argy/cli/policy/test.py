@@ -197,7 +197,7 @@ def _value(run: "Run", covered: "Coverage | None", wrong: list[str], prefix: str
 
 
 def _result(result: "CaseResult", prefix: str) -> dict[str, Any]:
-    from argy.policy.cases import effect_of, place
+    from argy.policy.cases import place
 
     question, decision = result.question, result.decision
     return {
@@ -207,7 +207,7 @@ def _result(result: "CaseResult", prefix: str) -> dict[str, Any]:
         "ask": question.ask,
         "domain": question.domain,
         "expect": question.expect,
-        "got": effect_of(decision),
+        "got": decision.effect,
         "reason": decision.reason,
         "rule": place(decision.rule) if decision.rule else "",
         "passed": result.passed,
