@@ -5,6 +5,8 @@ import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -22,12 +24,12 @@ SCRIPT, KNOWING, PUBLISHING = (
 )
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, list(arguments))
+def run(*arguments: str, env: dict[str, str | None] | None = None) -> Result:
+    return CliRunner().invoke(app, list(arguments), env=env)
 
 
 @pytest.fixture
-def change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def change(tmp_path: Path) -> Iterator[Path]:
     """The first change of the README, on a branch; the working directory is its repository."""
     folder = tmp_path / "policy"
     shutil.copytree(POLICY, folder)
@@ -38,8 +40,8 @@ def change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with (folder / "roles" / "pm.csv").open("a") as file:
         file.write(f"{ROW[1]}\n")
     (folder / "cases" / "quota.yaml").write_text(CASES)
-    monkeypatch.chdir(tmp_path)
-    return folder
+    with chdir(tmp_path):
+        yield folder
 
 
 def test_the_first_change_passes_every_command(change: Path) -> None:
@@ -83,14 +85,13 @@ def test_what_needs_assignments_runs_on_an_export(change: Path) -> None:
     assert codes == {"impact": 0, "explain": 1, "why-not": 1, "replay": 0}
 
 
-def test_what_needs_the_platform_asks_for_it(change: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ARGY_HOME", str(change.parent))
-    monkeypatch.delenv("ARGY_TARGET", raising=False)
+def test_what_needs_the_platform_asks_for_it(change: Path) -> None:
+    nowhere = {"ARGY_HOME": str(change.parent), "ARGY_TARGET": None}
     key, *commands = PUBLISHING
     assert run(*key[1:]).exit_code == 0
     for _, *arguments in commands:
         named = ["0197a3c2-7e4d-7c55-9f8e-0123456789ab" if a == "ID" else a for a in arguments]
-        done = run(*named)
+        done = run(*named, env=nowhere)
         assert "NO_ENDPOINT" in done.stderr, f"{arguments}: {done.stdout}{done.stderr}"
 
 
