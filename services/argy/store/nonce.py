@@ -17,9 +17,10 @@ from argy.store.resp import RespConnection, RespError, command
 BUCKET_MS: Final = 60_000
 MARGIN_S: Final = 60
 """How long a bucket outlives its last nonce, for clocks that differ."""
-PACE_S: Final = 0.001
+PACE_S: Final = 0.002
 """How long a busy cache lets nonces gather: a pipeline costs as much as all else that a nonce does,
-since it wakes Redis up and is woken by it. A caller that is alone never waits for company."""
+since it wakes Redis up and is woken by it, and calls that go on together wake gRPC's threads once.
+A caller that is alone never waits for company."""
 _RECONNECT_PAUSE_S: Final = 0.05
 _MAX_BUCKETS: Final = 20_000
 
