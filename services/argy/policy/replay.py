@@ -1,9 +1,10 @@
 """Recorded decisions, decided again under another policy: which of them would be different.
 
-The audit log holds what was asked (``argy.authz.decision_log``), with the context unless that was
-too large. The answer under the proposed policy stands on the tenant's assignments as they are now,
-at the time of the question. With the policy that is in force as a second opinion, what differs
-already because assignments changed since is told as ``drifted``, not as a flip.
+The audit log holds what was asked (``argy.authz.decision_log``, ``argy.client.decision_report``),
+with the context unless that was too large. The answer under the proposed policy stands on the
+tenant's assignments as they are now, at the time of the question. With the policy that is in force
+as a second opinion, what differs already because assignments changed since is told as ``drifted``,
+not as a flip.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,6 +41,10 @@ class Recorded(msgspec.Struct, frozen=True):
     rule: str = ""
     context: dict[str, Any] | None = None
     context_omitted: bool = False
+    count: float = 1
+    """How often it was asked: an in-process authorizer folds equal questions together."""
+    at_ms: float = 0
+    """When, if that isn't the event's time; numbers of a protobuf Struct are floats."""
 
 
 class Detail(msgspec.Struct, frozen=True):
@@ -149,20 +154,21 @@ class Replay:
         known = bool(org) or not event.org_id
         at_ms = event.at_ms
         for recorded in event.detail.decisions:
-            self.report.decisions += 1
+            count = int(recorded.count)
+            self.report.decisions += count
             if known:
-                self._decide(event.actor, org, recorded, at_ms)
+                self._decide(event.actor, org, recorded, int(recorded.at_ms) or at_ms, count)
             else:
-                self._undecidable(ORG)
+                self._undecidable(ORG, count)
 
-    def _decide(self, actor: str, org: str, asked: Recorded, at_ms: int) -> None:
+    def _decide(self, actor: str, org: str, asked: Recorded, at_ms: int, count: int) -> None:
         report = self.report
         if asked.context_omitted and any(
             takes_context(snapshot, asked.subject, org, asked.resource, asked.action, at_ms)
             for snapshot in (self._proposed, self._base)
             if snapshot is not None
         ):
-            self._undecidable(CONTEXT)
+            self._undecidable(CONTEXT, count)
             return
         context = None if asked.context is None else as_asked(asked.context)
         question = (asked.subject, org, asked.resource, asked.action, context, at_ms)
@@ -171,19 +177,19 @@ class Replay:
         # What an approver allowed once is asked for again: that is no change of policy.
         redeemed = asked.reason == APPROVED and after == "NEEDS_APPROVAL"
         if after == asked.effect or redeemed:
-            report.same += 1
+            report.same += count
             return
         if self._base is not None and self._base.check(*question).effect == after:
-            report.drifted += 1
+            report.drifted += count
             return
         key = (asked.effect, after, actor, asked.subject)
         group = report.flips.get(key)
         if group is None:
             if len(report.flips) >= MAX_GROUPS:
-                report.untold += 1
+                report.untold += count
                 return
             group = report.flips[key] = Flips(*key)
-        group.count += 1
+        group.count += count
         if len(group.examples) < MAX_EXAMPLES:
             before = f"{asked.reason} {asked.rule}".strip()
             example = Example(asked.action, asked.resource, org, at_ms, before, _why(decision))
@@ -191,8 +197,8 @@ class Replay:
                    for e in group.examples):  # fmt: skip
                 group.examples.append(example)
 
-    def _undecidable(self, reason: str) -> None:
-        self.report.undecidable[reason] = self.report.undecidable.get(reason, 0) + 1
+    def _undecidable(self, reason: str, count: int) -> None:
+        self.report.undecidable[reason] = self.report.undecidable.get(reason, 0) + count
 
 
 def as_asked(facts: Mapping[str, Any]) -> dict[str, object]:

@@ -91,6 +91,13 @@ def test_numbers_are_those_that_the_engine_was_asked_with() -> None:
     assert report.same == 1
 
 
+def test_what_an_in_process_authorizer_folded_counts_as_often_as_it_was_asked() -> None:
+    at_ms = 1_767_780_000_000
+    report = replay([event(asked("write", count=7.0, at_ms=float(at_ms)))], snapshot(ROWS[:1]), {})
+    assert (report.decisions, report.kinds()) == (7, {"ALLOW → DENY": 7})
+    assert report.groups()[0].examples[0].at_ms == at_ms
+
+
 def test_without_its_context_nothing_is_guessed_but_where_no_rule_asks_for_it() -> None:
     events = [event(asked("start", "run:1", context_omitted=True)),
               event(asked("read", context_omitted=True))]  # fmt: skip

@@ -69,7 +69,7 @@ def text_of(found: "PolicyDiff", names: tuple[str, str], prefix: str) -> Text:
     """The diff for people."""
     from argy.policy.diff_report import holder, order, summary
 
-    shown = Text(printable(f"{names[0]} → {names[1]}: {summary(found)}\n"), style="")
+    shown = Text(printable(f"{names[0]} → {names[1]}: {summary(found)}\n"))
     role = ""
     for change in sorted(found.changes, key=order):
         if change.role != role:
@@ -78,6 +78,7 @@ def text_of(found: "PolicyDiff", names: tuple[str, str], prefix: str) -> Text:
         append_change(shown, change, prefix)
     if found:
         shown.append(f"digest {found.digest()}")
+    shown.rstrip()
     return shown
 
 

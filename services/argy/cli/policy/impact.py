@@ -116,4 +116,5 @@ def text_of(reports: "list[TenantReport]", names: tuple[str, str], prefix: str) 
                 append_change(shown, item.change, prefix, indent="    ")
                 if item.path:
                     shown.append(printable(f"        by {' → '.join(item.path)}\n"), style="dim")
+    shown.rstrip()
     return shown

@@ -100,6 +100,7 @@ def text_of(found: "Report") -> Text:
         shown.append(f"  … and {len(found.flips) - MAX_SHOWN} more\n")
     for reason, count in found.undecidable.items():
         shown.append(printable(f"  {count} undecidable: {reason}\n"))
+    shown.rstrip()
     return shown
 
 
