@@ -2,15 +2,16 @@
 
 from collections.abc import Awaitable
 from typing import Final
+from uuid import UUID
 
 from argy.authz.snapshots import Snapshots
 from argy.authz.view import TenantView
 from argy.base.clock import Clock
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.policy import NEEDS_APPROVAL
-from argy.rpc.access import denied
+from argy.rpc.access import ANY, denied
 from argy.rpc.call import Call
-from argy.rpc.stages import ACT_FOR
+from argy.rpc.stages import ACT_FOR, subject_id
 
 _MAX_PERMISSIONS: Final = 4096
 
@@ -29,13 +30,16 @@ class LocalAccess:
         self._clock = clock
         self._parts: dict[str, tuple[str, str]] = {}
 
-    def permit(self, call: Call, permission: str, platform: bool) -> Awaitable[None] | None:
+    def permit(
+        self, call: Call, permission: str, platform: bool, resource_id: str = ANY
+    ) -> Awaitable[None] | None:
         """See ``AccessDecider``."""
         tenant_id = PLATFORM_TENANT_ID if platform else call.tenant_id
         view = self._snapshots.peek(tenant_id)
+        org = "" if platform else call.tenant.org_slug
         if view is None:
-            return self._load(call, permission, platform)
-        self._decide(view, call.caller, "" if platform else call.tenant.org_slug, permission)
+            return self._load(tenant_id, call.caller, org, permission, resource_id)
+        self._decide(view, call.caller, org, permission, resource_id)
         return None
 
     def readmit(self, view: TenantView, call: Call) -> None:
@@ -47,20 +51,27 @@ class LocalAccess:
             PermissionDenied: with ``ACCESS_DENIED``.
         """
         if call.acts_for:
-            self._decide(view, f"service:{call.source}", call.tenant.org_slug, ACT_FOR)
+            service, whom = f"service:{call.source}", subject_id(call.acts_for)
+            self._decide(view, service, call.tenant.org_slug, ACT_FOR, whom)
         self._decide(view, call.caller, call.tenant.org_slug, call.method.permission)
 
-    async def _load(self, call: Call, permission: str, platform: bool) -> None:
-        view = await self._snapshots.get(PLATFORM_TENANT_ID if platform else call.tenant_id)
-        self._decide(view, call.caller, "" if platform else call.tenant.org_slug, permission)
+    async def _load(
+        self, tenant_id: UUID, subject: str, org: str, permission: str, resource_id: str
+    ) -> None:
+        view = await self._snapshots.get(tenant_id)
+        self._decide(view, subject, org, permission, resource_id)
 
-    def _decide(self, view: TenantView, subject: str, org: str, permission: str) -> None:
+    def _decide(
+        self, view: TenantView, subject: str, org: str, permission: str, resource_id: str = ANY
+    ) -> None:
         parts = self._parts.get(permission)
         if parts is None:
             kind, _, action = permission.rpartition(":")
-            parts = (f"{kind}:-", action)
+            parts = (f"{kind}:", action)
             if len(self._parts) < _MAX_PERMISSIONS:
                 self._parts[permission] = parts
-        decision = view.snapshot.check(subject, org, *parts, None, self._clock.now_ms())
+        kind, action = parts
+        now_ms = self._clock.now_ms()
+        decision = view.snapshot.check(subject, org, kind + resource_id, action, None, now_ms)
         if not decision.allowed:
             raise denied(permission, needs_approval=decision.reason == NEEDS_APPROVAL)

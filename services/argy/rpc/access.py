@@ -1,7 +1,7 @@
 """The access stage's question to the policy engine, asked remotely where authz is not hosted."""
 
 from collections.abc import Awaitable
-from typing import Protocol
+from typing import Final, Protocol
 
 from argy.api.authz.v1.authz_pb2 import (
     EFFECT_ALLOW,
@@ -15,15 +15,20 @@ from argy.base.ids import PLATFORM_TENANT_ID
 from argy.rpc.call import Call
 from argy.rpc.client import SignedChannel
 
+ANY: Final = "-"
+"""The id that asks about resources of a type as such, not about one of them."""
+
 
 class AccessDecider(Protocol):
     """Decides whether a call's caller holds a permission."""
 
-    def permit(self, call: Call, permission: str, platform: bool) -> Awaitable[None] | None:
+    def permit(
+        self, call: Call, permission: str, platform: bool, resource_id: str = ANY
+    ) -> Awaitable[None] | None:
         """Return nothing, or an awaitable of nothing, when the caller may.
 
-        ``permission`` is ``type:action``, asked of the resource ``type:-`` (any) in the call's
-        tenant and org, or in the platform tenant when ``platform``.
+        ``permission`` is ``type:action``, asked of the resource ``type:<resource_id>`` in the
+        call's tenant and org, or in the platform tenant when ``platform``.
 
         Raises:
             PermissionDenied: with ``ACCESS_DENIED``.
@@ -60,14 +65,16 @@ class RemoteAccess:
         self._channel = channel
         self._timeout_s = timeout_s
 
-    async def permit(self, call: Call, permission: str, platform: bool) -> None:
+    async def permit(
+        self, call: Call, permission: str, platform: bool, resource_id: str = ANY
+    ) -> None:
         """See ``AccessDecider``; an unreachable authz service is Unavailable, never a yes."""
         kind, action = permission.split(":", 1)
         tenant_id, org_id = (
             (PLATFORM_TENANT_ID, None) if platform else (call.tenant_id, call.org_id)
         )
         stub = AuthzServiceStub(self._channel.for_tenant(tenant_id, org_id))
-        question = Question(subject=call.caller, action=action, resource=f"{kind}:-")
+        question = Question(subject=call.caller, action=action, resource=f"{kind}:{resource_id}")
         response = await stub.Check(CheckRequest(question=question), timeout=self._timeout_s)
         effect = response.decision.effect
         if effect != EFFECT_ALLOW:

@@ -82,8 +82,8 @@ class SignedChannel(grpc.aio.Channel):
     ) -> "SignedChannel":
         """The same connection for another tenant or org; cheap.
 
-        ``subject`` is whom the service acts for, which needs ``authz.subject:act_for``; that
-        subject's own permissions then decide.
+        ``subject`` is whom the service acts for, which needs ``act_for`` on ``authz.subject:…``;
+        that subject's own permissions then decide.
         """
         view = object.__new__(SignedChannel)
         view.__dict__.update(self.__dict__)

@@ -38,7 +38,7 @@ MAX_STREAM_S: Final = 3600.0
 MAX_METADATA: Final = 64
 """Most metadata entries of a call."""
 ACT_FOR: Final = "authz.subject:act_for"
-"""The permission that a service needs to act for somebody."""
+"""The permission that a service needs, on ``authz.subject:user/<id>``, to act for that subject."""
 _SUBJECT: Final = re.compile(r"(user|service|agent):[A-Za-z0-9._@+-]{1,248}")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -235,9 +235,9 @@ def access(deps: Dependencies, method: Method) -> Enter | None:
     services = method.services
 
     async def act_for(call: Call) -> None:
-        # Asked where the subject's own permission is: whoever may act for a tenant's people may
-        # not act for the platform's.
-        waiting = permit(call, ACT_FOR, platform)
+        # Asked about this very subject, and where its own permission is: whoever may act for people
+        # may not act for services, nor whoever may act for a tenant's people for the platform's.
+        waiting = permit(call, ACT_FOR, platform, subject_id(call.acts_for))
         if waiting is not None:
             await waiting
         call.caller = call.acts_for
@@ -256,6 +256,11 @@ def access(deps: Dependencies, method: Method) -> Enter | None:
         return permit(call, permission, platform) if permission else None
 
     return enter
+
+
+def subject_id(subject: str) -> str:
+    """A subject as the id of a resource: ``user:1`` is ``authz.subject:user/1``."""
+    return subject.replace(":", "/", 1)
 
 
 def validation(_deps: Dependencies, method: Method) -> Enter:

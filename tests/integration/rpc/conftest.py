@@ -69,10 +69,12 @@ class Permissions:
 
     def __init__(self) -> None:
         self.denied: set[str] = set()
-        self.asked: list[tuple[str, str]] = []
+        self.asked: list[tuple[str, str, str]] = []
 
-    def permit(self, call: Call, permission: str, platform: bool) -> Awaitable[None] | None:
-        self.asked.append((call.caller, permission))
+    def permit(
+        self, call: Call, permission: str, platform: bool, resource_id: str = "-"
+    ) -> Awaitable[None] | None:
+        self.asked.append((call.caller, permission, resource_id))
         if permission in self.denied:
             raise PermissionDenied("denied", reason="ACCESS_DENIED")
         return None

@@ -317,8 +317,8 @@ async def test_acting_for_somebody_asks_both(
     answer = pb.GetOrgResponse.FromString(await send(replica, GET, BODY, call.metadata()))
     assert answer.org.display_name == "user:eva"
     assert replica.permissions.asked == [
-        ("service:cli", "authz.subject:act_for"),
-        ("user:eva", "directory.org:read"),
+        ("service:cli", "authz.subject:act_for", "user/eva"),
+        ("user:eva", "directory.org:read", "-"),
     ]
 
 
