@@ -99,7 +99,7 @@ equivalence: venv ## Hold the policy engine to pycasbin at length
 # --- checking ----------------------------------------------------------------------------------------
 
 .PHONY: check
-check: check-style check-types check-imports check-protos check-migrations check-secrets check-shell ## Everything that CI checks before the tests
+check: check-style check-types check-imports check-protos check-migrations check-policy check-secrets check-shell ## Everything that CI checks before the tests
 
 .PHONY: check-style
 check-style: venv ## Formatting and lint rules (ruff)
@@ -124,6 +124,12 @@ check-protos: venv ## The contracts: lint, format, breaking changes, generated c
 .PHONY: check-migrations
 check-migrations: venv ## The migrations: locks and unsafe steps (squawk)
 	@.ci/check-migrations $(BIN)/squawk
+
+.PHONY: check-policy
+check-policy: venv ## The policy: its form, its mistakes, what must always hold
+	@$(BIN)/argy policy fmt --check
+	@$(BIN)/argy policy lint --strict
+	@$(BIN)/argy policy invariants
 
 .PHONY: check-secrets
 check-secrets: venv ## Credentials in tracked files (detect-secrets, offline)

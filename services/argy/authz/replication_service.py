@@ -17,6 +17,7 @@ from argy.authz.domain import TenantFacts
 from argy.authz.revision_watch import RevisionWatch
 from argy.authz.snapshots import Snapshots
 from argy.base.clock import Clock
+from argy.base.errors import PermissionDenied
 from argy.policy import Assignment, Membership
 from argy.rpc.call import current_call
 
@@ -72,8 +73,19 @@ class ReplicationService(ReplicationServiceServicer):
     async def Replicate(
         self, request: pb.ReplicateRequest, context: Any
     ) -> AsyncGenerator[pb.ReplicateResponse, None]:
-        """Send what is new until the caller goes, or may no longer."""
+        """Send what is new until the caller goes, or may no longer.
+
+        Raises:
+            PermissionDenied: ``TENANT_SCOPE_REQUIRED``, for a call in an org.
+        """
         call = current_call()
+        if call.org_id is not None:
+            # A permission in one org says nothing about the facts of the others.
+            raise PermissionDenied(
+                "A call in an org can't have the whole tenant's facts: leave x-org-id out",
+                reason="TENANT_SCOPE_REQUIRED",
+                field="x-org-id",
+            )
         digest, sequence = request.bundle_digest, request.sequence
         facts = NOTHING
         async with aclosing(self._watch.watch(call.tenant_id, tick_s=HEARTBEAT_S)) as changes:

@@ -249,6 +249,10 @@ def _policy_keys(settings: Settings) -> PolicyKeys:
 
 
 def _listening(settings: Settings, *, shared: bool) -> ServerConfig:
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        # Half a pair must not end as plaintext, whatever else is set.
+        lacking = "ARGY_TLS_KEY" if settings.tls_cert else "ARGY_TLS_CERT"
+        raise InvalidArgument(f"set {lacking} too: TLS needs both", field=lacking)
     tls = (
         ServerTls(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
         if settings.tls_cert and settings.tls_key
