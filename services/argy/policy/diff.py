@@ -11,7 +11,8 @@ counts as an escalation.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -19,7 +20,7 @@ from typing import Final
 from argy.policy.access import ALLOWED, Access, Matching, access
 from argy.policy.changes import EVERYBODY, AccessChange, PolicyDiff
 from argy.policy.compiled import CompiledPolicy
-from argy.policy.differences import Difference, differences, relevant
+from argy.policy.differences import MAX_REGIONS, Difference, differences, relevant
 from argy.policy.globs import domain_match
 from argy.policy.places import Blame, Place, escalates, kind_of
 from argy.policy.row_changes import approval_changes, row_changes
@@ -96,7 +97,32 @@ def _role_changes(pair: Pair, name: str, known: _Known, parts: list[str]) -> lis
         for domain, limits in merge_domains(blames, domains):
             rules = blames[domain].told(told.kind) or (_MODEL,)
             changes.append(replace(told, domain=domain, rules=rules, after=told.after + limits))
-    return changes
+    return list(_gathered(changes, parts))
+
+
+def _gathered(changes: Iterable[AccessChange], parts: list[str]) -> Iterator[AccessChange]:
+    """Tell once, "in parts", what many domains have alike but for where exactly.
+
+    A rule for every tenant is cut otherwise in each that refines it; that is one change to people.
+    """
+    alike: dict[AccessChange, list[AccessChange]] = {}
+    for change in changes:
+        plain = replace(change, domain="", rules=(), after=change.after.split("; ", 1)[0])
+        alike.setdefault(plain, []).append(change)
+    for plain, same in alike.items():
+        blamed = Counter(rule for change in same for rule in change.rules)
+        # Where each has a rule of its own, each is a change that somebody wrote.
+        if len(same) <= MAX_REGIONS or len(blamed) > len(same) // 2:
+            yield from same
+            continue
+        parts.extend(sorted(repr(change) for change in same))
+        tenants = {change.domain.partition("/")[0] for change in same}
+        yield replace(
+            plain,
+            domain=tenants.pop() if len(tenants) == 1 else "*",
+            after=f"{plain.after}; only in parts",
+            rules=tuple(sorted(blamed)),
+        )
 
 
 def _change(name: str, item: _RoleDifference, *, escalation: bool) -> AccessChange:

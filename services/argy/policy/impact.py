@@ -248,8 +248,9 @@ def _told(
     asked = [
         f"{side}:{rule.file}:{rule.line}"
         for side, here, there in (("head", gates[1], gates[0]), ("base", gates[0], gates[1]))
-        for line in sorted(item.lines & here.keys() - there.keys())
-        for rule in here[line]
+        for line in sorted(item.lines)
+        if line not in there
+        for rule in here.get(line, ())
     ]
     change = AccessChange(
         kind=kind,

@@ -72,12 +72,8 @@ class Place:
 
     def blame(self, pair: Pair, item: Difference[Any, Any]) -> Blame:
         """Rules that only one side has here; where links brought or took them, the links too."""
-        only_head = [
-            rule for line in item.lines - self.base.keys() for rule in self.head.get(line, ())
-        ]
-        only_base = [
-            rule for line in item.lines - self.head.keys() for rule in self.base.get(line, ())
-        ]
+        only_head = _rules(item.lines, self.head, self.base)
+        only_base = _rules(item.lines, self.base, self.head)
         new = _links(pair.head, self.head_paths, only_head, pair.new_links, self.domain)
         old = _links(pair.base, self.base_paths, only_base, pair.old_links, self.domain)
         admin = ADMIN in self.head_paths and ADMIN not in self.base_paths
@@ -96,6 +92,12 @@ class Place:
                 (),
             ),
         )
+
+
+def _rules(
+    lines: Iterable[RuleLine], here: Mapping[RuleLine, list[Rule]], there: Collection[RuleLine]
+) -> list[Rule]:
+    return [rule for line in lines if line not in there for rule in here.get(line, ())]
 
 
 def _lines(items: Iterable[Rule | Link]) -> tuple[str, ...]:

@@ -424,3 +424,13 @@ def test_a_denial_that_cuts_many_rules_is_told_once_and_its_parts_are_in_the_dig
     fewer = diff_policies(compiled(rows[1:]), compiled([*rows[1:], deny]))
     assert diff.changes[0].after == fewer.changes[0].after
     assert diff.digest() != fewer.digest()
+
+
+def test_a_line_for_all_that_many_tenants_refine_is_told_once() -> None:
+    rows = [f"p, role:A, t{number}, doc:item, read, allow, true" for number in range(300)]
+    line = "p, role:A, *, doc:*, read, allow, true"
+    (change,) = diff_policies(compiled(rows), compiled([*rows, line])).changes
+    assert (change.kind, change.domain, change.resource) == ("gained", "*", "doc:*")
+    assert (change.after, change.rules) == ("allowed; only in parts", ("services.csv:301",))
+    own = [row.replace("read", "write") for row in rows]
+    assert len(diff_policies(compiled(rows), compiled([*rows, *own])).changes) == 300
