@@ -5,10 +5,14 @@ import json
 import shutil
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from argy.base.errors import FailedPrecondition, PermissionDenied
+from argy.client import Authorizer, Connection, request_digest
 
 Rows = Callable[..., list[dict[str, Any]]]
 ACME = ("--tenant", "acme")
@@ -245,3 +249,37 @@ def test_an_approver_never_elevates(acme: Terminal) -> None:
     for more in ((), ("--break-glass",)):
         elevate = ("elevate", "PLATFORM_ADMIN", "-m", "x", "--as", both, *more)
         assert acme.refused(*elevate) == (REFUSED, "ACCESS_DENIED")
+
+
+async def test_a_service_asks_and_redeems_by_the_client(
+    acme: Terminal, platform: Any, rows: Rows
+) -> None:
+    (tenant,) = [row for row in rows("tenant", "list") if row["slug"] == "acme"]
+    where: dict[str, Any] = {"tenant_id": uuid.UUID(tenant["tenant_id"])}
+    eva = acme.person("PLATFORM_ENGINEER")
+    what = (eva, "promote", "deployment:prod-api")
+    digest = request_digest(b"release 8")
+    async with Connection(platform.endpoint) as connection:
+        authorizer = Authorizer(connection)
+        answer = await authorizer.check(*what, **where)
+        assert (answer.allowed, answer.effect) == (False, "NEEDS_APPROVAL")
+        assert [(need.approvals, need.roles) for need in answer.approvals] == [
+            (2, ("role:COMPLIANCE_APPROVER", "role:PLATFORM_PM"))
+        ]
+        with pytest.raises(PermissionDenied):
+            await authorizer.require(*what, **where)
+        asked = await authorizer.request_approval(*what, reason="release 8", digest=digest, **where)
+        assert (asked.state, asked.needs) == ("PENDING", answer.approvals)
+        for _ in range(2):
+            voter = acme.person("COMPLIANCE_APPROVER")
+            acme.rows("approval", "approve", asked.approval_id, "--as", voter)
+        again = await authorizer.request_approval(*what, reason="release 8", digest=digest, **where)
+        assert (again.approval_id, again.state) == (asked.approval_id, "GRANTED")
+        redeem = partial(authorizer.redeem, asked.approval_id, *what, **where)
+        with pytest.raises(FailedPrecondition, match="another request_digest"):
+            await redeem(digest=request_digest(b"release 9"))
+        used = await redeem(digest=digest)
+        assert (used.allowed, used.reason) == (True, "APPROVED")
+        with pytest.raises(FailedPrecondition) as refused:
+            await redeem(digest=digest)
+        assert refused.value.reason == "APPROVAL_USED"
