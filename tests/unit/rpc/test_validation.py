@@ -79,6 +79,21 @@ def test_the_path_leads_to_the_item() -> None:
     }  # fmt: skip
 
 
+def test_what_was_accepted_before_hides_nothing() -> None:
+    validate = compile_rules(BatchCheckRequest.DESCRIPTOR)
+    context = Struct()
+    context.update({"long": "x" * 70_000})
+    for bad in (
+        Question(subject="user:a", action="read"),
+        Question(subject="project:x", action="read", resource="project:x"),
+        Question(subject="user:a", action="read", resource="project:x", context=context),
+    ):
+        validate(BatchCheckRequest(questions=[GOOD, GOOD]))
+        with pytest.raises(InvalidArgument) as caught:
+            validate(BatchCheckRequest(questions=[GOOD, bad]))
+        assert [violation.field[:12] for violation in caught.value.violations] == ["questions[1]"]
+
+
 def test_the_violations_told_are_bounded() -> None:
     assert len(problems(BatchCheckRequest(questions=[Question()] * 1000))) == 20
 
