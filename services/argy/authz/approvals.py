@@ -7,7 +7,6 @@ from uuid import UUID
 
 from argy.authz import approval_store as store
 from argy.authz.approval_domain import (
-    APPROVAL_RESOURCE,
     CANCEL_ANY,
     READ_ANY,
     REDEEM_FOR,
@@ -15,7 +14,6 @@ from argy.authz.approval_domain import (
     Action,
     Approval,
     Requirement,
-    Roles,
     Vote,
     check_actor,
     check_open_count,
@@ -27,6 +25,7 @@ from argy.authz.approval_domain import (
     requirements_of,
     unmet,
 )
+from argy.authz.approval_policy import Facts, ask, may, require_self, require_vote, roles_of
 from argy.authz.approval_records import notification_of, record_of
 from argy.authz.notify import Notify
 from argy.authz.snapshots import Snapshots
@@ -38,8 +37,6 @@ from argy.policy import APPROVED, Decision
 from argy.rpc.call import Call
 from argy.store.audit import record
 from argy.store.database import Database, Tx
-
-Facts = Mapping[str, object] | None
 
 _OPEN: Final = ("PENDING", "GRANTED")
 
@@ -71,8 +68,8 @@ class Approvals:
         """
         check_actor(wanted.subject)
         view, now_ms = await self._snapshots.get(call.tenant_id), self._clock.now_ms()
-        _require_self(view, call, wanted.subject, REQUEST_FOR, now_ms)
-        decision = _ask(view, call, wanted, facts, now_ms)
+        require_self(view, call, wanted.subject, REQUEST_FOR, now_ms)
+        decision = ask(view, call, wanted, facts, now_ms)
         requirements = requirements_of(decision, wanted)
         made = Approval(
             id=uuid7(),
@@ -110,7 +107,7 @@ class Approvals:
         if (
             call.caller in (found.requester, found.wanted.subject)
             or any(not held.isdisjoint(line.roles) for line in found.requirements)
-            or _may(view, call, READ_ANY, now_ms)
+            or may(view, call, READ_ANY, now_ms)
         ):
             return found
         raise NotFound("No such approval", reason="APPROVAL_UNKNOWN", field="approval_id")
@@ -120,7 +117,7 @@ class Approvals:
     ) -> Sequence[Approval]:
         """Return approvals, newest first: the caller's own, or all to who may read any."""
         view, now_ms = await self._snapshots.get(call.tenant_id), self._clock.now_ms()
-        own = "" if _may(view, call, READ_ANY, now_ms) else call.caller
+        own = "" if may(view, call, READ_ANY, now_ms) else call.caller
         async with self._db.tenant(call.tenant_id, call.org_id) as tx:
             return await store.list_page(
                 tx, state=state, subject=subject, own=own, after=after, limit=limit, now_ms=now_ms
@@ -147,7 +144,7 @@ class Approvals:
                 # All met, and not granted: a voter has a role again. The next vote settles it.
                 lines = unmet(lines, found.approvers, roles) or lines
             check_voter(found, lines, voter=call.caller, held=roles(call.caller))
-            _require_vote(view, call, found, now_ms)
+            require_vote(view, call, found, now_ms)
             await store.vote(tx, approval_id, made)
             found = replace(found, votes=(*found.votes, made))
             if not approved:
@@ -172,7 +169,7 @@ class Approvals:
         view, now_ms = await self._snapshots.get(call.tenant_id), self._clock.now_ms()
         async with self._db.tenant(call.tenant_id, call.org_id) as tx:
             found = await store.lock(tx, approval_id)
-            if call.caller != found.requester and not _may(view, call, CANCEL_ANY, now_ms):
+            if call.caller != found.requester and not may(view, call, CANCEL_ANY, now_ms):
                 raise PermissionDenied(
                     "Only the requester may withdraw this", reason="NOT_THE_REQUESTER"
                 )
@@ -208,10 +205,10 @@ class Approvals:
         """
         now_ms = self._clock.now_ms()
         found = await store.get(tx, approval_id)
-        _require_self(view, call, found.wanted.subject, REDEEM_FOR, now_ms)
+        require_self(view, call, found.wanted.subject, REDEEM_FOR, now_ms)
         check_same_action(found, action)
         check_state(found, "GRANTED", now_ms=now_ms)
-        decision = _ask(view, call, action, facts, now_ms)
+        decision = ask(view, call, action, facts, now_ms)
         roles = roles_of(view, call.tenant.org_slug, now_ms)
         check_still_good(found, decision, roles, now_ms=now_ms)
         if not await store.redeem(tx, approval_id, action, now_ms=now_ms):
@@ -252,53 +249,3 @@ class Approvals:
     ) -> None:
         """Record the change in its own transaction."""
         await record(tx, record_of(call, verb, found, more, now_ms=self._clock.now_ms()))
-
-
-def roles_of(view: TenantView, org: str, now_ms: int) -> Roles:
-    """The roles that subjects hold in an org, inherited and by groups; none when disabled."""
-
-    def held(subject: str) -> frozenset[str]:
-        holding = view.snapshot.holding(subject, org, now_ms)
-        return frozenset(holding.view.paths) if holding.fixed is None else frozenset()
-
-    return held
-
-
-def _ask(view: TenantView, call: Call, action: Action, facts: Facts, now_ms: int) -> Decision:
-    return view.snapshot.check(
-        action.subject, call.tenant.org_slug, action.resource, action.action, facts, now_ms
-    )
-
-
-def _may(view: TenantView, call: Call, permission: str, now_ms: int) -> bool:
-    return view.snapshot.check(
-        call.caller, call.tenant.org_slug, APPROVAL_RESOURCE, permission, None, now_ms
-    ).allowed
-
-
-def _require_vote(view: TenantView, call: Call, found: Approval, now_ms: int) -> None:
-    """Ask the policy about this one request: it may say more than who holds which role."""
-    facts = {
-        "subject": found.wanted.subject,
-        "action": found.wanted.action,
-        "resource": found.wanted.resource,
-        "requester": found.requester,
-    }
-    name = f"authz.approval:{found.id}"
-    decision = view.snapshot.check(call.caller, found.org_slug, name, "approve", facts, now_ms)
-    if not decision.allowed:
-        raise PermissionDenied(
-            f"Permission 'approve' denied on resource '{name}' (or it might not exist)",
-            reason="ACCESS_DENIED",
-            metadata={"decision": decision.reason},
-        )
-
-
-def _require_self(view: TenantView, call: Call, subject: str, permission: str, now_ms: int) -> None:
-    """Let the caller act for itself; for others only with a permission of its own."""
-    if call.caller != subject and not _may(view, call, permission, now_ms):
-        raise PermissionDenied(
-            f"For another subject you need the permission 'authz.approval:{permission}'",
-            reason="NOT_ONESELF",
-            field="question.subject",
-        )

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from argy.authz import elevation_store as store
 from argy.authz import store as assignments
-from argy.authz.approvals import Approvals, roles_of
+from argy.authz.approval_policy import roles_of
+from argy.authz.approvals import Approvals
 from argy.authz.domain import Grant, check_role_defined, directory_id
 from argy.authz.elevation_domain import (
     ELEVATION_RESOURCE,
