@@ -1,6 +1,6 @@
 """A policy diff as reviewers, programs and code scanning read it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -9,7 +9,9 @@ from argy.policy.findings import Finding, FindingRule
 from argy.policy.markdown import code, escape, table
 
 MAX_MARKDOWN_ROWS: Final = 200
-"""Changes that a comment shows; GitHub refuses comments of more than 65,536 characters."""
+"""Changes that a comment shows, fewer where they are long."""
+_MAX_COMMENT: Final = 50_000
+"""Characters; GitHub refuses comments of more than 65,536, and other sections want room."""
 _OPEN_ROWS: Final = 15
 """Changes that a comment shows unfolded."""
 _MAX_TEXT: Final = 200
@@ -94,6 +96,18 @@ def to_json(diff: PolicyDiff, names: tuple[str, str]) -> dict[str, Any]:
 
 def to_markdown(diff: PolicyDiff, names: tuple[str, str], prefix: str = "") -> str:
     """A pull request's comment: escalations first, then a table for each role."""
+    return fitting(lambda rows: _markdown(diff, names, prefix, rows))
+
+
+def fitting(render: Callable[[int], str]) -> str:
+    """What ``render`` makes of the most rows that fit into a comment."""
+    rows = MAX_MARKDOWN_ROWS
+    while len(text := render(rows)) > _MAX_COMMENT and rows > 1:
+        rows //= 2
+    return text
+
+
+def _markdown(diff: PolicyDiff, names: tuple[str, str], prefix: str, limit: int) -> str:
     lines = [
         f"### Policy diff: {escape(summary(diff))}",
         "",
@@ -107,9 +121,9 @@ def to_markdown(diff: PolicyDiff, names: tuple[str, str], prefix: str = "") -> s
         lines += [f"> - {_sentence(change, prefix)}" for change in escalations[:_OPEN_ROWS]]
         if len(escalations) > _OPEN_ROWS:
             lines.append(f"> - … and {len(escalations) - _OPEN_ROWS} more")
-    lines += _tables(changes[:MAX_MARKDOWN_ROWS], prefix, fold=len(changes) > _OPEN_ROWS)
-    if len(changes) > MAX_MARKDOWN_ROWS:
-        lines += ["", f"… and {len(changes) - MAX_MARKDOWN_ROWS} more: `argy policy diff`"]
+    lines += _tables(changes[:limit], prefix, fold=len(changes) > _OPEN_ROWS)
+    if len(changes) > limit:
+        lines += ["", f"… and {len(changes) - limit} more: `argy policy diff`"]
     if diff:
         lines += ["", f"Diff digest {code(diff.digest())}. Who inherits a role has its changes."]
     return "\n".join(lines) + "\n"
@@ -221,6 +235,8 @@ def _on_head(
             return where, 1
         if of_head:
             return file, int(number)
+        if file not in head:
+            break  # code scanning shows nothing for a file that is gone
         return file, nearest_line(base.get(file, ""), head.get(file, ""), int(number))
     return "model.conf", 1
 

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from argy.policy.diff_report import located, place
+from argy.policy.diff_report import fitting, located, place
 from argy.policy.export import TenantFacts
 from argy.policy.impact import SubjectChange, SubjectImpact
 from argy.policy.markdown import code, escape, table
 
-MAX_MARKDOWN_ROWS: Final = 200
 _MAX_NAMES: Final = 10
 _MAX_TEXT: Final = 200
 
@@ -100,6 +99,12 @@ def to_json(reports: Sequence[TenantReport], names: tuple[str, str]) -> dict[str
 
 def to_markdown(reports: Sequence[TenantReport], names: tuple[str, str], prefix: str = "") -> str:
     """A section of a pull request's comment, a table for each tenant."""
+    return fitting(lambda rows: _markdown(reports, names, prefix, rows))
+
+
+def _markdown(
+    reports: Sequence[TenantReport], names: tuple[str, str], prefix: str, limit: int
+) -> str:
     lines = ["### Policy impact", "", f"{code(names[0])} → {code(names[1])}"]
     for report in reports:
         lines += ["", f"**{escape(report.facts.tenant)}**: {report.summary}"]
@@ -109,9 +114,9 @@ def to_markdown(reports: Sequence[TenantReport], names: tuple[str, str], prefix:
         if rows:
             headings = ("who", "", "what", "where", "before", "after", "by", "rules")
             lines += ["", "<details><summary>Who</summary>", "",
-                      table(headings, rows[:MAX_MARKDOWN_ROWS]), "", "</details>"]  # fmt: skip
-        if len(rows) > MAX_MARKDOWN_ROWS:
-            lines += ["", f"… and {len(rows) - MAX_MARKDOWN_ROWS} rows more."]
+                      table(headings, rows[:limit]), "", "</details>"]  # fmt: skip
+        if len(rows) > limit:
+            lines += ["", f"… and {len(rows) - limit} rows more."]
     return "\n".join(lines) + "\n"
 
 

@@ -3,9 +3,9 @@
 Assignments are the authorization service's; orgs, people and groups the directory's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from argy.api.authz.v1.assignment_pb2 import ListRoleAssignmentsRequest
@@ -16,13 +16,15 @@ from argy.api.directory.v1.tenant_pb2_grpc import OrgServiceStub, TenantServiceS
 from argy.api.directory.v1.user_pb2_grpc import GroupServiceStub, UserServiceStub
 from argy.base.errors import InvalidArgument
 from argy.base.ids import PLATFORM_TENANT_ID
-from argy.cli.session import every, find_tenant
+from argy.cli.session import find_tenant
 from argy.client import Connection
 
 if TYPE_CHECKING:
     from argy.policy.export import TenantFacts
 
-_PAGE = 1_000
+MAX_LISTED: Final = 2_000_000
+"""Items of one list; a million assignments are about 200 MB here."""
+_PAGE: Final = 1_000
 
 
 async def read_live(connection: Connection, name: str) -> "TenantFacts":
@@ -30,27 +32,27 @@ async def read_live(connection: Connection, name: str) -> "TenantFacts":
 
     Raises:
         NotFound: when there is no such tenant.
-        InvalidArgument: when it has more of something than ``every`` reads.
+        InvalidArgument: when it has more of something than ``MAX_LISTED``.
     """
     from argy.policy.export import Held, TenantFacts
 
     tenant_id = await find_tenant(connection, name)
     channel = connection.channel(tenant_id)
-    orgs = await every(OrgServiceStub(channel).ListOrgs, tenants.ListOrgsRequest(page_size=_PAGE),
+    orgs = await _every(OrgServiceStub(channel).ListOrgs, tenants.ListOrgsRequest(page_size=_PAGE),
                        "orgs")  # fmt: skip
     slugs = {org.org_id: org.slug for org in orgs}
     request = ListRoleAssignmentsRequest(page_size=_PAGE)
-    found = await every(AssignmentServiceStub(channel).ListRoleAssignments, request, "assignments")
-    people = await every(
+    found = await _every(AssignmentServiceStub(channel).ListRoleAssignments, request, "assignments")
+    people = await _every(
         UserServiceStub(channel).ListUsers, users.ListUsersRequest(page_size=_PAGE), "users"
     )
     groups = GroupServiceStub(channel)
     members: dict[str, list[str]] = {}
     names = {f"user:{user.user_id}": f"{user.display_name} <{user.email}>" for user in people}
-    listed = await every(groups.ListGroups, users.ListGroupsRequest(page_size=_PAGE), "groups")
+    listed = await _every(groups.ListGroups, users.ListGroupsRequest(page_size=_PAGE), "groups")
     for group in listed:
         asked = users.ListMembersRequest(group_id=group.group_id, page_size=_PAGE)
-        held = await every(groups.ListMembers, asked, "users")
+        held = await _every(groups.ListMembers, asked, "users")
         members[f"group:{group.group_id}"] = [f"user:{user.user_id}" for user in held]
         names[f"group:{group.group_id}"] = group.slug
     return TenantFacts(
@@ -71,6 +73,18 @@ async def read_live(connection: Connection, name: str) -> "TenantFacts":
         orgs={slug: org_id for org_id, slug in slugs.items()},
         names=names,
     )
+
+
+async def _every(call: Callable[[Any], Awaitable[Any]], request: Any, items: str) -> list[Any]:
+    found: list[Any] = []
+    while True:
+        page = await call(request)
+        found += getattr(page, items)
+        if not page.next_page_token:
+            return found
+        if len(found) >= MAX_LISTED:
+            raise InvalidArgument(f"the tenant has more than {MAX_LISTED} {items}")
+        request.page_token = page.next_page_token
 
 
 async def _slug(connection: Connection, tenant_id: UUID, name: str) -> str:
