@@ -27,7 +27,7 @@ _MAX_CLASSES: Final = 50_000
 _MAX_PAIRED: Final = 64
 """Roles that are tried in pairs."""
 
-Verdicts = Literal["allowed", "grant", "condition", "denied", "disabled", "impossible"]
+Verdicts = Literal["allowed", "approval", "grant", "condition", "denied", "disabled", "impossible"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +85,15 @@ def why_not(
     decision = explanation.decision
     facts = Facts(subject, snapshot.tenant, org, obj, act, ctx, now_ms)
     if decision.effect != "DENY":
-        return WhyNot(decision, "allowed", (), (), (), explanation)
+        verdict: Verdicts = "allowed" if decision.allowed else "approval"
+        return WhyNot(decision, verdict, (), (), (), explanation)
     if decision.reason == SUBJECT_DISABLED:
         return WhyNot(decision, "disabled", (), (), (), explanation)
     question = _Question(snapshot, facts, now_ms)
     grants = question.grants()
     conditions = tuple(question.conditions())
     denied_by = () if grants or conditions else question.denials()
-    verdict: Verdicts = "impossible"
+    verdict = "impossible"
     if grants and not grants[0].condition:
         verdict = "grant"
     elif conditions:

@@ -48,6 +48,20 @@ def test_what_is_allowed_needs_nothing(make_snapshot: Any) -> None:
     assert ask(snapshot, "user:a read doc:1").verdict == "allowed"
 
 
+def test_what_only_lacks_an_approval_lacks_no_grant() -> None:
+    files = {
+        "model.conf": model_text(Effect.DENY_OVERRIDES),
+        "services.csv": "p, role:A, *, doc:*, read, allow, true",
+        "approvals/all.csv": "a, *, doc:*, read, 2, role:A, require, 1h, true",
+    }
+    policy = compile_policy(parse_policy(files))
+    held = TenantSnapshot(policy, "acme", [Assignment("user:a", "role:A")])
+    answer = ask(held, "user:a read doc:1")
+    assert (answer.verdict, answer.grants) == ("approval", ())
+    assert [match.rule.approvals for match in answer.explanation.approvals] == [2]
+    assert [grant.effect for grant in ask(held, "user:b read doc:1").grants] == ["NEEDS_APPROVAL"]
+
+
 def test_a_denial_that_no_grant_overrides_is_named(make_snapshot: Any) -> None:
     snapshot = make_snapshot(
         "p, role:A, *, doc:*, read, deny, true\np, role:B, *, *, *, allow, true",

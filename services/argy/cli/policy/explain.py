@@ -206,6 +206,7 @@ def _answer(found: "WhyNot") -> dict[str, Any]:
 
 _VERDICTS = {
     "allowed": "it is allowed already",
+    "approval": "a rule allows it; what asks above must approve first",
     "grant": "the smallest grant that would allow it:",
     "condition": "a fact decides:",
     "denied": "no grant can allow it: these rules deny it to a role that is held",
