@@ -129,6 +129,17 @@ UPDATE authz.elevation SET ended_at = $3 WHERE tenant_id = $1 AND id = $2 AND en
 UPDATE authz.elevation SET review = $3, reviewed_by = $4, review_comment = $5
 WHERE tenant_id = $1 AND id = $2 AND review = 'OPEN' AND subject <> $4;
 
+-- name: has_appointed
+-- Whether $3 holds a role that $2 gave to them, or to a group of theirs, from $4 on.
+SELECT EXISTS (
+  SELECT FROM authz.role_assignment AS a
+  WHERE a.tenant_id = $1 AND a.created_by = $2 AND a.created_at >= $4
+    AND (a.subject = $3 OR a.subject IN (
+      SELECT 'group:' || m.group_id FROM directory.group_member AS m
+      WHERE m.tenant_id = $1 AND 'user:' || m.user_id = $3
+    ))
+);
+
 -- name: list_elevations
 -- A page of elevations before $5, newest first. $3 is an org or null for all, $4 a review state or ''
 -- for all, $6 whose own they must be or '' for anybody's.

@@ -120,13 +120,21 @@ class Elevations:
         """Say whether a broken glass was justified; never by whoever broke it.
 
         Raises:
-            PermissionDenied: ``OWN_REVIEW``, or when the policy denies the caller this review.
+            PermissionDenied: ``OWN_REVIEW``, ``REVIEWER_APPOINTED`` by whoever broke the glass, or
+                when the policy denies the caller this review.
             FailedPrecondition: ``REVIEW_NOT_OPEN`` or ``ELEVATION_LIVE``.
         """
         view, now_ms = await self._snapshots.get(call.tenant_id), self._clock.now_ms()
         async with self._db.tenant(call.tenant_id, call.org_id) as tx:
             found = await store.lock(tx, elevation_id)
             check_review(found, reviewer=call.caller, now_ms=now_ms)
+            if await store.has_appointed(
+                tx, found.subject, call.caller, since_ms=found.created_at_ms
+            ):
+                raise PermissionDenied(
+                    "Whoever broke the glass gave you a role since: somebody else must review it",
+                    reason="REVIEWER_APPOINTED",
+                )
             facts = {"subject": found.subject, "role": found.role}
             name = f"authz.elevation:{elevation_id}"
             org = call.tenant.org_slug

@@ -28,6 +28,12 @@ async def has_open_review(tx: Tx, subject: str) -> bool:
     return bool(await tx.fetchval(_Q.has_open_review, tx.tenant_id, subject))
 
 
+async def has_appointed(tx: Tx, giver: str, receiver: str, *, since_ms: int) -> bool:
+    """Whether ``receiver`` holds a role that ``giver`` gave since then."""
+    since = to_time(since_ms)
+    return bool(await tx.fetchval(_Q.has_appointed, tx.tenant_id, giver, receiver, since))
+
+
 async def find_by_request(tx: Tx, request_id: UUID) -> Elevation | None:
     """Return what an earlier call with this idempotency key gave."""
     row = await tx.fetchrow(_Q.find_elevation_by_request, tx.tenant_id, request_id)

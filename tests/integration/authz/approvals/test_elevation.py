@@ -10,7 +10,8 @@ import pytest
 
 from argy.api.authz.v1 import approval_pb2 as pb
 from argy.api.authz.v1.approval_pb2_grpc import ElevationServiceStub
-from argy.api.authz.v1.assignment_pb2 import RevokeRoleRequest
+from argy.api.authz.v1.assignment_pb2 import GrantRoleRequest, RevokeRoleRequest
+from argy.api.authz.v1.assignment_pb2_grpc import AssignmentServiceStub
 from argy.authz.notify import Notification
 from argy.base.clock import FixedClock, SystemClock
 from argy.base.errors import (
@@ -255,6 +256,28 @@ async def test_whoever_broke_it_cant_review_as_what_they_became(town: Make) -> N
     made = (await dev.elevate(BOSS, 600, break_glass=True)).elevation
     await end(dev, made.elevation_id)
     assert (await refusal(review(dev, made.elevation_id)))[0] is PermissionDenied
+
+
+async def test_who_was_appointed_by_whoever_broke_it_cant_review(
+    town: Make, add_lines: Make
+) -> None:
+    add_lines(
+        rules="p, role:BOSS, *, authz.role_assignment:*, grant, allow, true\n"
+        "p, role:BOSS, *, authz.role_assignment:*, grant_any, allow, true\n"
+    )
+    home = await town()
+    dev, friend = await home.person(DEV), await home.person(DEV)
+    checker = await home.person("role:CHECKER")
+    made = (await dev.elevate(BOSS, 600, break_glass=True)).elevation
+    wish = GrantRoleRequest(subject=friend.subject, role="role:CHECKER", reason="a favour")
+    wish.expire_time.CopyFrom(made.assignment.expire_time)
+    await AssignmentServiceStub(dev.channel).GrantRole(wish)
+    await end(dev, made.elevation_id)
+    assert await refusal(review(friend, made.elevation_id)) == (
+        PermissionDenied,
+        "REVIEWER_APPOINTED",
+    )
+    assert (await review(checker, made.elevation_id)).reviewed_by == checker.subject
 
 
 async def test_given_back_early(town: Make, audit_events: Make) -> None:
