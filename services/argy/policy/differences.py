@@ -91,7 +91,8 @@ def differences(
         seeds = {(line.resource, line.action) for cell in cells for line in touched[cell]}
         regions = grid.regions(cells, seeds)
         parts: tuple[Region, ...] = ()
-        if len(regions) > MAX_REGIONS and len(seeds) < len(regions):
+        entangled = len(regions) > 2 and any(region.also for region, _ in regions)
+        if (entangled or len(regions) > MAX_REGIONS) and len(seeds) < len(regions):
             parts = tuple(sorted(region for region, _ in regions))
             regions = grid.around(cells, seeds)
         for region, inside in regions:
