@@ -54,7 +54,11 @@ class Lane(Protocol):
         ...
 
 
-_Entry = tuple[Call, TenantView, Sequence[Question], Sequence[Decision]]
+_MAX_BYTES: Final = 64 << 20
+"""Bytes of the requests whose decisions are not yet in the lane."""
+
+_Entry = tuple[Call, TenantView, Sequence[Question], Sequence[Decision], int]
+"""Call, view, questions, decisions, and the bytes of the request."""
 
 
 class DecisionLog:
@@ -68,6 +72,7 @@ class DecisionLog:
         self._max_decisions = max_decisions
         self._pending: deque[_Entry] = deque()
         self._decisions = 0
+        self._bytes = 0
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -96,7 +101,8 @@ class DecisionLog:
         Raises:
             ResourceExhausted: ``DECISION_LOG_FULL``.
         """
-        if self._reject and (self._lane.full or self._decisions >= self._max_decisions):
+        full = self._decisions >= self._max_decisions or self._bytes >= _MAX_BYTES
+        if self._reject and (full or self._lane.full):
             raise ResourceExhausted(
                 "Decisions can't be logged fast enough", reason="DECISION_LOG_FULL",
                 retry_after_ms=1000,
@@ -110,11 +116,16 @@ class DecisionLog:
         decisions: Sequence[Decision],
     ) -> None:
         """Take the decisions of one call."""
+        # The bytes were parsed: what is kept of the call from here on are its questions.
+        size, call.body = len(call.body), b""
         self._decisions += len(decisions)
-        if self._decisions > self._max_decisions and not self._reject:
-            self._hand_over((call, view, questions, decisions))
+        self._bytes += size
+        entry = (call, view, questions, decisions, size)
+        full = self._decisions > self._max_decisions or self._bytes > _MAX_BYTES
+        if full and not self._reject:
+            self._hand_over(entry)
             return
-        self._pending.append((call, view, questions, decisions))
+        self._pending.append(entry)
         if not self._work.is_set():
             self._work.set()
             self._idle.clear()
@@ -137,9 +148,10 @@ class DecisionLog:
                 self._idle.set()
 
     def _hand_over(self, entry: _Entry) -> None:
-        call, _, _, decisions = entry
+        call, view, questions, decisions, size = entry
         self._decisions -= len(decisions)
-        for rec in records(*entry):
+        self._bytes -= size
+        for rec in records(call, view, questions, decisions):
             try:
                 self._lane.put(call.tenant_id, rec)
             except ResourceExhausted:

@@ -6,7 +6,8 @@ a condition denies, and the first matching rule explains (pycasbin alone names t
 allow).
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from threading import Lock
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from casbin.rbac import RoleManager
 from simpleeval import InvalidExpression  # type: ignore[import-untyped]
 
 from argy.policy.conditions import Condition, ConditionError, Facts, compile_condition
+from argy.policy.errors import Problem
 from argy.policy.globs import domain_match, domain_of, glob_match
 from argy.policy.model import Effect, Model
 from argy.policy.rules import (
@@ -42,6 +44,7 @@ _REFUSALS = (
     AttributeError,
     SyntaxError,
     InvalidExpression,
+    re.error,
 )
 """What pycasbin raises on a matcher that it can't evaluate."""
 
@@ -110,6 +113,10 @@ class Judge:
             return CONDITION_ERROR, error
         return reason, rule
 
+    def read(self, request: list[Any]) -> None:
+        """Evaluate the matcher once; what pycasbin raises is raised."""
+        self._decider.enforce(*request)
+
     def _first_error(self, request: list[Any]) -> Rule | None:
         """The first rule that matches but for a condition without an answer."""
         if self._every is None:
@@ -174,6 +181,23 @@ def register_functions(enforcer: Any, condition: Any) -> None:
     enforcer.add_function("objMatch", glob_match)
     enforcer.add_function("actMatch", glob_match)
     enforcer.add_function("condition", condition)
+
+
+def check_matcher(model: Model) -> Iterator[Problem]:
+    """Yield what keeps pycasbin from reading the matcher of a model that does not compile.
+
+    A matcher that reads well may still have no answer for some request; that denies.
+    """
+    probe = Rule("probe", "", 0, "", "role:PROBE", "*", "probe:*", "probe", "allow")
+    values = {"sub": "user:probe", "dom": "probe", "obj": "probe:1", "act": "probe", "ctx": {}}
+    judge = Judge(model, (probe,))
+    try:
+        judge.read([values[name] for name in model.request])
+    except (SyntaxError, InvalidExpression) as error:
+        told = " ".join(str(error).split())
+        yield Problem("model.conf", 0, f"the matcher can't be read: {told}", "mend [matchers] m")
+    except _REFUSALS:
+        return
 
 
 class WholeRules(Rules, Protocol):

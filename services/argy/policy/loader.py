@@ -15,6 +15,7 @@ from typing import Literal, cast
 from argy.policy.approvals import approval_rules
 from argy.policy.errors import PolicyError, Problem
 from argy.policy.hierarchy import check_links
+from argy.policy.interpreted import check_matcher
 from argy.policy.model import Model, parse_model
 from argy.policy.rows import SLUG, Place, Row, read_rows
 from argy.policy.rules import Link, PolicySource, Rule
@@ -84,6 +85,8 @@ def source_of(model: Model, files: dict[str, str], problems: list[Problem]) -> P
     if len(rows) > MAX_RULES:
         problems.append(Problem("", 0, f"more than {MAX_RULES} rules", "use roles and globs"))
     rules = tuple(_rules(rows, problems))
+    if not model.compiled:
+        problems.extend(check_matcher(model))
     links = tuple(
         Link(row.file, row.line, row.fields["child"], row.fields["parent"], row.fields["dom"])
         for row in rows

@@ -37,6 +37,9 @@ MAX_AHEAD_MS: Final = 5_000
 NONCE_MARGIN_MS: Final = 5_000
 """How much longer than its signature is valid a nonce is remembered, for clocks that differ."""
 
+_UUID_CHARS: Final = 36
+_MAX_REMEMBERED_PAIRS: Final = 4
+_MAX_REMEMBERED_CHARS: Final = 128
 _HEADER_FORM: Final = re.compile(
     r"1\.([a-z0-9][a-z0-9_-]{0,31})\.([a-z][a-z0-9-]{0,62})\.([0-9]{13})"
     r"\.([A-Za-z0-9_-]{21}[AQgw])\.([A-Za-z0-9_-]{43})"
@@ -140,7 +143,7 @@ def verify(
             TIMESTAMP_IN_FUTURE.
     """
     match = _HEADER_FORM.fullmatch(header)
-    if match is None:
+    if match is None or len(tenant) > _UUID_CHARS or len(org) > _UUID_CHARS:
         raise _malformed()
     key_id, source, timestamp, nonce_text, mac_text = match.groups()
     timestamp_ms = int(timestamp)
@@ -207,11 +210,22 @@ def _head(
     return length_prefixed(*(value.encode() for value in values))
 
 
-@lru_cache(maxsize=8192)
 def _metadata_digest(pairs: tuple[tuple[str, str], ...]) -> bytes:
+    # Anybody can send headers, signed or not: what is remembered of them is small.
+    if len(pairs) <= _MAX_REMEMBERED_PAIRS and all(
+        len(name) + len(value) <= _MAX_REMEMBERED_CHARS for name, value in pairs
+    ):
+        return _remembered_digest(pairs)
+    return _digest_of(pairs)
+
+
+def _digest_of(pairs: tuple[tuple[str, str], ...]) -> bytes:
     return hashlib.sha256(
         length_prefixed(*(text.encode() for pair in pairs for text in pair))
     ).digest()
+
+
+_remembered_digest = lru_cache(maxsize=4096)(_digest_of)
 
 
 def _malformed() -> Unauthenticated:

@@ -7,6 +7,7 @@ another, with the count, when it is over.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
@@ -39,6 +40,8 @@ _BACKOFF_S: Final = (0.05, 0.2, 1.0, 5.0)
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(tuple[UUID, AuditRecord])
 
+_LOG: Final = logging.getLogger(__name__)
+
 _Entry = tuple[UUID, AuditRecord]
 
 
@@ -63,6 +66,7 @@ class AuditLane:
         self._idle.set()
         self._tasks: list[asyncio.Task[None]] = []
         self._delivered = 0
+        self._broken = False
 
     @property
     def backlog_bytes(self) -> int:
@@ -72,7 +76,7 @@ class AuditLane:
     @property
     def full(self) -> bool:
         """Whether ``put`` would refuse."""
-        return self._bytes >= self._max_bytes
+        return self._broken or self._bytes >= self._max_bytes
 
     @property
     def delivered(self) -> int:
@@ -97,6 +101,8 @@ class AuditLane:
             asyncio.create_task(self._write(spool), name="audit-lane-write"),
             asyncio.create_task(self._drain(spool), name="audit-lane-drain"),
         ]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
 
     def put(self, tenant_id: UUID, rec: AuditRecord) -> None:
         """Take a record; returns at once.
@@ -135,6 +141,13 @@ class AuditLane:
                 self._lines = []
             self._spool.close()
             self._spool = None
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        """A lane that lost one of its tasks to a bug takes nothing more: no record, no action."""
+        if task.cancelled() or task.exception() is None:
+            return
+        self._broken = True
+        _LOG.critical("the audit lane is broken: restart the process", exc_info=task.exception())
 
     def _take(self, tenant_id: UUID, rec: AuditRecord) -> None:
         try:

@@ -6,8 +6,10 @@ process at a time; segments of a process that is gone are adopted by the next.
 
 import fcntl
 import os
+import stat
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -42,7 +44,9 @@ class Spool:
         """Take over what earlier processes left; oldest first within each of them."""
         segments = self._take(self._folder)
         for folder in sorted(self._root.glob("lane-*")):
-            if folder == self._folder or (lock := lock_folder(folder)) is None:
+            if folder == self._folder or not _is_ours(folder):
+                continue
+            if (lock := lock_folder(folder)) is None:
                 continue
             segments += self._take(folder)
             lock.close()
@@ -108,11 +112,24 @@ def _claim(root: Path) -> tuple[Path, IO[str]]:
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     for number in range(_MAX_OWNERS):
         folder = root / f"lane-{number:04d}"
-        folder.mkdir(exist_ok=True, mode=0o700)
-        lock = lock_folder(folder)
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        lock = lock_folder(folder) if _is_ours(folder) else None
         if lock is not None:
             return folder, lock
     raise FailedPrecondition("Too many processes share the spool folder", reason="SPOOL_BUSY")
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder is one that nobody else could have put there, or can put files into.
+
+    The spool's root may be shared (a mounted volume); records are neither written to nor taken
+    from a place that another user chose.
+    """
+    about = folder.lstat()
+    return (
+        stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid() and not about.st_mode & 0o022
+    )
 
 
 def lock_folder(folder: Path) -> IO[str] | None:

@@ -145,3 +145,30 @@ async def test_decisions_that_can_not_be_logged_are_refused(
 
 def _some_record() -> AuditRecord:
     return AuditRecord(actor="service:test", action="test.fill", resource="test:1")
+
+
+async def test_the_backlog_is_bounded_by_bytes_too(
+    authz_replica: Make, authz_client: Client, tenant_factory: Make
+) -> None:
+    tenant, replica = await tenant_factory(), await authz_replica()
+    client = authz_client(replica, tenant.tenant_id)
+    log = replica.authz.log
+    seen: list[tuple[int, int]] = []
+    log_it = log.put
+
+    def put(call: Any, *rest: Any) -> None:
+        log_it(call, *rest)
+        seen.append((len(call.body), log._bytes))
+
+    log.put = put
+    await client.check("agent:a1")
+    ((body, held),) = seen
+    assert body == 0
+    assert held > 0
+    await settled(replica)
+    assert log._bytes == 0
+    log._bytes = 64 << 20
+    with pytest.raises(ResourceExhausted) as refused:
+        await client.check("agent:a1")
+    assert refused.value.reason == "DECISION_LOG_FULL"
+    log._bytes = 0

@@ -1,5 +1,6 @@
 """The lane: nothing that it took is lost, and what it could not take is told."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -164,3 +165,43 @@ def test_a_spool_has_one_owner(tmp_path: Path) -> None:
     blocked.touch()
     with pytest.raises(OSError, match="exists"):
         Spool(blocked)
+
+
+def test_a_place_that_another_user_chose_is_not_used(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "000000000001.jsonl").write_bytes(b"{}\n")
+    root = tmp_path / "spool"
+    root.mkdir()
+    (root / "lane-0000").symlink_to(elsewhere)
+    open_to_all = root / "lane-0001"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    (open_to_all / "000000000001.jsonl").write_bytes(b"{}\n")
+    spool = Spool(root)
+    assert spool.adopt() == []
+    segment = spool.write([b"a record"])
+    assert segment.path.parent == root / "lane-0002"
+    assert segment.path.parent.stat().st_mode & 0o777 == 0o700
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["000000000001.jsonl"]
+    spool.close()
+
+
+async def test_a_lane_that_lost_a_task_to_a_bug_takes_nothing_more(
+    db_factory: Factory, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(AuditLane):
+        async def _deliver(self, entries: Any) -> None:
+            raise RuntimeError("a bug")
+
+    lane = Broken(await db_factory("argy_authz"), tmp_path)
+    await lane.start()
+    lane.put(PLATFORM_TENANT_ID, denial())
+    async with asyncio.timeout(10):
+        while not lane.full:  # noqa: ASYNC110 - what is waited for signals nobody
+            await asyncio.sleep(0.005)
+    with pytest.raises(ResourceExhausted):
+        lane.put(PLATFORM_TENANT_ID, denial())
+    assert "the audit lane is broken" in caplog.text
+    await lane.close(timeout_s=0.1)
+    assert files(tmp_path, "*/*.jsonl")

@@ -3,7 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from argy.policy import PolicyError, Problem, load_policy
+from argy.policy import (
+    Assignment,
+    PolicyError,
+    Problem,
+    TenantSnapshot,
+    compile_policy,
+    load_policy,
+)
 from argy.policy.equivalence import model_text
 from argy.policy.loader import MAX_FILE_BYTES, parse_policy
 from argy.policy.model import Effect, parse_model
@@ -219,3 +226,21 @@ def test_white_space_does_not_change_the_shape(policy_root: Path) -> None:
     text = (policy_root / "model.conf").read_text()
     assert parse_model(text.replace(" && ", "\t&&   ").replace("\n", "  \n")).compiled
     assert parse_model(text).compiled
+
+
+def with_matcher(matcher: str) -> dict[str, str]:
+    model = f"{MODEL.partition('[matchers]')[0]}[matchers]\nm = {matcher}\n"
+    return {"model.conf": model, "roles/r.csv": GOOD}
+
+
+@pytest.mark.parametrize("matcher", ["g(r.sub, p.sub, r.dom) &&", "r.obj == (p.obj", "&& true"])
+def test_a_matcher_that_pycasbin_cant_read_is_refused(matcher: str) -> None:
+    with pytest.raises(PolicyError, match="the matcher can't be read"):
+        parse_policy(with_matcher(matcher))
+
+
+def test_a_matcher_with_a_bad_pattern_denies() -> None:
+    policy = compile_policy(parse_policy(with_matcher("regexMatch(r.obj, '(')")))
+    snapshot = TenantSnapshot(policy, "acme", [Assignment("user:a", "role:A")])
+    decision = snapshot.check("user:a", "", "doc:1", "read", None, 0)
+    assert (decision.allowed, decision.reason) == (False, "CONDITION_ERROR")
