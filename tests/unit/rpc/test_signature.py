@@ -166,8 +166,8 @@ def test_a_retired_key_is_unknown_and_a_live_one_still_verifies() -> None:
     assert reason_of(header, keys=RootKeys(RING.retired("k1"))) == "KEY_UNKNOWN"
 
 
-# A key id is HKDF's salt, which ends at its last byte that isn't zero (RFC 2104 pads keys with zeros);
-# base.crypto.KEY_ID has no such byte.
+# A key id is HKDF's salt: trailing zeros would not count (RFC 2104 pads keys with them), and
+# base.crypto.KEY_ID has none.
 KEY_IDS = st.text("ab0_-", min_size=1, max_size=6)
 PAIRS = st.tuples(KEY_IDS, NAMES, NAMES).filter(all)
 
