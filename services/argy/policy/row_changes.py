@@ -40,9 +40,11 @@ def approval_changes(
                 for rule, line in side
                 if line in item.lines
             )
+            # A requirement that goes, or asks fewer or others, is two people's to approve.
+            weaker = not set(item.before.requires) <= set(item.after.requires)
             told = AccessChange("changed", EVERYBODY, "", item.region.resource, item.region.action,
                                 str(item.before), item.told_after(), (),
-                                escalation=False)  # fmt: skip
+                                escalation=weaker)  # fmt: skip
             found.setdefault(told, {})[domain] = rules
             if item.parts:
                 parts.append(f"* {domain} {item.before} {item.after} {item.parts}")

@@ -456,3 +456,26 @@ def test_a_line_for_all_that_many_tenants_refine_is_told_once() -> None:
     assert (change.after, change.rules) == ("allowed; only in parts", ("services.csv:301",))
     own = [row.replace("read", "write") for row in rows]
     assert len(diff_policies(compiled(rows), compiled([*rows, *own])).changes) == 300
+
+
+APPROVAL = (
+    "a, *, authz.role:PLATFORM_ADMIN, elevate, 2, role:COMPLIANCE_APPROVER, require, 8h, true"
+)
+
+
+@pytest.mark.parametrize(
+    ("new", "escalates"),
+    [
+        ("", True),
+        (APPROVAL.replace(", 2,", ", 1,"), True),
+        (APPROVAL.replace("role:COMPLIANCE_APPROVER,", "role:PLATFORM_PM,"), True),
+        (APPROVAL.replace("require", "auto"), True),
+        (APPROVAL.replace("require", "off"), True),
+        (f"{APPROVAL}\na, *, project:*, deploy, 1, role:PLATFORM_PM, require, 8h, true", False),
+    ],
+)
+def test_to_ask_fewer_people_is_an_escalation(edit: Edit, new: str, escalates: bool) -> None:
+    name = "approvals/platform.csv"
+    diff = edit(name, APPROVAL, new)
+    assert diff.changes
+    assert diff.escalates is escalates
