@@ -239,6 +239,11 @@ def test_propose_approve_activate_on_three_processes_and_roll_back(
     assert {one["role"] for one in escalations} >= {"role:PLATFORM_USER"}
     number = proposal["proposal_id"]
 
+    shown = terminal.json("policy", "show", number, "--impact")
+    gaining = {one["tenant"]: {s["subject"] for s in one["subjects"]} for one in shown["impact"]}
+    assert bob in gaining["acme"]
+    assert user in gaining["platform"]
+
     # Nobody else's key, and nobody who may not.
     stranger = str(tmp_path / "stranger.json")
     terminal.json("keys", "policy-new", stranger)

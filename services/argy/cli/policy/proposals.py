@@ -15,6 +15,8 @@ from argy.cli.output import Output, printable
 from argy.cli.policy.proposed import (
     activation_json,
     activation_text,
+    impact_json,
+    impact_text,
     proposal_json,
     proposal_row,
     proposal_text,
@@ -68,12 +70,27 @@ def proposals(
     run(json_output, work)
 
 
-def show(proposal_id: Id, json_output: Json = False) -> None:
+def show(
+    proposal_id: Id,
+    impact: Annotated[
+        bool, typer.Option("--impact", help="Also who gains and who loses, tenant by tenant.")
+    ] = False,
+    json_output: Json = False,
+) -> None:
     """Show a proposal and what it would change."""
 
     async def work(connection: Connection, output: Output) -> None:
-        found = await _find(_stub(connection), proposal_id)
-        output.result(proposal_json(found), lambda: proposal_text(found))
+        stub = _stub(connection)
+        found = await _find(stub, proposal_id)
+        tenants: list[pb.TenantImpact] = []
+        if impact:
+            request = pb.GetProposalImpactRequest(proposal_id=proposal_id, page_size=100)
+            tenants = await every(stub.GetProposalImpact, request, "tenants")
+        value = proposal_json(found) | ({"impact": impact_json(tenants)} if impact else {})
+        output.result(
+            value,
+            lambda: proposal_text(found) + (f"\n{impact_text(tenants)}" if impact else ""),
+        )
 
     run(json_output, work)
 

@@ -1,5 +1,6 @@
 """Proposals and activations for people and for programs."""
 
+from collections.abc import Sequence
 from datetime import UTC
 from typing import Any
 
@@ -29,20 +30,7 @@ def proposal_json(proposal: pb.Proposal) -> dict[str, Any]:
         "base": _ref(proposal.base),
         "diff_digest": proposal.diff_digest,
         "change_count": proposal.change_count,
-        "changes": [
-            {
-                "kind": change.kind,
-                "role": change.role,
-                "domain": change.domain,
-                "resource": change.resource,
-                "action": change.action,
-                "before": change.before,
-                "after": change.after,
-                "rules": list(change.rules),
-                "escalation": change.escalation,
-            }
-            for change in proposal.changes
-        ],
+        "changes": [_change_json(change) for change in proposal.changes],
         "approvals_needed": proposal.approvals_needed,
         "approvals": [
             {
@@ -93,17 +81,46 @@ def proposal_text(proposal: pb.Proposal) -> str:
     if not proposal.change_count:
         told.append("It changes no decision.")
     for change in proposal.changes[:_SHOWN]:
-        mark = "  ESCALATION" if change.escalation else ""
-        told.append(
-            f"  {_MARKS.get(change.kind, '?')} {change.role} in {change.domain}: {change.action} "
-            f"{change.resource}: {change.before} → {change.after}{mark}"
-        )
+        told.append(f"  {_change_line(change)}")
         told += [f"      {rule}" for rule in change.rules]
     rest = proposal.change_count - len(proposal.changes[:_SHOWN])
     # Lists come without their changes.
     if rest and proposal.changes:
         told.append(f"  … and {rest} more changes")
     return "\n".join(told)
+
+
+def impact_json(tenants: Sequence[pb.TenantImpact]) -> list[dict[str, Any]]:
+    """Who gains and who loses, tenant by tenant."""
+    return [
+        {
+            "tenant": one.tenant,
+            "tenant_id": one.tenant_id,
+            "subject_count": one.subject_count,
+            "subjects": [
+                {
+                    "subject": each.subject,
+                    "org": each.org,
+                    "changes": [_change_json(change) for change in each.changes],
+                }
+                for each in one.subjects
+            ],
+        }
+        for one in tenants
+    ]
+
+
+def impact_text(tenants: Sequence[pb.TenantImpact]) -> str:
+    """The same for people."""
+    told = []
+    for one in tenants:
+        told.append(f"{one.tenant}: {one.subject_count} gain or lose something")
+        for each in one.subjects[:_SHOWN]:
+            told.append(f"  {each.subject}{f' in {each.org}' if each.org else ''}")
+            told += [f"    {_change_line(change)}" for change in each.changes]
+        if len(one.subjects) > _SHOWN:
+            told.append("  … and more; --json shows them")
+    return "\n".join(told) or "nobody gains or loses anything now"
 
 
 def activation_json(activation: pb.Activation) -> dict[str, Any]:
@@ -134,6 +151,28 @@ def activation_text(activation: pb.Activation) -> str:
     if value["reason"]:
         told.append(f"  because {value['reason']}")
     return "\n".join(told)
+
+
+def _change_json(change: pb.AccessChange) -> dict[str, Any]:
+    return {
+        "kind": change.kind,
+        "role": change.role,
+        "domain": change.domain,
+        "resource": change.resource,
+        "action": change.action,
+        "before": change.before,
+        "after": change.after,
+        "rules": list(change.rules),
+        "escalation": change.escalation,
+    }
+
+
+def _change_line(change: pb.AccessChange) -> str:
+    mark = "  ESCALATION" if change.escalation else ""
+    return (
+        f"{_MARKS.get(change.kind, '?')} {change.role} in {change.domain}: {change.action} "
+        f"{change.resource}: {change.before} → {change.after}{mark}"
+    )
 
 
 def _ref(ref: pb.PolicyRef) -> dict[str, str]:
