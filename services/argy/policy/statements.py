@@ -8,6 +8,7 @@ activation back, but can't make, alter or reuse one.
 import base64
 import binascii
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Final, Literal
 
 import msgspec
@@ -79,6 +80,11 @@ class PolicyTrust:
     """Those of authors and CI: the bundles of proposals."""
     unsafe_folder: bool = False
     """Whether an unreviewed folder may come in force."""
+
+    @classmethod
+    def load(cls, control: Path, authors: Path, *, unsafe_folder: bool = False) -> "PolicyTrust":
+        """Read the public keys from files; raises as ``TrustedKeys.load``."""
+        return cls(TrustedKeys.load(control), TrustedKeys.load(authors), unsafe_folder)
 
 
 def seal_approval(approval: Approval, keys: SigningKeys) -> bytes:

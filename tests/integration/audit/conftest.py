@@ -34,7 +34,9 @@ MAX_REQUEST_BYTES = 4 << 20
 class EveryoneMay:
     """Permits every call: these tests are of the service, not of the policy."""
 
-    def permit(self, call: Call, permission: str, platform: bool) -> Awaitable[None] | None:
+    def permit(
+        self, call: Call, permission: str, platform: bool, resource_id: str = "-"
+    ) -> Awaitable[None] | None:
         return None
 
 

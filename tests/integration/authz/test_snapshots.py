@@ -26,7 +26,8 @@ async def snapshots_factory(db_factory: Make, policy_root: Any) -> AsyncIterator
     async def make(*, listen: bool = True, db: Database | None = None, **limits: int) -> Snapshots:
         db = db or await db_factory("argy_authz", max_size=4)
         holder = PolicyHolder(compile_policy(load_policy(policy_root)))
-        snapshots = Snapshots(db, holder, SystemClock(), **limits)
+        options: Any = limits
+        snapshots = Snapshots(db, holder, SystemClock(), **options)
         made.append(snapshots)
         if listen:
             await snapshots.start()

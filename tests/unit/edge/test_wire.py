@@ -26,8 +26,8 @@ from argy.edge.authzen.wire import (
 
 ALICE = {"type": "user", "id": "alice@acme.example"}
 READ = {"name": "can_read"}
-TODO = {"type": "todo", "id": "1"}
-ASKED = {"subject": ALICE, "action": READ, "resource": TODO}
+ITEM = {"type": "todo", "id": "1"}
+ASKED = {"subject": ALICE, "action": READ, "resource": ITEM}
 
 
 def test_the_three_become_our_names() -> None:
@@ -38,7 +38,7 @@ def test_unknown_members_are_ignored_at_every_level() -> None:
     body = {
         "subject": {**ALICE, "identity": "x"},
         "action": {**READ, "x": 1},
-        "resource": {**TODO, "userID": "y"},
+        "resource": {**ITEM, "userID": "y"},
         "more": {"a": []},
     }
     assert read_evaluation(body) == read_evaluation(ASKED)
@@ -48,7 +48,7 @@ def test_properties_stand_beside_the_context_under_reserved_names() -> None:
     body = {
         "subject": {**ALICE, "properties": {"department": "Sales"}},
         "action": {**READ, "properties": {"method": "GET"}},
-        "resource": {**TODO, "properties": {"ownerID": "bob"}},
+        "resource": {**ITEM, "properties": {"ownerID": "bob"}},
         "context": {"time": "1985-10-26T01:22-07:00"},
     }
     assert read_evaluation(body).facts == {
@@ -128,9 +128,9 @@ def test_a_batch_takes_each_default_as_a_whole() -> None:
         "action": READ,
         "context": {"time": 1},
         "evaluations": [
-            {"resource": TODO},
-            {"resource": TODO, "action": {"name": "can_edit"}, "context": {}},
-            {"resource": TODO, "subject": {"type": "user", "id": "bob"}},
+            {"resource": ITEM},
+            {"resource": ITEM, "action": {"name": "can_edit"}, "context": {}},
+            {"resource": ITEM, "subject": {"type": "user", "id": "bob"}},
         ],
     }
     batch = read_batch(body)
@@ -174,7 +174,7 @@ def test_a_default_that_can_not_be_asked_is_named_where_it_stands() -> None:
         ({"evaluations": {}}, "/evaluations"),
         ({"evaluations": [1]}, "/evaluations/0"),
         ({"evaluations": [{}] * 1001}, "/evaluations"),
-        ({"evaluations": [{"action": READ, "resource": TODO}]}, "/evaluations/0/subject"),
+        ({"evaluations": [{"action": READ, "resource": ITEM}]}, "/evaluations/0/subject"),
         ({"subject": 1, "evaluations": [ASKED]}, "/subject"),
         ({**ASKED, "evaluations": [{"subject": {}}]}, "/evaluations/0/subject/type"),
         ({**ASKED, "options": [], "evaluations": [{}]}, "/options"),
@@ -212,7 +212,7 @@ def test_a_search_ignores_the_id_of_what_it_looks_for() -> None:
         read_search({**ASKED, "subject": {"type": "user", "id": 7}}, "subject").subject == "user:"
     )
     assert read_search({**ASKED, "resource": {"type": "todo"}}, "resource").resource == "todo:"
-    assert read_search({"subject": ALICE, "resource": TODO}, "action").action == ""
+    assert read_search({"subject": ALICE, "resource": ITEM}, "action").action == ""
     assert read_search({**ASKED, "action": 7}, "action").action == ""
 
 
@@ -221,7 +221,7 @@ def test_a_search_ignores_the_id_of_what_it_looks_for() -> None:
     [
         ("subject", {**ASKED, "subject": {}}, "/subject/type"),
         ("resource", {**ASKED, "resource": {"id": "1"}}, "/resource/type"),
-        ("action", {"resource": TODO}, "/subject"),
+        ("action", {"resource": ITEM}, "/subject"),
         ("action", {**ASKED, "page": "x"}, "/page"),
         ("action", {**ASKED, "page": {"token": 1}}, "/page/token"),
         ("action", {**ASKED, "page": {"token": "x" * 5000}}, "/page/token"),

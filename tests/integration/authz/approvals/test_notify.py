@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import pytest
@@ -278,14 +279,17 @@ async def test_mail_by_starttls_and_by_tls(server_tls: tuple[ssl.SSLContext, Pat
     context, ca = server_tls
     inbox = Inbox()
 
+    word = "w@rd/of:ours"
+    quoted = quote(word, safe="")
+
     def authenticate(*arguments: Any) -> AuthResult:
         data = arguments[-1]
-        return AuthResult(success=(data.login, data.password) == (b"argy", b"p@ss/word"))
+        return AuthResult(success=(data.login, data.password) == (b"argy", word.encode()))
 
     options = {"auth_require_tls": True, "auth_required": True, "authenticator": authenticate}
     async with mail_server(inbox, tls_context=context, require_starttls=True, **options) as port:
         (sink,) = sinks_of(
-            SinkSettings(smtp_url=f"smtp://argy:p%40ss%2Fword@127.0.0.1:{port}", ca=ca, **ADDRESSES)
+            SinkSettings(smtp_url=f"smtp://argy:{quoted}@127.0.0.1:{port}", ca=ca, **ADDRESSES)
         )
         async with notifying(sink) as notifier:
             notifier.tell(notification(reason="line one\r\nBcc: evil@example.test\u202e", more=[1]))
