@@ -56,6 +56,8 @@ def test_without_a_token_nothing_is_told_not_even_what_exists(
         "Bearer " + "x" * 5000,
         "Bearer \u00e9",
     ],
+    # Tokens are new in each process that collects the tests.
+    ids=["none", "unknown", "of-another-kind", "in-another-scheme", "too-long", "not-ascii"],
 )
 def test_a_wrong_token_is_refused(
     http: Any, asked: Any, problem_of: Any, authorization: str
