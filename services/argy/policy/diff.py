@@ -5,6 +5,9 @@ in all others, each class of objects × actions is decided under both policies, 
 with denials that override, and with conditions as symbols. Only roles are looked at whose own or
 inherited rules differ, and only questions that a differing rule matches.
 
+A denial also takes from those who hold a second role: where nothing else changes, it is told what
+becomes of that role's leave. A link to a role that approves makes approvers; that is told too.
+
 Approvals don't depend on roles; their changes are told for ``*``, whoever is allowed. Models that
 run on pycasbin have no known meaning: their rows are compared instead, and each that differs
 counts as an escalation.
@@ -12,7 +15,7 @@ counts as an escalation.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -22,6 +25,7 @@ from argy.policy.changes import EVERYBODY, AccessChange, PolicyDiff
 from argy.policy.compiled import CompiledPolicy
 from argy.policy.differences import MAX_REGIONS, Difference, differences, relevant
 from argy.policy.globs import domain_match
+from argy.policy.model import Effect
 from argy.policy.places import Blame, Place, escalates, kind_of
 from argy.policy.row_changes import approval_changes, row_changes
 from argy.policy.sides import Pair, RuleLine, merge_domains
@@ -31,7 +35,12 @@ __all__ = ["AccessChange", "PolicyDiff", "diff_policies"]
 _MODEL: Final = "model.conf"
 
 _RoleDifference = Difference[Matching, Access]
-_Known = dict[tuple[tuple[RuleLine, ...], tuple[RuleLine, ...]], list[_RoleDifference]]
+_Beside = tuple[Access, Access]
+"""What a role is allowed by itself, and beside another role that allows everything."""
+_Lines = tuple[tuple[RuleLine, ...], tuple[RuleLine, ...]]
+_Known = dict[_Lines, list[tuple[_RoleDifference, str]]]
+_OTHERS: Final[Matching] = ("allow", "")
+_IF_OTHERS: Final = "if another role allows it: "
 
 
 def diff_policies(base: CompiledPolicy, head: CompiledPolicy) -> PolicyDiff:
@@ -85,13 +94,15 @@ def _role_changes(pair: Pair, name: str, known: _Known, parts: list[str]) -> lis
     found: dict[AccessChange, dict[str, Blame]] = {}
     for domain in domains:
         place = Place.of(pair, (name,), domain)
-        for item in _differences(pair, place, known):
+        for item, given in _differences(pair, place, known):
             blame = place.blame(pair, item)
             escalation = escalates(item, item.before, item.after, through_admin=blame.through_admin)
-            told = _change(name, item, escalation=escalation)
+            told = _change(name, item, given, escalation=escalation)
             found.setdefault(told, {})[domain] = blame
             if item.parts:
-                parts.append(f"{name} {domain} {item.before} {item.after} {item.parts}")
+                parts.append(f"{name} {domain} {told.before} {told.after} {item.parts}")
+        for told, blame in _approver_changes(pair, place, name):
+            found.setdefault(told, {})[domain] = blame
     changes = []
     for told, blames in found.items():
         for domain, limits in merge_domains(blames, domains):
@@ -125,7 +136,7 @@ def _gathered(changes: Iterable[AccessChange], parts: list[str]) -> Iterator[Acc
         )
 
 
-def _change(name: str, item: _RoleDifference, *, escalation: bool) -> AccessChange:
+def _change(name: str, item: _RoleDifference, given: str, *, escalation: bool) -> AccessChange:
     region = item.region
     return AccessChange(
         kind=kind_of(item.before, item.after),
@@ -133,14 +144,29 @@ def _change(name: str, item: _RoleDifference, *, escalation: bool) -> AccessChan
         domain="",
         resource=region.resource,
         action=region.action,
-        before=str(item.before),
-        after=item.told_after(),
+        before=f"{given}{item.before}",
+        after=f"{given}{item.told_after()}",
         rules=(),
         escalation=escalation,
     )
 
 
-def _differences(pair: Pair, place: Place, known: _Known) -> list[_RoleDifference]:
+def _approver_changes(pair: Pair, place: Place, name: str) -> Iterator[tuple[AccessChange, Blame]]:
+    """Who becomes an approver by a link, or is none any more; rules alone don't tell."""
+    policies = (pair.base.policy, pair.head.policy)
+    approving = {role for policy in policies for rule in policy.approvals for role in rule.roles}
+    held, holds = (paths.keys() & approving for paths in (place.base_paths, place.head_paths))
+    for role in sorted(held ^ holds):
+        gained = role in holds
+        before, after = "no approver", f"approves as {role}"
+        if not gained:
+            before, after = after, before
+        told = AccessChange("gained" if gained else "lost", name, "", "authz.approval:*", "approve",
+                            before, after, (), escalation=gained)  # fmt: skip
+        yield told, place.blame_links(pair, role)
+
+
+def _differences(pair: Pair, place: Place, known: _Known) -> list[tuple[_RoleDifference, str]]:
     base, head = place.base, place.head
     differing = place.differing(pair)
     if not differing:
@@ -149,8 +175,23 @@ def _differences(pair: Pair, place: Place, known: _Known) -> list[_RoleDifferenc
     if key not in known:
         policies = (pair.base.policy, pair.head.policy)
         one, other = (partial(access, effect=policy.effect) for policy in policies)
-        known[key] = list(differences((key[0], one), (key[1], other), differing))
+        known[key] = [(item, "") for item in differences((key[0], one), (key[1], other), differing)]
+        if denials := {line for line in differing if line.what[0] == "deny"}:
+            known[key] += [(item, _IF_OTHERS) for item in _vetoes(pair, key, denials)]
     return known[key]
+
+
+def _vetoes(pair: Pair, key: _Lines, denials: Set[RuleLine]) -> Iterator[_RoleDifference]:
+    """Where a role's own access stays, and what a second role allows its holder does not."""
+    policies = (pair.base.policy, pair.head.policy)
+    one, other = (partial(_beside, effect=policy.effect) for policy in policies)
+    for item in differences((key[0], one), (key[1], other), denials):
+        if item.before[0] == item.after[0]:
+            yield Difference(item.region, item.before[1], item.after[1], item.lines, item.parts)
+
+
+def _beside(matching: tuple[Matching, ...], effect: Effect) -> _Beside:
+    return access(matching, effect), access((*matching, _OTHERS), effect)
 
 
 def _own(

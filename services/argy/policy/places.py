@@ -14,8 +14,12 @@ from argy.policy.rules import Link, Rule
 from argy.policy.sides import Pair, RuleLine, Side
 
 ADMIN: Final = "role:PLATFORM_ADMIN"
-_POWERS: Final = ("grant", "grant_any", "act_for", "break_glass", "elevate", "approve")
-_POWER_OBJECTS: Final = ("authz.*:*", "policy:*")
+_POWERS: Final = (
+    "grant", "grant_any", "act_for", "break_glass", "elevate", "approve", "review", "rollback",
+    "add_member",
+)  # fmt: skip
+_POWER_OBJECTS: Final = ("authz.*:*", "policy:*", "directory.group:*")
+"""Groups hold roles: who adds members to them gives roles away."""
 
 
 def kind_of(before: Access, after: Access) -> Kind:
@@ -74,8 +78,8 @@ class Place:
         """Rules that only one side has here; where links brought or took them, the links too."""
         only_head = _rules(item.lines, self.head, self.base)
         only_base = _rules(item.lines, self.base, self.head)
-        new = _links(pair.head, self.head_paths, only_head, pair.new_links, self.domain)
-        old = _links(pair.base, self.base_paths, only_base, pair.old_links, self.domain)
+        new = self._new_links(pair, (rule.role for rule in only_head))
+        old = self._old_links(pair, (rule.role for rule in only_base))
         admin = ADMIN in self.head_paths and ADMIN not in self.base_paths
         return Blame(
             base=_lines((*only_base, *old)),
@@ -93,6 +97,22 @@ class Place:
             ),
         )
 
+    def blame_links(self, pair: Pair, role: str) -> Blame:
+        """The links that brought or took a role."""
+        return Blame(
+            base=_lines(self._old_links(pair, (role,) if role in self.base_paths else ())),
+            head=_lines(self._new_links(pair, (role,) if role in self.head_paths else ())),
+            base_is_clear=True,
+            head_is_clear=True,
+            through_admin=False,
+        )
+
+    def _new_links(self, pair: Pair, roles: Iterable[str]) -> set[Link]:
+        return _links(pair.head, self.head_paths, roles, pair.new_links, self.domain)
+
+    def _old_links(self, pair: Pair, roles: Iterable[str]) -> set[Link]:
+        return _links(pair.base, self.base_paths, roles, pair.old_links, self.domain)
+
 
 def _rules(
     lines: Iterable[RuleLine], here: Mapping[RuleLine, list[Rule]], there: Collection[RuleLine]
@@ -108,12 +128,12 @@ def _lines(items: Iterable[Rule | Link]) -> tuple[str, ...]:
 def _links(
     side: Side,
     paths: Mapping[str, tuple[str, ...]],
-    rules: Iterable[Rule],
+    roles: Iterable[str],
     changed: Collection[Link],
     domain: str,
 ) -> set[Link]:
-    """The changed links on the ways to the roles of ``rules``."""
-    steps = {step for rule in rules for step in pairwise(paths[rule.role])}
+    """The changed links on the ways to ``roles``."""
+    steps = {step for role in roles for step in pairwise(paths[role])}
     return {
         link
         for child, parent in steps
@@ -129,10 +149,16 @@ def escalates(
     if implies(after, before):
         return False
     region = item.region
-    wild = "*" in (region.resource, region.action) or any(
-        line.what[0] == "allow" and "*" in (line.resource, line.action) for line in item.lines
+    wild = _wild(region.resource, region.action) or any(
+        line.what[0] == "allow" and _wild(line.resource, line.action) for line in item.lines
     )
     power = any(overlap(region.action, act) for act in _POWERS) and any(
         overlap(region.resource, obj) for obj in _POWER_OBJECTS
     )
     return wild or power or through_admin
+
+
+def _wild(resource: str, action: str) -> bool:
+    """Whether globs reach over areas (``*``, ``*:*``, ``*e*:*``; not ``audit.*:*``) or actions."""
+    area = resource.partition(":")[0].partition(".")[0]
+    return "*" in area or "*" in action

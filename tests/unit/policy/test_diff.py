@@ -39,6 +39,7 @@ FACTS = [
     for values in itertools.product((True, False, None), repeat=2)
 ]
 IN_PARTS = "; only in parts"
+IF_OTHERS = "if another role allows it: "
 EXAMPLES = settings(
     max_examples=120,
     deadline=None,
@@ -149,6 +150,7 @@ def questions(*policies: CompiledPolicy) -> Iterator[tuple[str, str, str, str]]:
 def check_exact(base: CompiledPolicy, head: CompiledPolicy) -> PolicyDiff:
     """Every difference is told, and nothing that is told is untrue."""
     diff = diff_policies(base, head)
+    by_itself = [c for c in diff.changes if not c.before.startswith(IF_OTHERS)]
     one, other = Brute(base), Brute(head)
     true = set()
     for name in ("user:stranger", "service:s", *ROLES):
@@ -158,7 +160,7 @@ def check_exact(base: CompiledPolicy, head: CompiledPolicy) -> PolicyDiff:
             scopes = [policy.scope(tenant, org) for policy in (base, head)]
             names = base.inherited(name, scopes[0]) & head.inherited(name, scopes[1])
             before, after = (side.ask(name, tenant, org, obj, act) for side in (one, other))
-            told = [c for c in diff.changes if covers(c, domain, obj, act)]
+            told = [c for c in by_itself if covers(c, domain, obj, act)]
             assert (before == after) or any(c.role in (names | {"*"}) for c in told)
             for change in told:
                 if change.role == role and (before != after or IN_PARTS not in change.after):
@@ -170,8 +172,37 @@ def check_exact(base: CompiledPolicy, head: CompiledPolicy) -> PolicyDiff:
                     assert any(after) is (change.kind != "lost")
                     assert all(before) is (change.before == "allowed")
                     assert all(after) is (change.after.split(";")[0] == "allowed")
-    assert true == set(diff.changes)
+    assert true == set(by_itself)
     return diff
+
+
+@EXAMPLES
+@given(rng=st.randoms(use_true_random=False))
+def test_no_change_to_holders_of_a_second_role_hides_from_the_diff(rng: random.Random) -> None:
+    rows, changed = random_pair(rng)
+    base, head = compiled(rows), compiled(changed)
+    diff = diff_policies(base, head)
+    everything = "p, role:ALL, *, *, *, allow, true"
+    pair = compiled([*rows, everything]), compiled([*changed, everything])
+    true = set()
+    for name in ROLES:
+        grants = [Assignment("user:u", name), Assignment("user:u", "role:ALL")]
+        for tenant, org, obj, act in questions(base, head):
+            domain = f"{tenant}/{org}" if org else tenant
+            sides = [TenantSnapshot(policy, tenant, grants) for policy in pair]
+            before, after = (
+                [side.check("user:u", org, obj, act, facts, 0).allowed for facts in FACTS]
+                for side in sides
+            )
+            scopes = [policy.scope(tenant, org) for policy in (base, head)]
+            names = base.inherited(name, scopes[0]) & head.inherited(name, scopes[1])
+            told = [c for c in diff.changes if covers(c, domain, obj, act)]
+            assert before == after or any(c.role in names for c in told)
+            beside = {c for c in told if c.role == name and c.before.startswith(IF_OTHERS)}
+            assert before != after or all(IN_PARTS in c.after for c in beside)
+            true |= beside
+    roles = {c for c in diff.changes if c.role in ROLES and c.before.startswith(IF_OTHERS)}
+    assert true == roles
 
 
 @EXAMPLES
@@ -440,7 +471,7 @@ def test_a_denial_that_cuts_many_rules_is_told_once_and_its_parts_are_in_the_dig
     rows.append("g, role:B, role:A, *")
     deny = "p, role:A, *, *, purge, deny, true"
     diff = diff_policies(compiled(rows), compiled([*rows, deny]))
-    (change,) = diff.changes
+    (change,) = (c for c in diff.changes if not c.before.startswith(IF_OTHERS))
     assert (change.resource, change.action) == ("*", "purge")
     assert (change.before, change.after) == ("allowed", "denied; only in parts")
     fewer = diff_policies(compiled(rows[1:]), compiled([*rows[1:], deny]))
@@ -479,3 +510,61 @@ def test_to_ask_fewer_people_is_an_escalation(edit: Edit, new: str, escalates: b
     diff = edit(name, APPROVAL, new)
     assert diff.changes
     assert diff.escalates is escalates
+
+
+def test_a_denial_that_is_taken_from_a_role_does_not_hide(edit: Edit) -> None:
+    diff = edit("roles/pm.csv", "p, role:PLATFORM_PM, *, secret:*, *, deny, true\n", "")
+    (change,) = diff.changes
+    assert (change.kind, change.role, change.resource) == ("gained", "role:PLATFORM_PM", "secret:*")
+    assert change.before == f"{IF_OTHERS}denied"
+    assert change.after == f"{IF_OTHERS}allowed"
+    assert change.rules[0].startswith("base:roles/pm.csv:")
+    assert diff.escalates
+
+
+@pytest.mark.parametrize(
+    "denial",
+    [
+        "p, role:COMPLIANCE_APPROVER, *, authz.role_assignment:*, grant, deny, true\n",
+        "p, role:COMPLIANCE_APPROVER, *, authz.role:*, *, deny, true\n",
+    ],
+)
+def test_who_approves_can_not_be_let_give_roles_away_without_two_people(
+    edit: Edit, denial: str
+) -> None:
+    assert edit("roles/approver.csv", denial, "").escalates
+
+
+def test_a_link_that_makes_approvers_is_an_escalation_though_no_rule_changes() -> None:
+    files = {
+        "model.conf": model_text(Effect.DENY_OVERRIDES),
+        "roles/all.csv": "p, role:USER, *, authz.approval:*, approve, allow, true\n"
+        "p, role:RELEASER, *, authz.approval:*, approve, allow, true\n",
+        "approvals/all.csv": "a, acme, deployment:*, run, 2, role:RELEASER, require, 1h, true\n",
+    }
+    base = compile_policy(parse_policy(files))
+    linked = files["roles/all.csv"] + "g, role:TEAM, role:RELEASER, *\ng, role:USER, role:TEAM, *\n"
+    head = compile_policy(parse_policy({**files, "roles/all.csv": linked}))
+    (change,) = (c for c in diff_policies(base, head).changes if c.role == "role:USER")
+    assert (change.kind, change.after) == ("gained", "approves as role:RELEASER")
+    assert change.rules == ("roles/all.csv:3", "roles/all.csv:4")
+    assert change.escalation
+    (back,) = (c for c in diff_policies(head, base).changes if c.role == "role:USER")
+    assert (back.kind, back.escalation) == ("lost", False)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "p, role:A, *, *:*, read, allow, true",
+        "p, role:A, *, *e*:*, read, allow, true",
+        "p, role:A, *, s*:*, read, allow, true",
+        "p, role:A, *, doc:*, *e*, allow, true",
+        "p, role:A, *, directory.group:*, add_member, allow, true",
+        "p, role:A, *, policy:*, rollback, allow, true",
+        "p, role:A, *, authz.elevation:*, review, allow, true",
+    ],
+)
+def test_power_by_another_spelling_is_an_escalation(row: str) -> None:
+    base = ["p, role:A, *, doc:1, read, allow, true"]
+    assert diff_policies(compiled(base), compiled([*base, row])).escalates
