@@ -57,7 +57,8 @@ def request(
 ) -> None:
     """Ask for approval of what `argy check` answered with NEEDS_APPROVAL.
 
-    Asks as SUBJECT, unless --as names who asks.
+    Asks as SUBJECT, unless --as names who asks:
+    `argy approval request user:<id> promote deployment:prod-shop -t acme -m "7.1"`.
     """
 
     async def work(connection: Connection, output: Output) -> None:
@@ -188,7 +189,10 @@ def redeem(
     as_: As = "",
     json_output: Json = False,
 ) -> None:
-    """Use a granted approval, once, for exactly what was approved."""
+    """Use a granted approval, once, for exactly what was approved.
+
+    What was asked for is named again; with --body or --digest if it was asked with it.
+    """
 
     async def work(connection: Connection, output: Output) -> None:
         asked = RedeemApprovalRequest(

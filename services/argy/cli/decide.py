@@ -71,7 +71,9 @@ def check(
             for need in answer.approvals
         ]
         if answer.approvals:
-            lines.append(f"  ask   argy approval request {subject} {action} {resource} -m …")
+            where = f" --tenant {tenant}{f' --org {org}' if org else ''}"
+            asked = f"{subject} {action} {resource}"
+            lines.append(f"  ask   argy approval request {asked}{where} -m …")
         lines.append(f"  at    policy {answer.policy_revision[:12]}, revision {answer.revision}")
         output.result(value, lambda: "\n".join(lines))
         return answer.allowed

@@ -46,7 +46,11 @@ def elevate(
     as_: As = "",
     json_output: Json = False,
 ) -> None:
-    """Take a role for a while, for oneself."""
+    """Take a role for a while, for oneself.
+
+    With an approval that was granted for it, or at once by breaking the glass:
+    `argy elevate PLATFORM_ADMIN --break-glass -t acme --as user:<id> -m INC-7`.
+    """
 
     async def work(connection: Connection, output: Output) -> None:
         asked = ElevateRequest(
@@ -121,7 +125,10 @@ def review_(
     as_: As = "",
     json_output: Json = False,
 ) -> None:
-    """Close the review of a broken glass; never one's own."""
+    """Close the review of a broken glass; never one's own.
+
+    The role must have ended: by `argy elevation end`, or by itself.
+    """
 
     async def work(connection: Connection, output: Output) -> None:
         stub = await _stub(connection, tenant, org, as_)

@@ -48,7 +48,8 @@ def rotate(
 ) -> None:
     """Add a fresh root key that signs from now on; the others still verify.
 
-    Then: restart the servers, issue keys to every client again, and retire the old key id.
+    Then: restart the servers, issue keys to every client again, and retire the
+    old key id.
     """
     old = KeyRing.load(ring)
     rotated = old.rotated(key_id or _next_id(old))
@@ -101,7 +102,8 @@ def edge_token(
 ) -> None:
     """Make a bearer token for the HTTP edge, which prints it once; revoke one; or list them.
 
-    Only its digest is kept. A running edge heeds the changed file at its next request.
+    Only its digest is kept. A running edge heeds the changed file at its next
+    request. For example: `argy keys edge-token --file tokens.json --source billing`.
     """
     out = Output(as_json=json_output)
     if source and revoke:
@@ -156,7 +158,12 @@ def policy_public(
     ] = None,
     json_output: Json = False,
 ) -> None:
-    """Print the public part of a policy key, as ARGY_POLICY_TRUSTED_KEYS takes it."""
+    """Print the public part of a policy key.
+
+    Of an author's key, for ARGY_POLICY_TRUSTED_KEYS:
+    `argy keys policy-public author.json --into trusted.json`. Services that decide
+    in process (PolicyTrust) need it of the control plane's key too.
+    """
     public = SigningKeys.load(file).public()
     if into is not None:
         public = (TrustedKeys.load(into) if into.exists() else TrustedKeys({})) | public

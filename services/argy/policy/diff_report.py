@@ -1,5 +1,6 @@
 """A policy diff as reviewers, programs and code scanning read it."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
@@ -17,6 +18,7 @@ _OPEN_ROWS: Final = 15
 _MAX_TEXT: Final = 200
 _MAX_RULES: Final = 6
 _KINDS: Final = ("gained", "lost", "changed")
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 FINDING_RULES: Final = (
     FindingRule(
@@ -111,7 +113,7 @@ def _markdown(diff: PolicyDiff, names: tuple[str, str], prefix: str, limit: int)
     lines = [
         f"### Policy diff: {escape(summary(diff))}",
         "",
-        f"{code(names[0])} → {code(names[1])}",
+        between(names),
     ]
     changes = sorted(diff.changes, key=order)
     escalations = [change for change in changes if change.escalation]
@@ -190,6 +192,12 @@ def located(rule: str, prefix: str) -> tuple[str, str]:
 def place(domain: str) -> str:
     """A domain in words."""
     return "everywhere" if domain == "*" else f"in {domain}"
+
+
+def between(names: tuple[str, str]) -> str:
+    """Base and head in Markdown; of a commit's name as much as tells it from others."""
+    short = [name[:12] if _COMMIT.fullmatch(name) else name for name in names]
+    return f"{code(short[0])} → {code(short[1])}"
 
 
 def holder(role: str) -> str:

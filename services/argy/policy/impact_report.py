@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from argy.policy.diff_report import fitting, located, place
+from argy.policy.diff_report import between, fitting, located, place
 from argy.policy.export import TenantFacts
 from argy.policy.impact import SubjectChange, SubjectImpact
 from argy.policy.markdown import code, escape, table
@@ -105,7 +105,7 @@ def to_markdown(reports: Sequence[TenantReport], names: tuple[str, str], prefix:
 def _markdown(
     reports: Sequence[TenantReport], names: tuple[str, str], prefix: str, limit: int
 ) -> str:
-    lines = ["### Policy impact", "", f"{code(names[0])} → {code(names[1])}"]
+    lines = [f"### Policy impact: {_reached(reports)}", "", between(names)]
     for report in reports:
         lines += ["", f"**{escape(report.facts.tenant)}**: {report.summary}"]
         rows = [
@@ -118,6 +118,16 @@ def _markdown(
         if len(rows) > limit:
             lines += ["", f"… and {len(rows) - limit} rows more."]
     return "\n".join(lines) + "\n"
+
+
+def _reached(reports: Sequence[TenantReport]) -> str:
+    """How many change in how many tenants, in words."""
+    reached = [len(report.subjects) for report in reports if report.subjects]
+    if not reached:
+        return "nobody gains or loses anything"
+    many = "subject" if sum(reached) == 1 else "subjects"
+    where = "one tenant" if len(reached) == 1 else f"{len(reached)} tenants"
+    return f"{sum(reached)} {many} in {where}"
 
 
 def _rows(group: Group, facts: TenantFacts, prefix: str) -> list[tuple[str, ...]]:

@@ -13,8 +13,8 @@ MAX_SHOWN: Final = 100
 
 def summary(report: Report) -> str:
     """The counts in words."""
-    words = [f"{report.decisions} decisions", f"{report.flipped} flips"]
-    words += [f"{count} {kind}" for kind, count in report.kinds().items()]
+    words = [f"{report.decisions:,} decisions", f"{report.flipped:,} flips"]
+    words += [f"{count:,} {kind}" for kind, count in report.kinds().items()]
     if report.drifted:
         words.append(f"{report.drifted} differ already under the policy in force")
     undecidable = sum(report.undecidable.values())

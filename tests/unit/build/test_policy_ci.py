@@ -69,7 +69,7 @@ def check(
 
 def results(comment: str) -> dict[str, str]:
     """The table at the top: each check with its result."""
-    found = dict(re.findall(r"^\| (\w+) \| ([\w* ]+) \|$", comment, re.MULTILINE))
+    found = dict(re.findall(r"^\| (\w+) \| ([\w* ]+) \| ", comment, re.MULTILINE))
     assert found.pop("check") == "result"
     return found
 
@@ -90,6 +90,10 @@ def test_two_changed_lines_are_told_with_who_gains_who_loses_and_what_is_not_tes
     }
     # A case still expects the line that went, and none asks for the line that came.
     assert found["test"] == "**failed**"
+    assert "| diff | passed | 1 gained, 1 lost |" in comment
+    assert re.search(r"^\| test \| \*\*failed\*\* \| .*1 changed row is not covered", comment, re.M)
+    # What has nothing more to tell than its line in the table has no section.
+    assert "### policy fmt" not in comment
     assert "role:PLATFORM" in comment
     assert "`raise quota:*`" in comment
     assert "`drain agent:*`" in comment

@@ -91,3 +91,8 @@ def test_findings_stand_on_heads_lines() -> None:
         ("diff-escalation", "roles/a.csv", 3),
         ("diff-gained", "model.conf", 1),
     }
+
+
+def test_a_commit_is_named_by_as_much_as_tells_it_from_others() -> None:
+    shown = to_markdown(PolicyDiff(), ("0123456789ab" + "c" * 28, "release-0123456789abcdef"))
+    assert "`0123456789ab` → `release-0123456789abcdef`" in shown

@@ -36,8 +36,8 @@ def diff(
 ) -> None:
     """Tell which permissions of which role change between two revisions, and by which rule.
 
-    Nothing is checked out. Exit code 0, or 1 with --exit-code and a change of meaning. 2: a policy
-    can't be loaded. 4: there is no such revision.
+    Nothing is checked out. Exit code 0, or 1 with --exit-code and a change of
+    meaning. 2: a policy can't be loaded. 4: there is no such revision.
     """
     with reported(format_):
         from argy.policy import diff_report as report

@@ -55,7 +55,8 @@ def explain(
 ) -> None:
     """Show every rule that takes part in a decision under a revision, and the nearest misses.
 
-    `argy explain` asks the platform itself; this decides here. Exit code 0 is ALLOW, 1 is not.
+    `argy explain` asks the platform itself; this decides here. Exit code 0 is
+    ALLOW, 1 is not.
     """
     with reported(Format.JSON if json_output else Format.TEXT):
         snapshot, facts = _snapshot(folder, revision, assignments, tenant, live=live)

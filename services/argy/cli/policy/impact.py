@@ -47,7 +47,8 @@ def impact(
 ) -> None:
     """Tell which real subjects gain or lose what, with the way to the role and the rule to blame.
 
-    Exit code 0, or 1 with --exit-code when anybody is reached. 2: a policy or a file can't be read.
+    Exit code 0, or 1 with --exit-code when anybody is reached. 2: a policy or a
+    file can't be read.
     """
     with reported(format_):
         from argy.cli.policy.live import require_one_source

@@ -39,8 +39,9 @@ def invariants(
 ) -> None:
     """Check policy/invariants exhaustively: every role, domain, action and object there can be.
 
-    A condition is taken to be possibly true and possibly false. Exit code 0: all hold. 1: one is
-    violated, or there are none. 2: the policy or an invariant can't be loaded, or is too large.
+    A condition is taken to be possibly true and possibly false. Exit code 0: all
+    hold. 1: one is violated, or there are none. 2: the policy or an invariant
+    can't be loaded, or is too large.
     """
     from argy.policy.files import read_policy_files
     from argy.policy.invariant_format import read_invariants, schema_text

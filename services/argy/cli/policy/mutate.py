@@ -37,9 +37,10 @@ def mutate(
 ) -> None:
     """Make one small mistake at a time, and name those that no case notices.
 
-    A survivor is printed with a case that would notice. Mutants that no question can tell from the
-    policy are equivalent, and not counted. Exit code 0: no survivor. 1: survivors, or a case that
-    fails already. 2: the policy or a case can't be loaded.
+    A survivor is printed with a case that would notice. Mutants that no question
+    can tell from the policy are equivalent, and not counted. Exit code 0: no
+    survivor. 1: survivors, or a case that fails already. 2: the policy or a case
+    can't be loaded.
     """
     from argy.policy.case_questions import read_cases
     from argy.policy.coverage import changed_keys

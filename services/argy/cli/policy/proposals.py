@@ -104,7 +104,8 @@ def approve(
 ) -> None:
     """Approve what a proposal would change, after looking at it.
 
-    Both digests that were shown are sent: what became another one meanwhile is not approved.
+    Both digests that were shown are sent: what became another one meanwhile is
+    not approved.
     """
     if json_output and not yes:
         raise InvalidArgument("--json asks nobody: give --yes as well", field="yes")
@@ -170,7 +171,11 @@ def rollback(
     subject: As = "",
     json_output: Json = False,
 ) -> None:
-    """Return to an earlier policy, on every server."""
+    """Return to an earlier policy, on every server.
+
+    Without --to it undoes the last activation, whatever that was: run twice, it is
+    back where it began.
+    """
 
     async def work(connection: Connection, output: Output) -> None:
         response = await _stub(connection, subject).RollbackPolicy(

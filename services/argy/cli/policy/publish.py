@@ -37,7 +37,12 @@ def publish(
     subject: As = "",
     json_output: Json = False,
 ) -> None:
-    """Bundle the policy, sign it and propose it; nothing is in force before it is approved."""
+    """Bundle the policy, sign it and propose it; nothing is in force before it is approved.
+
+    A trusted key must sign it; the author must be allowed to propose:
+    `argy policy publish --key author.json --title "Raise quotas" --as user:<id>`.
+    On the platform of `argy up` the key is `.argy/keys/policy-author.json`.
+    """
     _, envelope = signed_bundle(folder, revision, key)
 
     async def work(connection: Connection, output: Output) -> None:

@@ -60,9 +60,10 @@ def replay(
 ) -> None:
     """Decide recorded decisions again under a proposed policy, and tell which would differ.
 
-    Events come from a file (`argy audit tail --json`) with --assignments, or from the running
-    platform with --live --tenant. A decision whose context was not recorded is undecidable where
-    a rule asks for it. Exit code 0, or 1 with --exit-code and a flip.
+    Events come from a file (`argy audit tail --json`) with --assignments, or from
+    the running platform with --live --tenant. A decision whose context was not
+    recorded is undecidable where a rule asks for it. Exit code 0, or 1 with
+    --exit-code and a flip.
     """
     with reported(format_):
         from argy.policy import replay_report as report

@@ -1,6 +1,7 @@
 """``argy policy shadow``, ``shadow-report``: a proposal on live traffic, while another decides."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +17,8 @@ from argy.cli.session import Json, run
 from argy.client import Connection
 
 _FOLLOW_S = 2.0
-_SHOWN = 20
+_SHOWN = 3
+"""Samples told of those that are alike; --json has all."""
 
 
 def register(app: typer.Typer) -> None:
@@ -110,15 +112,23 @@ def _text(report: pb.GetShadowReportResponse) -> str:
         f"  not allowed → ALLOW  {report.deny_to_allow:,}",
         f"  other                {report.other:,}",
     ]
-    for one in report.samples[:_SHOWN]:
+    for alike in _alike(report.samples):
+        one = alike[0]
         where = f"{one.tenant_id}/{one.org}" if one.org else one.tenant_id
-        told.append(f"  {one.before} → {one.after}  {one.subject} {one.action} {one.resource}")
-        told.append(f"      tenant {where}, asked by {one.caller}")
         rules = f"{one.rule_before or 'no rule'} → {one.rule_after or 'no rule'}"
-        told.append(f"      {rules}")
-    if len(report.samples) > _SHOWN:
-        told.append(f"  … and {len(report.samples) - _SHOWN} more samples: --json shows them")
+        told.append(f"  {one.before} → {one.after}  by {rules}")
+        told.append(f"      tenant {where}, asked by {one.caller}; {len(alike)} samples, such as")
+        told += [f"      {each.subject} {each.action} {each.resource}" for each in alike[:_SHOWN]]
     return "\n".join(told)
+
+
+def _alike(samples: Sequence[Any]) -> list[list[Any]]:
+    """The samples that differ in the question alone, put together; the most first."""
+    found: dict[tuple[str, ...], list[Any]] = {}
+    for one in samples:
+        key = (one.before, one.after, one.rule_before, one.rule_after, one.tenant_id, one.org)
+        found.setdefault((*key, one.caller), []).append(one)
+    return sorted(found.values(), key=len, reverse=True)
 
 
 def _stub(connection: Connection, subject: str = "") -> Any:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _MAX_LISTED = 50
 """Rows and cases that text and comments list before they say how many more there are."""
+_OPEN_ROWS = 5
+"""Failing cases that a comment shows unfolded."""
 
 
 class TestFormat(StrEnum):
@@ -60,8 +62,9 @@ def run_tests(
 ) -> None:
     """Run policy/cases, and tell which rules no case covers.
 
-    Exit code 0: every case passes and coverage suffices. 1: a case fails, there is none, a changed
-    row is uncovered, or too few rows are covered. 2: the policy or a case can't be loaded.
+    Exit code 0: every case passes and coverage suffices. 1: a case fails, there
+    is none, a changed row is uncovered, or too few rows are covered. 2: the
+    policy or a case can't be loaded.
     """
     from argy.policy.case_questions import read_cases
     from argy.policy.case_run import run_sets, selected
@@ -222,6 +225,15 @@ def _markdown(run: "Run", covered: "Coverage | None", wrong: list[str], prefix: 
 
     lines = [f"### policy test: {escape('; '.join(wrong) or 'passed')}", ""]
     lines += [f"- {escape(line)}" for line in _summary(run, covered)]
+    if covered is not None and covered.uncovered:
+        rows = [
+            ("**changed**" if row.changed else "", code(f"{prefix}{row.place}"), code(row.text),
+             escape(row.missing))
+            for row in _listed(covered)
+        ]  # fmt: skip
+        lines += ["", table(("", "where", "row that no case covers", "why"), rows)]
+        if (more := len(covered.uncovered) - len(rows)) > 0:
+            lines += ["", f"… and {more} more."]
     if run.failed:
         rows = [
             (
@@ -232,18 +244,13 @@ def _markdown(run: "Run", covered: "Coverage | None", wrong: list[str], prefix: 
             )
             for result in run.failed[:_MAX_LISTED]
         ]
-        lines += ["", table(("case", "asked", "what differs", "nearest miss"), rows)]
+        listed = ["", table(("case", "asked", "what differs", "nearest miss"), rows)]
         if len(run.failed) > _MAX_LISTED:
-            lines += ["", f"… and {len(run.failed) - _MAX_LISTED} more."]
-    if covered is not None and covered.uncovered:
-        rows = [
-            ("**changed**" if row.changed else "", code(f"{prefix}{row.place}"), code(row.text),
-             escape(row.missing))
-            for row in _listed(covered)
-        ]  # fmt: skip
-        lines += ["", table(("", "where", "row that no case covers", "why"), rows)]
-        if (more := len(covered.uncovered) - len(rows)) > 0:
-            lines += ["", f"… and {more} more."]
+            listed += ["", f"… and {len(run.failed) - _MAX_LISTED} more."]
+        if len(rows) > _OPEN_ROWS:
+            told = _counted(len(run.failed), "case that fails", "cases that fail")
+            listed = ["", f"<details><summary>{told}</summary>", *listed, "", "</details>"]
+        lines += listed
     return "\n".join(lines) + "\n"
 
 
