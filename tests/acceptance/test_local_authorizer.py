@@ -168,6 +168,27 @@ async def test_what_was_decided_is_in_the_audit_log(
     assert (by_effect["DENY"]["count"], by_effect["DENY"]["context"]) == (1, {"mfa": True})
 
 
+@pytest.mark.parametrize(
+    ("resource", "context"),
+    [
+        ("project:\ud800", {}),
+        ("project:\0", {}),
+        ("project:x", {"n": 10**400}),
+        ("project:x", {"text": "\0"}),
+        ("project:x", {"n": float("nan")}),
+    ],
+)
+async def test_what_no_log_can_hold_does_not_end_the_report_of_all_decisions(
+    local: Local, acme: UUID, resource: str, context: dict[str, Any]
+) -> None:
+    authorizer = await local(acme)
+    await authorizer.ready(PATIENCE_S)
+    authorizer.check("user:mallory", "read", resource, tenant_id=acme, context=context)
+    await until(lambda: authorizer.reported == 1)
+    authorizer.check("user:alice", "read", "project:x", tenant_id=acme)
+    await until(lambda: authorizer.reported == 2)
+
+
 async def test_a_tenant_that_is_not_replicated_is_refused(
     local: Local, acme: UUID, people: dict[str, str]
 ) -> None:

@@ -7,6 +7,7 @@ and the audit log tells of the loss.
 """
 
 import asyncio
+import json
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -186,9 +187,9 @@ def _told(
     at_ms: int,
 ) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "subject": subject[:256],
-        "action": action[:64],
-        "resource": resource[:512],
+        "subject": _storable(subject, 256),
+        "action": _storable(action, 64),
+        "resource": _storable(resource, 512),
         "effect": answer.effect,
         "reason": answer.reason,
         "rule": answer.rule,
@@ -196,17 +197,26 @@ def _told(
         "at_ms": at_ms,
     }
     if context:
-        facts = Struct()
-        try:
-            facts.update(dict(context))
-        except (ValueError, TypeError):
-            told["context_omitted"] = True
-            return told
-        if facts.ByteSize() <= _MAX_CONTEXT:
-            told["context"] = dict(context)
-        else:
-            told["context_omitted"] = True
+        facts = _facts(context)
+        told |= {"context_omitted": True} if facts is None else {"context": facts}
     return told
+
+
+def _storable(text: str, most: int) -> str:
+    """The start of a text that a caller may have had from anybody, as the audit log can hold it."""
+    return text[:most].encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+def _facts(context: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A copy of a context that the audit log can hold; ``None`` for any other."""
+    facts = Struct()
+    try:
+        text = json.dumps(dict(context), allow_nan=False)
+        facts.update(json.loads(text))
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return None
+    storable = facts.ByteSize() <= _MAX_CONTEXT and "\\u0000" not in text
+    return dict(json.loads(text)) if storable else None
 
 
 def _parts(items: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

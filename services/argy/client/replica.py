@@ -110,7 +110,7 @@ class TenantReplica:
         self.snapshot: TenantSnapshot | None = None
         self.orgs: dict[UUID, str] = {}
         self.heard_s = float("-inf")
-        """When the platform was last heard, by ``time.monotonic``."""
+        """When the platform last said that the copy is current, by ``time.monotonic``."""
         self.problem = ""
         self.revision = 0
         self.tenant = ""
@@ -191,6 +191,14 @@ class TenantReplica:
             self.tenant_id, self.revision, self.policy.sequence if self.policy else 0
         )
         self.snapshot = snapshot
+
+    def hear(self, now_s: float) -> None:
+        """Note that the platform spoke: the copy is current, unless half of a change is missing.
+
+        A stream that breaks in the middle, over and over, must not keep an old copy alive.
+        """
+        if self.whole:
+            self.heard_s = now_s
 
     def state(self, now_s: float, max_silence_s: float) -> ReplicaState:
         """How far it can be believed now."""

@@ -84,6 +84,6 @@ class Replicator:
         if rebuild:
             build = replica.builder()
             replica.install(await asyncio.to_thread(build) if replica.large else build())
-        replica.heard_s = time.monotonic()
+        replica.hear(time.monotonic())
         replica.problem = ""
         return rebuild

@@ -121,3 +121,19 @@ def test_silence_makes_it_stale() -> None:
     replica.heard_s = 100.0
     assert replica.state(101.0, 3.0) is ReplicaState.CURRENT
     assert replica.state(103.5, 3.0) is ReplicaState.STALE
+
+
+def test_a_stream_that_breaks_mid_change_over_and_over_leaves_the_replica_stale() -> None:
+    replica = TenantReplica(TENANT)
+    replica.policy = POLICY
+    apply(replica, NOTHING, TenantFacts(TENANT, "acme", 1))
+    replica.hear(0.0)
+    assert replica.state(1.0, 3.0) is ReplicaState.CURRENT
+    many = tuple(Assignment(f"user:{number}", "role:A") for number in range(PART_ITEMS + 1))
+    part, _ = changes_between(NOTHING, TenantFacts(TENANT, "acme", 2, many))
+    for now_s in (1.0, 2.0, 3.0, 4.0):
+        replica.forget()
+        replica.hear(now_s)  # another policy alone says nothing about the facts
+        assert not replica.collect(part)
+        replica.hear(now_s)
+    assert replica.state(4.0, 3.0) is ReplicaState.STALE
