@@ -7,13 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from argy.base.errors import FailedPrecondition, InvalidArgument, NotFound
+from argy.base.errors import ArgyError, FailedPrecondition, InvalidArgument, NotFound
 from argy.policy.errors import PolicyError, Problem
 from argy.policy.loader import MAX_FILE_BYTES, MAX_FILES
 
 MAX_TOTAL_BYTES: Final = 64 * 1024 * 1024
 _GIT_TIMEOUT_S: Final = 60
 _SUFFIXES: Final = (".conf", ".csv", ".yaml")
+_SAFE: Final = (
+    "safe.bareRepository=explicit",
+    "core.fsmonitor=false",
+    "core.hooksPath=/dev/null",
+    "log.showSignature=false",
+    "core.quotePath=false",
+)
+"""A clone may hold a folder that looks like a bare repository, whose settings name a program."""
 _LINK_MODES: Final = ("120000", "160000")
 """Symbolic links and submodules: what they lead to is not in the revision."""
 
@@ -51,8 +59,9 @@ def read_folder(root: Path) -> PolicyFiles:
         total += len(data)
         _check_size(name, len(data), len(found), total)
         found[name] = data
-    commit, time_s = _commit_of(root)
-    return PolicyFiles(_decoded(found), str(root), commit, time_s)
+    files = _decoded(found)
+    commit, time_s = _commit_of(root, files)
+    return PolicyFiles(files, str(root), commit, time_s)
 
 
 def read_revision(root: Path, revision: str) -> PolicyFiles:
@@ -135,15 +144,16 @@ def _decoded(found: Mapping[str, bytes]) -> dict[str, str]:
     return texts
 
 
-def _commit_of(root: Path) -> tuple[str, int]:
-    """The commit that the folder is of, and its time; nothing for a changed or unknown folder."""
+def _commit_of(root: Path, files: Mapping[str, str]) -> tuple[str, int]:
+    """The commit that has these very files, and its time; nothing for a changed or unknown folder.
+
+    git's own status is not asked: it is silent about files that are ignored or assumed unchanged.
+    """
     try:
-        if _git(root, "status", "--porcelain", "--untracked-files=all", "--", "."):
-            return "", 0
-        commit, time_s = _git(root, "show", "-s", "--format=%H %ct", "HEAD").split()
-    except (FailedPrecondition, ValueError):
+        head = read_revision(root, "HEAD")
+    except (ArgyError, ValueError):
         return "", 0
-    return commit, int(time_s)
+    return (head.commit, head.commit_time_s) if head.files == files else ("", 0)
 
 
 def _blobs(top: Path, object_ids: Iterable[str]) -> Iterator[bytes]:
@@ -163,7 +173,8 @@ def _git(where: Path, *arguments: str) -> str:
 
 def _run(where: Path, arguments: tuple[str, ...], given: bytes) -> bytes:
     """Run git; its hooks, pagers and prompts are off, and only ``where``'s repository counts."""
-    command = ("git", "-C", str(where), "-c", "core.quotePath=false", "--no-pager", *arguments)
+    safe = (word for setting in _SAFE for word in ("-c", setting))
+    command = ("git", "-C", str(where), *safe, "--no-pager", "--no-replace-objects", *arguments)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(  # noqa: S603 - git itself, arguments are no shell text

@@ -2,6 +2,8 @@
 
 import os
 import subprocess
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -96,3 +98,32 @@ def test_links_and_large_and_foreign_files_are_refused(repository: Path, tmp_pat
     (policy / "roles" / "large.csv").write_bytes(b"p, a\n\xff")
     with pytest.raises(PolicyError, match=r"large\.csv:2: not UTF-8"):
         read_folder(policy)
+
+
+@pytest.mark.parametrize("read", [read_folder, lambda policy: read_revision(policy, "HEAD")])
+def test_a_planted_bare_repository_runs_nothing(
+    repository: Path, tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    policy, mark = repository / "rules" / "policy", tmp_path / "ran"
+    (policy / "HEAD").write_text("ref: refs/heads/main\n")
+    (policy / "objects").mkdir()
+    (policy / "refs").mkdir()
+    (policy / "config").write_text(
+        f'[core]\nrepositoryformatversion = 0\nbare = false\nworktree = {policy}\nfsmonitor = "touch {mark}; false"\n'
+        f'[log]\nshowSignature = true\n[gpg]\nprogram = "touch {mark}; false"\n'
+    )
+    with suppress(FailedPrecondition):
+        read(policy)
+    assert not mark.exists()
+
+
+def test_a_file_that_git_ignores_is_not_hidden_behind_a_commit(repository: Path) -> None:
+    policy = repository / "rules" / "policy"
+    (repository / ".git" / "info" / "exclude").write_text("*.csv\n")
+    (policy / "roles" / "evil.csv").write_text("p, evil\n")
+    assert read_folder(policy).commit == ""
+    (policy / "roles" / "evil.csv").unlink()
+    assert read_folder(policy).commit
+    git(policy, "update-index", "--assume-unchanged", "model.conf")
+    (policy / "model.conf").write_text("evil\n")
+    assert read_folder(policy).commit == ""
