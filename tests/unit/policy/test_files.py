@@ -109,7 +109,8 @@ def test_a_planted_bare_repository_runs_nothing(
     (policy / "objects").mkdir()
     (policy / "refs").mkdir()
     (policy / "config").write_text(
-        f'[core]\nrepositoryformatversion = 0\nbare = false\nworktree = {policy}\nfsmonitor = "touch {mark}; false"\n'
+        f"[core]\nrepositoryformatversion = 0\nbare = false\nworktree = {policy}\n"
+        f'fsmonitor = "touch {mark}; false"\n'
         f'[log]\nshowSignature = true\n[gpg]\nprogram = "touch {mark}; false"\n'
     )
     with suppress(FailedPrecondition):
