@@ -12,10 +12,14 @@ from argy.base.dsse import TrustedKeys
 from argy.base.errors import FailedPrecondition, InvalidArgument
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.policy import CompiledPolicy, PolicyError, compile_policy
+from argy.policy.budget import budget
 from argy.policy.bundle import Bundle, open_bundle
+from argy.policy.changes import PolicyDiff
 from argy.policy.diff import diff_policies
 from argy.store.database import Database
 
+LIMIT_S: Final = 10.0
+"""Processor seconds for a proposal's cases, and for what it would change."""
 _MAX_OPEN: Final = 4
 _MAX_COMPARED: Final = 16
 
@@ -33,11 +37,18 @@ class Candidate:
 
 
 class Candidates:
-    """Opens and compares proposed bundles, off the loop."""
+    """Opens and compares proposed bundles, off the loop.
 
-    def __init__(self, db: Database, authors: TrustedKeys) -> None:
+    Proposals may be as costly as their authors like: each is worked on for a bounded time, one at a
+    time, so that the server's other threads and calls go on.
+    """
+
+    def __init__(self, db: Database, authors: TrustedKeys, *, limit_s: float = LIMIT_S) -> None:
+        """Take the bound on each proposal's cases, and on what it would change."""
         self._db = db
         self._authors = authors
+        self._limit_s = limit_s
+        self._turn = asyncio.Lock()
         self._open: OrderedDict[str, Candidate] = OrderedDict()
         self._compared: OrderedDict[tuple[str, str], Difference] = OrderedDict()
 
@@ -70,11 +81,16 @@ class Candidates:
         return known
 
     async def compare(self, candidate: Candidate, in_force: InForce) -> Difference:
-        """What the candidate would change."""
+        """What the candidate would change.
+
+        Raises:
+            InvalidArgument: ``POLICY_TOO_COSTLY`` or ``POLICY_TOO_COMPLEX``.
+        """
         key = (in_force.digest, candidate.bundle.digest)
         known = self._compared.get(key)
         if known is None:
-            diff = await asyncio.to_thread(diff_policies, in_force.policy, candidate.policy)
+            async with self._turn:
+                diff = await asyncio.to_thread(self._diff, in_force.policy, candidate.policy)
             known = difference_of(diff, in_force.digest)
             _keep(self._compared, key, known, _MAX_COMPARED)
         return known
@@ -83,12 +99,22 @@ class Candidates:
         """Run the candidate's own cases.
 
         Raises:
-            InvalidArgument: ``CASES_FAILED``, naming those that fail; or when they can't be read.
+            InvalidArgument: ``CASES_FAILED``, naming those that fail; ``POLICY_TOO_COSTLY``, when
+                they take too long; or when they can't be read.
         """
         try:
-            await asyncio.to_thread(check_cases, candidate.policy, candidate.bundle)
+            async with self._turn:
+                await asyncio.to_thread(self._check, candidate)
         except PolicyError as error:
             raise _invalid(error) from error
+
+    def _diff(self, base: CompiledPolicy, head: CompiledPolicy) -> PolicyDiff:
+        with budget(self._limit_s):
+            return diff_policies(base, head)
+
+    def _check(self, candidate: Candidate) -> None:
+        with budget(self._limit_s):
+            check_cases(candidate.policy, candidate.bundle)
 
 
 def _opened(envelope: bytes, authors: TrustedKeys) -> Candidate:

@@ -19,7 +19,10 @@ MAX_CHANGES: Final = 1_000
 """Changes that are kept and shown; the digest covers all."""
 _MAX_CHANGES_BYTES: Final = 2 * 1024 * 1024
 _MAX_RULES: Final = 50
+MAX_QUESTIONS: Final = 200_000
+"""Questions and assignments of a proposal's cases; whoever has more runs the others in CI."""
 _FAILURES_SHOWN: Final = 20
+_MAX_FAILURE: Final = 1_000
 
 State = Literal["OPEN", "REJECTED", "ACTIVATED"]
 
@@ -161,18 +164,18 @@ def check_cases(policy: CompiledPolicy, bundle: Bundle) -> None:
         InvalidArgument: ``CASES_FAILED``, naming those that fail.
         PolicyError: when they can't be read.
     """
-    sets = read_cases(dict(bundle.files))
-    failed = [
-        f"{result.question.file}:{result.question.line} {result.question.ask}: {result.failure}"
-        for result in run_cases(policy, sets)
-        if not result.passed
-    ]
+    failed, shown_ones = 0, []
+    for result in run_cases(policy, read_cases(dict(bundle.files), MAX_QUESTIONS)):
+        if not result.passed:
+            failed += 1
+            asked = result.question
+            if failed <= _FAILURES_SHOWN:
+                told = f"{asked.file}:{asked.line} {asked.ask}: {result.failure}"
+                shown_ones.append(told[:_MAX_FAILURE])
     if failed:
-        more = f"\n… and {len(failed) - _FAILURES_SHOWN} more" * (len(failed) > _FAILURES_SHOWN)
+        more = f"\n… and {failed - _FAILURES_SHOWN} more" * (failed > _FAILURES_SHOWN)
         raise InvalidArgument(
-            f"{len(failed)} cases of the policy fail:\n"
-            + "\n".join(failed[:_FAILURES_SHOWN])
-            + more,
+            f"{failed} cases of the policy fail:\n" + "\n".join(shown_ones) + more,
             reason="CASES_FAILED",
             field="bundle",
         )

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from argy.api.authz.v1 import policy_pb2 as pb
 from argy.authz.domain import TenantFacts
-from argy.authz.policy_candidates import Candidate
+from argy.authz.policy_candidates import LIMIT_S, Candidate
 from argy.authz.policy_holder import PolicyHolder
 from argy.authz.policy_store import list_tenants
 from argy.authz.policy_wire import change_messages
@@ -16,7 +16,8 @@ from argy.authz.store import read_facts
 from argy.base.clock import Clock
 from argy.base.errors import NotFound
 from argy.base.ids import PLATFORM_TENANT_ID
-from argy.policy import Assignment, Membership
+from argy.policy import Assignment, CompiledPolicy, Membership
+from argy.policy.budget import budget
 from argy.policy.changes import AccessChange
 from argy.policy.impact import SubjectImpact, impact
 from argy.store.database import Database
@@ -76,7 +77,7 @@ class Impact:
         except NotFound:
             return None  # deleted meanwhile
         base = self._holder.current
-        subjects = await asyncio.to_thread(impact, base, candidate.policy, _Facts(facts), now_ms)
+        subjects = await asyncio.to_thread(_found, base, candidate, _Facts(facts), now_ms)
         if not subjects:
             return None
         messages = [message for one in subjects[:MAX_SUBJECTS] for message in _messages(one)]
@@ -86,6 +87,13 @@ class Impact:
             subjects=messages[:MAX_SUBJECTS],
             subject_count=len(subjects),
         )
+
+
+def _found(
+    base: CompiledPolicy, candidate: Candidate, facts: _Facts, now_ms: int
+) -> tuple[SubjectImpact, ...]:
+    with budget(LIMIT_S):
+        return impact(base, candidate.policy, facts, now_ms)
 
 
 def _messages(one: SubjectImpact) -> Iterable[pb.SubjectImpact]:

@@ -16,6 +16,7 @@ from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Final, NamedTuple
 
 from argy.base.errors import InvalidArgument
+from argy.policy.budget import spender
 
 STATES_PER_ATOM: Final = 64
 """States that are visited for each atom of the limit: names are about as long."""
@@ -168,9 +169,11 @@ def _explore(patterns: Collection[str], phases: tuple[_Phase, ...], limit: int) 
     seen = {start}
     classes: set[tuple[int, ...]] = set()
     edge: list[tuple[_State, str]] = [(start, "")]
+    spend = spender()
     while edge:
         following: list[tuple[_State, str]] = []
         for state, text in edge:
+            spend()
             if phases[state[0]].accepts and (found := product.accepted(state)) not in classes:
                 classes.add(found)
                 yield Atom(text, frozenset(product.patterns[number] for number in found))

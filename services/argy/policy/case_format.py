@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from argy.policy.errors import PolicyError, Problem
+
 Expected = Literal["ALLOW", "DENY", "NEEDS_APPROVAL"]
 
 MAX_CELLS: Final = 20_000
@@ -107,6 +109,28 @@ class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def matrices(self) -> list[Matrix]:
         """The matrix or matrices, as a list."""
         return [self.matrix] if isinstance(self.matrix, Matrix) else self.matrix
+
+
+class Room:
+    """What is left of the bound on everything that suites hold."""
+
+    def __init__(self, most: int) -> None:
+        """Take how much they may hold: questions, assignments and memberships."""
+        self._most, self._left = most, most
+
+    def take(self, file: str, suite: Suite) -> None:
+        """Count a suite before it is laid out.
+
+        Raises:
+            PolicyError: when all suites together hold too much.
+        """
+        self._left -= len(suite.cases) + len(suite.assignments)
+        self._left -= sum(len(members) for members in suite.groups.values())
+        for matrix in suite.matrices:
+            self._left -= len(matrix.subjects) * len(matrix.actions) * len(matrix.resources)
+        if self._left < 0:
+            told = f"more than {self._most} questions and assignments in all"
+            raise PolicyError((Problem(file, 0, told, "ask fewer"),))
 
 
 class SharedFixtures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

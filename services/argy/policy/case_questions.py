@@ -7,6 +7,7 @@ from functools import partial
 from itertools import product
 from typing import Any, Final
 
+from argy.policy.budget import spender
 from argy.policy.case_fixtures import check_fixtures, shared_fixtures, subject_of
 from argy.policy.case_format import (
     FIXTURE_NAME,
@@ -16,6 +17,7 @@ from argy.policy.case_format import (
     Expected,
     Fixture,
     Matrix,
+    Room,
     Suite,
 )
 from argy.policy.errors import PolicyError, Problem
@@ -25,6 +27,10 @@ from argy.policy.yaml_lines import Document, collected, convert
 
 MAX_QUESTIONS: Final = 1_000_000
 """Questions of all suites together."""
+_MAX_WORD: Final = 512
+"""Characters of what a matrix combines: each is told with each."""
+_MAX_PROBLEMS: Final = 1_000
+"""Of one suite."""
 _FOLDER: Final = "cases/"
 
 
@@ -71,8 +77,10 @@ class QuestionSet:
     questions: tuple[Question, ...]
 
 
-def read_cases(files: Mapping[str, str]) -> list[QuestionSet]:
+def read_cases(files: Mapping[str, str], most: int = MAX_QUESTIONS) -> list[QuestionSet]:
     """The suites among a policy's files ({path: text}), by path.
+
+    ``most`` bounds the questions and assignments of all of them together.
 
     Raises:
         PolicyError: naming the file, line and case of everything that is wrong.
@@ -85,11 +93,9 @@ def read_cases(files: Mapping[str, str]) -> list[QuestionSet]:
             shared = shared_fixtures(files[SHARED])
         except PolicyError as error:
             problems.extend(error.problems)
-    read, more = collected(texts, partial(_read_file, shared))
+    read, more = collected(texts, partial(_read_file, shared, Room(most)))
     problems.extend(more)
     found = [suite for suites in read.values() for suite in suites]
-    if sum(len(suite.questions) for suite in found) > MAX_QUESTIONS:
-        problems.append(Problem(_FOLDER, 0, f"more than {MAX_QUESTIONS} questions", "ask fewer"))
     if problems:
         raise PolicyError(problems)
     return found
@@ -118,7 +124,8 @@ class _Reader:
 
     def refuse(self, line: int, message: str, fix: str) -> None:
         """Note a problem of this file."""
-        self.problems.append(Problem(self.file, line, message, fix))
+        if len(self.problems) < _MAX_PROBLEMS:
+            self.problems.append(Problem(self.file, line, message, fix))
 
     def subject(self, word: str, line: int, label: str) -> str:
         """The subject that a word names: a fixture, or the word itself."""
@@ -154,6 +161,10 @@ class _Reader:
         if size > MAX_CELLS:
             self.refuse(line, f"{label}: {size} cells, more than {MAX_CELLS}", "split it")
             return
+        if max(map(len, (*matrix.subjects, *matrix.actions, *matrix.resources))) > _MAX_WORD:
+            told = f"{label}: a subject, action or resource has more than {_MAX_WORD} characters"
+            self.refuse(line, told, "shorten it")
+            return
         expected = self._expected(matrix, line, label)
         for name in matrix.subjects:
             subject = self.subject(name, line, label)
@@ -169,8 +180,10 @@ class _Reader:
         """The listed cells with their effect; one that names more words beats one with ``*``."""
         found: dict[tuple[str, str, str], tuple[int, Expected]] = {}
         axes = (matrix.subjects, matrix.actions, matrix.resources)
+        spend = spender()
         for effect, listed in matrix.expect.items():
             for cell in _cells(listed):
+                spend()
                 if not 2 <= len(cell) <= 3:
                     told = f"{label}: {cell} is not [subject, action, resource]"
                     self.refuse(line, told, "write two or three words")
@@ -246,13 +259,17 @@ def _cells(listed: list[list[str]] | dict[str, list[str]]) -> Iterator[list[str]
         yield from listed
 
 
-def _read_file(shared: Mapping[str, Fixture], file: str, text: str) -> list[QuestionSet]:
-    return [_read_suite(shared, file, *found) for found in convert(file, text, Suite)]
+def _read_file(
+    shared: Mapping[str, Fixture], room: Room, file: str, text: str
+) -> list[QuestionSet]:
+    spender()()
+    return [_read_suite(shared, room, file, *found) for found in convert(file, text, Suite)]
 
 
 def _read_suite(
-    shared: Mapping[str, Fixture], file: str, suite: Suite, document: Document
+    shared: Mapping[str, Fixture], room: Room, file: str, suite: Suite, document: Document
 ) -> QuestionSet:
+    room.take(file, suite)
     reader = _Reader(file, suite, document, shared)
     reader.problems.extend(_check_holders(file, suite, document))
     questions = [reader.case(number, case) for number, case in enumerate(suite.cases)]

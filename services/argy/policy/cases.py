@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from argy.base.errors import ArgyError
+from argy.policy.budget import spender
 from argy.policy.case_questions import Question, QuestionSet, read_cases
 from argy.policy.compiled import CompiledPolicy, compile_policy
 from argy.policy.files import read_folder
@@ -94,9 +95,12 @@ class Asker:
 
 def run_cases(policy: CompiledPolicy, sets: Iterable[QuestionSet]) -> Iterator[CaseResult]:
     """Ask every question of every set, in order."""
+    spend = spender()
     for one in sets:
         asker = Asker(policy, one)
-        yield from map(asker.result, one.questions)
+        for question in one.questions:
+            spend()
+            yield asker.result(question)
 
 
 def place(rule: Rule | None) -> str:

@@ -21,6 +21,7 @@ from functools import partial
 from typing import Final
 
 from argy.policy.access import ALLOWED, Access, Matching, access
+from argy.policy.budget import spender
 from argy.policy.changes import EVERYBODY, AccessChange, PolicyDiff
 from argy.policy.compiled import CompiledPolicy
 from argy.policy.differences import MAX_REGIONS, Difference, differences, relevant
@@ -92,7 +93,9 @@ def _role_changes(pair: Pair, name: str, known: _Known, parts: list[str]) -> lis
     above = pair.above(name)
     domains = sorted({"*"} | pair.base.domains(above) | pair.head.domains(above))
     found: dict[AccessChange, dict[str, Blame]] = {}
+    spend = spender()
     for domain in domains:
+        spend()
         place = Place.of(pair, (name,), domain)
         for item, given in _differences(pair, place, known):
             blame = place.blame(pair, item)
@@ -106,6 +109,7 @@ def _role_changes(pair: Pair, name: str, known: _Known, parts: list[str]) -> lis
     changes = []
     for told, blames in found.items():
         for domain, limits in merge_domains(blames, domains):
+            spend()
             rules = blames[domain].told(told.kind) or (_MODEL,)
             changes.append(replace(told, domain=domain, rules=rules, after=told.after + limits))
     return list(_gathered(changes, parts))
@@ -153,6 +157,8 @@ def _change(name: str, item: _RoleDifference, given: str, *, escalation: bool) -
 
 def _approver_changes(pair: Pair, place: Place, name: str) -> Iterator[tuple[AccessChange, Blame]]:
     """Who becomes an approver by a link, or is none any more; rules alone don't tell."""
+    if place.base_paths.keys() == place.head_paths.keys():
+        return
     policies = (pair.base.policy, pair.head.policy)
     approving = {role for policy in policies for rule in policy.approvals for role in rule.roles}
     held, holds = (paths.keys() & approving for paths in (place.base_paths, place.head_paths))
@@ -198,7 +204,9 @@ def _own(
     pair: Pair, name: str, by_role: Mapping[str, list[AccessChange]]
 ) -> Iterator[AccessChange]:
     """The changes of ``name`` that don't come from a role which it inherits before and after."""
+    spend = spender()
     for change in by_role[name]:
+        spend()
         scope = "" if change.domain == "*" else change.domain
         inherited = pair.base.paths((name,), scope).keys() & pair.head.paths((name,), scope).keys()
         if not any(

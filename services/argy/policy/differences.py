@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from argy.policy.atoms import TooManyAtoms, action_atoms, object_atoms
+from argy.policy.budget import spender
 from argy.policy.regions import Cell, Grid, Region, overlap
 
 MAX_ATOMS: Final = 50_000
@@ -55,13 +56,14 @@ def relevant(lines: Iterable[Line[What]], differing: Set[Line[What]]) -> tuple[L
     distinct = tuple(dict.fromkeys(lines))
     if len(differing) > _FEW:
         return distinct
-    return tuple(
-        line
-        for line in distinct
-        if any(
-            overlap(line.action, other.action) and overlap(line.resource, other.resource)
-            for other in differing
-        )
+    return tuple(line for line in distinct if _overlaps(line, differing))
+
+
+def _overlaps(line: Line[What], differing: Set[Line[What]]) -> bool:
+    spender()()
+    return any(
+        overlap(line.action, other.action) and overlap(line.resource, other.resource)
+        for other in differing
     )
 
 
@@ -83,7 +85,9 @@ def differences(
     touched = _touched(grid, differing)
     answers = (_Answers(grid, *base), _Answers(grid, *head))
     classes: dict[tuple[Outcome, Outcome], set[Cell]] = {}
+    spend = spender()
     for cell in sorted(touched):
+        spend()
         before, after = (answer.to(cell) for answer in answers)
         if before != after:
             classes.setdefault((before, after), set()).add(cell)
@@ -102,8 +106,9 @@ def differences(
 
 def _touched(grid: Grid, differing: Set[Line[What]]) -> dict[Cell, list[Line[What]]]:
     touched: dict[Cell, list[Line[What]]] = {}
-    count = 0
+    count, spend = 0, spender()
     for line in differing:
+        spend()
         for cell in grid.cells(line.resource, line.action):
             touched.setdefault(cell, []).append(line)
             count += 1

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, Protocol
 from argy.base.errors import FailedPrecondition
 from argy.policy.access import UNGATED, Access, Gating, Matching, Requirement, access, gating
 from argy.policy.access import requirement as requirement_of
+from argy.policy.budget import spender
 from argy.policy.changes import EVERYBODY, AccessChange
 from argy.policy.compiled import CompiledPolicy
 from argy.policy.differences import Difference, Line, differences, relevant
@@ -188,7 +189,9 @@ class _Comparison:
         orgs = sorted({org for _, org in grants if org} | self._orgs)
         domains = [self._tenant, *(f"{self._tenant}/{org}" for org in orgs)]
         found: dict[tuple[AccessChange, tuple[str, ...]], dict[str, tuple[str, ...]]] = {}
+        spend = spender()
         for org, domain in zip(("", *orgs), domains, strict=True):
+            spend()
             names = {role for role, where in grants if where in ("", org)}
             held = frozenset((names | {itself}) - {""})
             scope = domain if org in self._orgs else self._tenant if self._named else "*"

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 from argy.policy.atoms import Atom
+from argy.policy.budget import spender
 from argy.policy.globs import glob_match
 
 _MAX_CANDIDATES: Final = 4_000
@@ -106,10 +107,11 @@ class Grid:
         self, wanted: Set[Cell], pairs: Iterable[tuple[str, str]]
     ) -> list[tuple[tuple[str, str], set[Cell]]]:
         """Rectangles with what of ``wanted`` is in them, the largest first."""
-        sized = [
-            (pair, {cell for cell in self.cells(*pair) if cell in wanted})
-            for pair in sorted(set(pairs))
-        ]
+        spend = spender()
+        sized: list[tuple[tuple[str, str], set[Cell]]] = []
+        for pair in sorted(set(pairs)):
+            spend()
+            sized.append((pair, {cell for cell in self.cells(*pair) if cell in wanted}))
         return sorted((item for item in sized if item[1]), key=lambda item: -len(item[1]))
 
     def _around(self, cell: Cell, wanted: Set[Cell]) -> tuple[Region, set[Cell]]:
@@ -158,7 +160,9 @@ class Grid:
         if len(resources) * len(verbs) <= _MAX_CANDIDATES:
             pairs += [(name, verb) for name in resources for verb in verbs]
         sized = []
+        spend = spender()
         for pair in pairs:
+            spend()
             inside = {
                 (obj, act)
                 for obj in self._of_object[pair[0]] & objects

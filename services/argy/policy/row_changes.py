@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from argy.policy.access import gating, requirement
+from argy.policy.budget import spender
 from argy.policy.changes import EVERYBODY, AccessChange
 from argy.policy.compiled import CompiledPolicy
 from argy.policy.differences import Line, differences, relevant
@@ -25,7 +26,9 @@ def approval_changes(
     ]  # fmt: skip
     domains = sorted({"*"} | {rule.dom for side in sides for rule, _ in side})
     found: dict[AccessChange, dict[str, tuple[str, ...]]] = {}
+    spend = spender()
     for domain in domains:
+        spend()
         scope = "" if domain == "*" else domain
         here = [[pair for pair in side if domain_match(scope, pair[0].dom)] for side in sides]
         one, other = ([line for _, line in side] for side in here)
@@ -50,6 +53,7 @@ def approval_changes(
                 parts.append(f"* {domain} {item.before} {item.after} {item.parts}")
     for told, blames in found.items():
         for domain, limits in merge_domains(blames, domains):
+            spend()
             yield replace(told, domain=domain, rules=blames[domain], after=told.after + limits)
 
 
