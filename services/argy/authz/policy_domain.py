@@ -23,6 +23,8 @@ MAX_QUESTIONS: Final = 200_000
 """Questions and assignments of a proposal's cases; whoever has more runs the others in CI."""
 _FAILURES_SHOWN: Final = 20
 _MAX_FAILURE: Final = 1_000
+_MAX_AHEAD_S: Final = 86_400
+"""How far an author's clock may be ahead of ours."""
 
 State = Literal["OPEN", "REJECTED", "ACTIVATED"]
 
@@ -157,6 +159,20 @@ def check_not_older(proposed: Bundle, in_force: Bundle | None) -> None:
         )
 
 
+def check_not_ahead(proposed: Bundle, now_ms: int) -> None:
+    """Refuse a policy of a commit that is not made yet: every later one would be older.
+
+    Raises:
+        InvalidArgument: ``COMMIT_AHEAD``.
+    """
+    if proposed.manifest.commit_time_s > now_ms // 1000 + _MAX_AHEAD_S:
+        raise InvalidArgument(
+            "the policy's commit is more than a day ahead of now: commit it anew",
+            reason="COMMIT_AHEAD",
+            field="bundle",
+        )
+
+
 def check_cases(policy: CompiledPolicy, bundle: Bundle) -> None:
     """Run the bundle's own cases, and refuse it when one fails.
 
@@ -191,6 +207,16 @@ def check_open(proposal: Proposal) -> None:
         raise FailedPrecondition(
             f"the proposal is {proposal.state.lower()}", reason="PROPOSAL_CLOSED"
         )
+
+
+def check_person(caller: str) -> None:
+    """Refuse the approval of a service or an agent, whatever role it holds.
+
+    Raises:
+        PermissionDenied: ``NOT_A_PERSON``.
+    """
+    if not caller.startswith("user:"):
+        raise PermissionDenied("Only people approve", reason="NOT_A_PERSON")
 
 
 def check_not_author(caller: str, proposal: Proposal) -> None:

@@ -12,9 +12,11 @@ from argy.authz.policy_domain import (
     PolicyName,
     Proposal,
     check_bundle,
+    check_not_ahead,
     check_not_author,
     check_not_older,
     check_open,
+    check_person,
     diff_changed,
 )
 from argy.authz.policy_follower import PolicyFollower
@@ -74,7 +76,8 @@ class Review:
 
         Raises:
             UntrustedSignature: unsigned, altered, or signed by nobody who is trusted.
-            InvalidArgument: ``BUNDLE_INVALID``, ``POLICY_INVALID`` or ``CASES_FAILED``.
+            InvalidArgument: ``BUNDLE_INVALID``, ``POLICY_INVALID``, ``COMMIT_AHEAD`` or
+                ``CASES_FAILED``.
             FailedPrecondition: ``POLICY_OLDER``.
             AlreadyExists: ``REQUEST_ID_REUSED``.
         """
@@ -98,6 +101,7 @@ class Review:
         if request_id is not None and (earlier := await self._earlier(proposal)) is not None:
             return earlier
         check_not_older(candidate.bundle, in_force.bundle)
+        check_not_ahead(candidate.bundle, proposal.created_at_ms)
         await self._candidates.run_cases(candidate)
         proposal = _with(proposal, await self._candidates.compare(candidate, in_force))
         try:
@@ -126,10 +130,11 @@ class Review:
         """Approve a bundle together with the difference that the caller saw.
 
         Raises:
-            PermissionDenied: ``AUTHOR_APPROVES``, or ``ACCESS_DENIED`` by policy.
+            PermissionDenied: ``NOT_A_PERSON``, ``AUTHOR_APPROVES``, or ``ACCESS_DENIED`` by policy.
             FailedPrecondition: ``PROPOSAL_CLOSED``, ``BUNDLE_MISMATCH`` or ``DIFF_CHANGED``.
         """
         proposal = await self.get(proposal_id)
+        check_person(call.caller)
         check_not_author(call.caller, proposal)
         await self._decide(call, proposal, "approve")
         check_open(proposal)

@@ -22,7 +22,8 @@ _TOKEN: Final = re.compile(
     r"""|\s+|\bin\b|&&|\|\||[=!<>]=|\w+|.""",
     re.DOTALL,
 )
-_RAW: Final = re.compile(r"""[rR][bB]?["']""")
+_OPAQUE: Final = re.compile(r"""[rR][bB]?["']|\"{3}|'{3}""")
+"""Raw and triple-quoted strings, which end where the pieces above don't always say."""
 _SPACED: Final = frozenset(("&&", "||", "==", "!=", "<=", ">=", "<", ">", "?", ":", "in"))
 _TIGHT: Final = frozenset("!()[]{},") | _SPACED
 """Tokens around which white space has no meaning in CEL."""
@@ -193,8 +194,8 @@ def normal_text(condition: str) -> str:
     text = condition.strip()
     if text == "true":
         return ""
-    if _RAW.search(text):
-        return text  # a backslash ends nothing in a raw string; rare enough to leave it alone
+    if _OPAQUE.search(text):
+        return text  # rare enough to leave alone
     pieces = _TOKEN.findall(text)
     if "//" in "".join(piece for piece in pieces if piece[-1] not in "\"'"):
         return text  # a comment ends at the end of its line

@@ -280,6 +280,7 @@ def test_normal_forms_are_equal_exactly_when_the_decisions_are(
         ("ctx.x == 'a  b'", "ctx.x == 'a b'", False),
         ('ctx.x == "a  b"', 'ctx.x == "a b"', False),
         ("""r"\\" + '  x' == y""", """r"\\" + ' x' == y""", False),
+        ("""x == '''a\\'''' && y == 'p  q'""", """x == '''a\\'''' && y == 'p q'""", False),
         ("inside == a", "in side == a", False),
         ("true", "", True),
     ],

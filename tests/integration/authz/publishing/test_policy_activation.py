@@ -158,20 +158,20 @@ async def test_rollback_goes_backwards_only(started: Any) -> None:
 
 async def test_an_older_policy_needs_a_rollback(started: Any) -> None:
     world, replica = started
-    await world.publish(replica, world.deploy, time_s=1_790_000_000)
+    await world.publish(replica, world.deploy, time_s=1_700_000_000)
     author = world.at(replica, world.people.author)
-    for time_s in (1_789_999_999, 0):  # of an older commit, or of none
+    for time_s in (1_699_999_999, 0):  # of an older commit, or of none
         with pytest.raises(FailedPrecondition) as refused:
             await author.propose(world.bundle(OTHER, time_s=time_s))
         assert refused.value.reason == "POLICY_OLDER"
-    assert await author.propose(world.bundle(OTHER, time_s=1_790_000_000))
+    assert await author.propose(world.bundle(OTHER, time_s=1_700_000_000))
 
 
 async def test_a_proposal_that_became_older_is_not_activated(started: Any) -> None:
     world, replica = started
-    older = await world.approved(replica, world.deploy, time_s=1_790_000_000)
+    older = await world.approved(replica, world.deploy, time_s=1_700_000_000)
     # The same meaning from a newer commit comes first: the diff of the older one is empty then.
-    await world.publish(replica, world.deploy, time_s=1_790_000_001)
+    await world.publish(replica, world.deploy, time_s=1_700_000_001)
     author, cora = (world.at(replica, p) for p in (world.people.author, world.people.cora))
     with pytest.raises(FailedPrecondition) as changed:
         await world.at(replica).activate(older)

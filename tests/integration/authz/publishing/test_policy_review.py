@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ from argy.base.errors import (
     NotFound,
     PermissionDenied,
 )
+from argy.base.ids import PLATFORM_TENANT_ID
 
 
 async def test_a_proposal_tells_what_it_would_change(started: Any) -> None:
@@ -270,3 +272,22 @@ async def test_impact_tells_who_gains_tenant_by_tenant(started: Any) -> None:
         pb.GetProposalImpactRequest(proposal_id=proposal.proposal_id, tenant_id=str(other))
     )
     assert [one.tenant for one in only.tenants] == ["other"]
+
+
+async def test_an_agent_with_an_approvers_role_is_no_second_person(started: Any) -> None:
+    world, replica = started
+    await world.grant(replica, PLATFORM_TENANT_ID, "agent:bot", "role:COMPLIANCE_APPROVER")
+    proposal = await world.at(replica, world.people.author).propose(world.bundle(world.deploy))
+    with pytest.raises(PermissionDenied) as refused:
+        await world.at(replica, "agent:bot").approve(proposal)
+    assert refused.value.reason == "NOT_A_PERSON"
+
+
+async def test_a_commit_of_next_year_does_not_make_all_later_policies_older(started: Any) -> None:
+    world, replica = started
+    author = world.at(replica, world.people.author)
+    ahead = world.bundle(world.deploy, time_s=int(time.time()) + 366 * 86_400)
+    with pytest.raises(InvalidArgument) as refused:
+        await author.propose(ahead)
+    assert refused.value.reason == "COMMIT_AHEAD"
+    await author.propose(world.bundle(world.deploy, time_s=int(time.time())))
