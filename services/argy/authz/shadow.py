@@ -2,12 +2,15 @@
 
 A call hands over what it decided and goes on. A task asks the proposal the same questions, on the
 same facts and at the same moment, and counts where the answers differ. At most so many questions a
-second are evaluated; the others are counted as skipped. Each replica writes its counts to its own
-row every second; a report adds them up.
+second are evaluated; the others are counted as skipped. Nobody has approved the proposal yet, so
+its conditions may be as costly as its author likes: it gets a fifth of the loop's time, and a
+proposal of which one question takes too long is evaluated no more. Each replica writes its counts
+to its own row every second; a report adds them up.
 """
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,6 +32,11 @@ _MAX_TENANTS: Final = 256
 _LARGE: Final = 5_000
 _CHUNK: Final = 200
 """Questions evaluated before other tasks get a turn."""
+_SLICE_S: Final = 0.005
+"""Processor time after which other tasks get a turn, and four times as much of it."""
+_REST: Final = 4
+_TOO_LONG_S: Final = 0.25
+"""Processor time of one question that ends the evaluation."""
 _FAILURES: Final = (ArgyError, LookupError, RuntimeError, TypeError, ValueError)
 _LOG: Final = logging.getLogger(__name__)
 
@@ -91,6 +99,7 @@ class Shadow:
         self._idle = asyncio.Event()
         self._idle.set()
         self._task: asyncio.Task[None] | None = None
+        self._given_up: tuple[UUID, int] | None = None
         self.counts = Counts()
         self.active = False
         """Whether calls should hand over what they decide; read on every call."""
@@ -107,7 +116,12 @@ class Shadow:
         return None if self._candidate is None else self._candidate.proposal_id
 
     def begin(self, candidate: Candidate) -> None:
-        """Evaluate ``candidate``; counts begin anew unless it is the same run."""
+        """Evaluate ``candidate``; counts begin anew unless it is the same run.
+
+        A run that was given up does not begin again.
+        """
+        if self._given_up == (candidate.proposal_id, candidate.until_ms):
+            return
         if self.run != (candidate.proposal_id, candidate.until_ms):
             self.counts, self._sampled = Counts(), set()
         self._candidate = candidate
@@ -174,9 +188,10 @@ class Shadow:
         while True:
             await self._work.wait()
             self._work.clear()
-            done = 0
+            done, slice_s = 0, 0.0
             while self._waiting and self._candidate is not None:
                 entry = self._waiting.popleft()
+                started_s = time.thread_time()
                 try:
                     proposed = await self._view(self._candidate, entry[0])
                     self._compare(entry, proposed)
@@ -184,10 +199,24 @@ class Shadow:
                     # Live traffic must not notice what is only tried out.
                     self.counts.skipped += 1
                     _LOG.exception("the proposal could not be evaluated")
-                done += 1
-                if done % _CHUNK == 0:
+                took_s = time.thread_time() - started_s
+                if took_s > _TOO_LONG_S:
+                    self._give_up(took_s)
+                done, slice_s = done + 1, slice_s + took_s
+                if slice_s > _SLICE_S:
+                    await asyncio.sleep(slice_s * _REST)
+                    slice_s = 0.0
+                elif done % _CHUNK == 0:
                     await asyncio.sleep(0)
             self._idle.set()
+
+    def _give_up(self, took_s: float) -> None:
+        _LOG.error(
+            "proposal %s is evaluated no more: one question took %.2f s", self.proposal_id, took_s
+        )
+        self._given_up = self.run
+        self.counts.skipped += len(self._waiting)
+        self.end()
 
     async def _view(self, candidate: Candidate, facts: TenantFacts) -> TenantView:
         known = self._snapshots.get(facts.tenant_id)

@@ -188,3 +188,28 @@ def test_replicas_are_added_up() -> None:
     whole = total([part, part])
     assert (whole.evaluated, whole.skipped, whole.allow_to_deny) == (6, 2, 2)
     assert len(whole.samples) == MAX_SAMPLES
+
+
+async def test_a_proposal_with_costly_conditions_can_not_hold_up_live_traffic(clock: Hand) -> None:
+    costly = "".join(
+        f"p, role:ENGINEER, *, project:*, deploy, allow, "
+        f'"ctx.l.exists(x, ctx.l.exists(y, x + y == {-number}.0))"\n'
+        for number in range(1, 3_001)
+    )
+    shadow = Shadow(clock)
+    candidate = Candidate(uuid7(), policy(READ + costly), clock.ms + 60_000, 1_000)
+    shadow.begin(candidate)
+    traffic = Traffic(shadow, clock)
+    clock.ms += 1_000
+    asked = question()
+    asked.context.update({"l": list(range(28))})
+    traffic.ask(*[asked] * 100)
+    await shadow.drain()
+    assert shadow.counts.evaluated < 10
+    assert shadow.counts.evaluated + shadow.counts.skipped == 100
+    states = [shadow.active]
+    for again in (candidate, replace(candidate, until_ms=candidate.until_ms + 1)):
+        shadow.begin(again)
+        states.append(shadow.active)
+    assert states == [False, False, True]
+    await shadow.close()
