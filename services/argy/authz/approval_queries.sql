@@ -130,13 +130,15 @@ UPDATE authz.elevation SET review = $3, reviewed_by = $4, review_comment = $5
 WHERE tenant_id = $1 AND id = $2 AND review = 'OPEN' AND subject <> $4;
 
 -- name: has_appointed
--- Whether $3 holds a role that $2 gave to them, or to a group of theirs, from $4 on.
+-- Whether $3 holds a role that $2 gave to them, or to a group of theirs, from $4 on; or by a group
+-- that they joined since, for nothing says who let them in.
 SELECT EXISTS (
   SELECT FROM authz.role_assignment AS a
-  WHERE a.tenant_id = $1 AND a.created_by = $2 AND a.created_at >= $4
-    AND (a.subject = $3 OR a.subject IN (
-      SELECT 'group:' || m.group_id FROM directory.group_member AS m
-      WHERE m.tenant_id = $1 AND 'user:' || m.user_id = $3
+  WHERE a.tenant_id = $1
+    AND (a.subject = $3 AND a.created_by = $2 AND a.created_at >= $4 OR EXISTS (
+      SELECT FROM directory.group_member AS m
+      WHERE m.tenant_id = $1 AND 'user:' || m.user_id = $3 AND 'group:' || m.group_id = a.subject
+        AND (m.created_at >= $4 OR a.created_by = $2 AND a.created_at >= $4)
     ))
 );
 

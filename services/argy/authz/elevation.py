@@ -132,7 +132,7 @@ class Elevations:
                 tx, found.subject, call.caller, since_ms=found.created_at_ms
             ):
                 raise PermissionDenied(
-                    "Whoever broke the glass gave you a role since: somebody else must review it",
+                    "You were given a role since the glass was broken: another must review it",
                     reason="REVIEWER_APPOINTED",
                 )
             facts = {"subject": found.subject, "role": found.role}

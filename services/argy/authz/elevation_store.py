@@ -29,7 +29,7 @@ async def has_open_review(tx: Tx, subject: str) -> bool:
 
 
 async def has_appointed(tx: Tx, giver: str, receiver: str, *, since_ms: int) -> bool:
-    """Whether ``receiver`` holds a role that ``giver`` gave since then."""
+    """Whether ``receiver`` holds a role that ``giver`` gave, or may have given, since then."""
     since = to_time(since_ms)
     return bool(await tx.fetchval(_Q.has_appointed, tx.tenant_id, giver, receiver, since))
 
