@@ -19,6 +19,8 @@ MAX_CHANGES: Final = 1_000
 """Changes that are kept and shown; the digest covers all."""
 _MAX_CHANGES_BYTES: Final = 2 * 1024 * 1024
 _MAX_RULES: Final = 50
+_MAX_TEXT: Final = 4_096
+"""Characters of what held before or holds after, in a change that is shown."""
 MAX_QUESTIONS: Final = 200_000
 """Questions and assignments of a proposal's cases; whoever has more runs the others in CI."""
 _FAILURES_SHOWN: Final = 20
@@ -128,16 +130,28 @@ def difference_of(diff: PolicyDiff, base_digest: str) -> Difference:
 
 
 def shown(changes: Iterable[AccessChange]) -> tuple[AccessChange, ...]:
-    """The first changes, as many as are kept: bounded in number and in bytes."""
+    """The first changes, as many as are kept: bounded in number and in bytes.
+
+    Escalations come first, so that no flood of small changes hides one from who approves.
+    """
     kept: list[AccessChange] = []
     size = 0
-    for change in changes:
-        one = replace(change, rules=change.rules[:_MAX_RULES])
+    for change in sorted(changes, key=lambda change: not change.escalation):
+        one = replace(
+            change,
+            before=_cut(change.before),
+            after=_cut(change.after),
+            rules=change.rules[:_MAX_RULES],
+        )
         size += len(msgspec.json.encode(one))
         if len(kept) >= MAX_CHANGES or size > _MAX_CHANGES_BYTES:
             break
         kept.append(one)
     return tuple(kept)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
 
 
 def check_not_older(proposed: Bundle, in_force: Bundle | None) -> None:
