@@ -67,10 +67,19 @@ def table(kind: type[Any]) -> list[tuple[str, str, str]]:
     """The settings of ``kind`` as (variable, default, help), for people."""
     rows = []
     for field in dataclasses.fields(kind):
-        required = field.default is dataclasses.MISSING
-        default = "required" if required else str(field.default if field.default != "" else "none")
-        rows.append((str(field.metadata["env"]), default, str(field.metadata["help"])))
+        rows.append(
+            (str(field.metadata["env"]), _default(field.default), str(field.metadata["help"]))
+        )
     return rows
+
+
+def _default(value: Any) -> str:
+    """A default as the variable would hold it."""
+    if value is dataclasses.MISSING:
+        return "required"
+    if value is None or value == "":
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _text(name: str, env: Mapping[str, str]) -> str | None:

@@ -23,7 +23,7 @@ ELSEWHERE: Final = frozenset(
         "ARGY_UP_PORT",
         "ARGY_UP_EDGE_PORT",
         "ARGY_SHARED_PORT",
-        *(name for name, _, _ in table(EdgeSettings)),
+        *(f"{name}{by}" for name, _, _ in table(EdgeSettings) for by in ("", "_FILE")),
     }
 )
 """Variables that the client, the command line, ``argy up`` and the edge read."""
