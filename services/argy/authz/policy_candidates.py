@@ -5,7 +5,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from argy.authz.policy_domain import Difference, check_cases, difference_of
+from argy.authz.policy_domain import Difference, difference_of
 from argy.authz.policy_holder import InForce
 from argy.authz.policy_store import find_bundle
 from argy.base.dsse import TrustedKeys
@@ -14,12 +14,18 @@ from argy.base.ids import PLATFORM_TENANT_ID
 from argy.policy import CompiledPolicy, PolicyError, compile_policy
 from argy.policy.budget import budget
 from argy.policy.bundle import Bundle, open_bundle
+from argy.policy.case_questions import read_cases
+from argy.policy.cases import run_cases
 from argy.policy.changes import PolicyDiff
 from argy.policy.diff import diff_policies
 from argy.store.database import Database
 
 LIMIT_S: Final = 10.0
 """Processor seconds for a proposal's cases, and for what it would change."""
+MAX_QUESTIONS: Final = 200_000
+"""Questions and assignments of a proposal's cases; whoever has more runs the others in CI."""
+_FAILURES_SHOWN: Final = 20
+_MAX_FAILURE: Final = 1_000
 _MAX_OPEN: Final = 4
 _MAX_COMPARED: Final = 16
 
@@ -115,6 +121,30 @@ class Candidates:
     def _check(self, candidate: Candidate) -> None:
         with budget(self._limit_s):
             check_cases(candidate.policy, candidate.bundle)
+
+
+def check_cases(policy: CompiledPolicy, bundle: Bundle) -> None:
+    """Run the bundle's own cases, and refuse it when one fails.
+
+    Raises:
+        InvalidArgument: ``CASES_FAILED``, naming those that fail.
+        PolicyError: when they can't be read.
+    """
+    failed, shown_ones = 0, []
+    for result in run_cases(policy, read_cases(dict(bundle.files), MAX_QUESTIONS)):
+        if not result.passed:
+            failed += 1
+            asked = result.question
+            if failed <= _FAILURES_SHOWN:
+                told = f"{asked.file}:{asked.line} {asked.ask}: {result.failure}"
+                shown_ones.append(told[:_MAX_FAILURE])
+    if failed:
+        more = f"\n… and {failed - _FAILURES_SHOWN} more" * (failed > _FAILURES_SHOWN)
+        raise InvalidArgument(
+            f"{failed} cases of the policy fail:\n" + "\n".join(shown_ones) + more,
+            reason="CASES_FAILED",
+            field="bundle",
+        )
 
 
 def _opened(envelope: bytes, authors: TrustedKeys) -> Candidate:

@@ -8,10 +8,7 @@ from uuid import UUID
 import msgspec
 
 from argy.base.errors import Aborted, FailedPrecondition, InvalidArgument, PermissionDenied
-from argy.policy import CompiledPolicy
 from argy.policy.bundle import Bundle
-from argy.policy.case_questions import read_cases
-from argy.policy.cases import run_cases
 from argy.policy.changes import AccessChange, PolicyDiff
 from argy.policy.statements import Approval, Kind
 
@@ -21,10 +18,6 @@ _MAX_CHANGES_BYTES: Final = 2 * 1024 * 1024
 _MAX_RULES: Final = 50
 _MAX_TEXT: Final = 4_096
 """Characters of what held before or holds after, in a change that is shown."""
-MAX_QUESTIONS: Final = 200_000
-"""Questions and assignments of a proposal's cases; whoever has more runs the others in CI."""
-_FAILURES_SHOWN: Final = 20
-_MAX_FAILURE: Final = 1_000
 _MAX_AHEAD_S: Final = 86_400
 """How far an author's clock may be ahead of ours."""
 
@@ -183,30 +176,6 @@ def check_not_ahead(proposed: Bundle, now_ms: int) -> None:
         raise InvalidArgument(
             "the policy's commit is more than a day ahead of now: commit it anew",
             reason="COMMIT_AHEAD",
-            field="bundle",
-        )
-
-
-def check_cases(policy: CompiledPolicy, bundle: Bundle) -> None:
-    """Run the bundle's own cases, and refuse it when one fails.
-
-    Raises:
-        InvalidArgument: ``CASES_FAILED``, naming those that fail.
-        PolicyError: when they can't be read.
-    """
-    failed, shown_ones = 0, []
-    for result in run_cases(policy, read_cases(dict(bundle.files), MAX_QUESTIONS)):
-        if not result.passed:
-            failed += 1
-            asked = result.question
-            if failed <= _FAILURES_SHOWN:
-                told = f"{asked.file}:{asked.line} {asked.ask}: {result.failure}"
-                shown_ones.append(told[:_MAX_FAILURE])
-    if failed:
-        more = f"\n… and {failed - _FAILURES_SHOWN} more" * (failed > _FAILURES_SHOWN)
-        raise InvalidArgument(
-            f"{failed} cases of the policy fail:\n" + "\n".join(shown_ones) + more,
-            reason="CASES_FAILED",
             field="bundle",
         )
 

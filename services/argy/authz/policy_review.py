@@ -134,9 +134,9 @@ class Review:
             FailedPrecondition: ``PROPOSAL_CLOSED``, ``BUNDLE_MISMATCH`` or ``DIFF_CHANGED``.
         """
         proposal = await self.get(proposal_id)
-        check_person(call.caller)
         check_not_author(call.caller, proposal)
         await self._decide(call, proposal, "approve")
+        check_person(call.caller)
         check_open(proposal)
         check_bundle(proposal, bundle_digest)
         await self.check_unchanged(call, proposal)

@@ -8,8 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from argy.authz.policy_candidates import Candidate, Candidates
-from argy.authz.policy_domain import check_cases
+from argy.authz.policy_candidates import Candidate, Candidates, check_cases
 from argy.authz.policy_holder import InForce
 from argy.base.dsse import TrustedKeys
 from argy.base.errors import InvalidArgument
