@@ -189,6 +189,21 @@ async def test_what_no_log_can_hold_does_not_end_the_report_of_all_decisions(
     await until(lambda: authorizer.reported == 2)
 
 
+async def test_a_suspended_tenant_does_not_hold_back_what_others_logs_must_have(
+    local: Local, acme: UUID, rows: Callable[..., list[dict[str, Any]]]
+) -> None:
+    slug = f"gone-{uuid4().hex[:8]}"
+    gone = UUID(rows("tenant", "create", slug)[0]["tenant_id"])
+    authorizer = await local(gone, acme, on_stale="serve")
+    await authorizer.ready(PATIENCE_S)
+    rows("tenant", "suspend", slug, "--reason", "test")
+    authorizer.check("user:alice", "read", "project:x", tenant_id=gone)
+    authorizer.check("user:alice", "read", "project:x", tenant_id=acme)
+    await until(lambda: authorizer.reported == 1)
+    rows("tenant", "resume", slug, "--reason", "test")
+    await until(lambda: authorizer.reported == 2)
+
+
 async def test_a_tenant_that_is_not_replicated_is_refused(
     local: Local, acme: UUID, people: dict[str, str]
 ) -> None:

@@ -18,7 +18,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from argy.api.audit.v1 import audit_pb2 as pb
 from argy.api.audit.v1.audit_pb2_grpc import AuditServiceStub
-from argy.base.errors import ArgyError, ResourceExhausted
+from argy.base.errors import ArgyError, PermissionDenied, ResourceExhausted
 from argy.base.ids import uuid7
 from argy.client.authorizer import Answer
 from argy.client.connection import Connection
@@ -49,6 +49,9 @@ OnFull = Literal["refuse", "drop"]
 Entry = tuple[UUID, "UUID | None", str, str, str, "Mapping[str, Any] | None", Decision, Answer, int]
 """Tenant, org, subject, action, resource, context, decision, answer, and when (ms)."""
 
+_Waiting = tuple[UUID, pb.Event, float]
+"""Tenant, event, and when it got its id (seconds)."""
+
 
 class DecisionReport:
     """Takes decisions and brings them to the audit log of their tenants."""
@@ -58,7 +61,7 @@ class DecisionReport:
         self._refuse = on_full == "refuse"
         self.pending: list[Entry] = []
         """Where a decision is appended, unless there are ``MAX_PENDING``; a fold takes the list."""
-        self._events: deque[tuple[UUID, pb.Event, float]] = deque()
+        self._events: deque[_Waiting] = deque()
         self._lost: dict[UUID, int] = {}
         self._task: asyncio.Task[None] | None = None
         self.reported = 0
@@ -151,23 +154,36 @@ class DecisionReport:
         """Record what waits, tenant by tenant, in order.
 
         Raises:
-            ArgyError: when the platform can't take it now; it stays.
+            ArgyError: when the platform can't take it now, or of one tenant not at all; it stays.
         """
-        while self._events:
-            tenant_id = self._events[0][0]
-            batch: list[tuple[UUID, pb.Event, float]] = []
-            while self._events and self._events[0][0] == tenant_id and len(batch) < _BATCH:
-                batch.append(_identified(*self._events.popleft()))
-            try:
-                stub: Any = AuditServiceStub(self._connection.channel(tenant_id))
-                await stub.RecordEvents(
-                    pb.RecordEventsRequest(events=[event for _, event, _ in batch])
-                )
-            except BaseException:
-                # With their ids: what was recorded all the same is not recorded twice.
-                self._events.extendleft(reversed(batch))
-                raise
-            self.reported += sum(_count(event) for _, event, _ in batch)
+        refused: dict[UUID, PermissionDenied] = {}
+        kept: list[_Waiting] = []
+        batch: list[_Waiting] = []
+        try:
+            while self._events:
+                tenant_id = self._events[0][0]
+                batch = []
+                while self._events and self._events[0][0] == tenant_id and len(batch) < _BATCH:
+                    batch.append(_identified(*self._events.popleft()))
+                if tenant_id not in refused:
+                    try:
+                        await self._record(tenant_id, batch)
+                    except PermissionDenied as error:
+                        # A tenant that is suspended must not hold back what others' logs must have.
+                        refused[tenant_id] = error
+                if tenant_id in refused:
+                    kept += batch
+                batch = []
+        finally:
+            # With their ids: what was recorded all the same is not recorded twice.
+            self._events.extendleft(reversed((*kept, *batch)))
+        for refusal in refused.values():
+            raise refusal
+
+    async def _record(self, tenant_id: UUID, batch: Sequence[_Waiting]) -> None:
+        stub: Any = AuditServiceStub(self._connection.channel(tenant_id))
+        await stub.RecordEvents(pb.RecordEventsRequest(events=[event for _, event, _ in batch]))
+        self.reported += sum(_count(event) for _, event, _ in batch)
 
 
 def _identified(tenant_id: UUID, event: pb.Event, given_s: float) -> tuple[UUID, pb.Event, float]:
