@@ -254,7 +254,7 @@ def test_recorded_decisions_are_replayed_from_a_file(
     asked = ("policy", "replay", str(changed), "--policy", str(changed), *sources)
     done = argy(*asked, "--exit-code")
     assert done.returncode == 1
-    assert done.stdout.startswith("1000 decisions, 1000 flips, 1000 ALLOW → DENY\n")
+    assert done.stdout.startswith("1,000 decisions, 1,000 flips, 1,000 ALLOW → DENY\n")
     assert "read project:x" in done.stdout
     assert "1000 ALLOW → DENY" in argy(*asked, "-f", "markdown").stdout
     (tmp_path / "events.jsonl").write_text('{"actor": 1}\n')

@@ -7,6 +7,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from argy.api.authz.v1 import policy_pb2 as pb
+from argy.policy.diff_report import holder, located, place
 
 _MARKS = {"gained": "+", "lost": "-", "changed": "~"}
 _SHOWN = 200
@@ -82,7 +83,7 @@ def proposal_text(proposal: pb.Proposal) -> str:
         told.append("It changes no decision.")
     for change in proposal.changes[:_SHOWN]:
         told.append(f"  {_change_line(change)}")
-        told += [f"      {rule}" for rule in change.rules]
+        told += [f"      {_rule(rule)}" for rule in change.rules]
     rest = proposal.change_count - len(proposal.changes[:_SHOWN])
     # Lists come without their changes.
     if rest and proposal.changes:
@@ -168,11 +169,16 @@ def _change_json(change: pb.AccessChange) -> dict[str, Any]:
 
 
 def _change_line(change: pb.AccessChange) -> str:
+    """A change in the words of ``argy policy diff``."""
     mark = "  ESCALATION" if change.escalation else ""
     return (
-        f"{_MARKS.get(change.kind, '?')} {change.role} in {change.domain}: {change.action} "
-        f"{change.resource}: {change.before} → {change.after}{mark}"
+        f"{_MARKS.get(change.kind, '?')} {holder(change.role)} {change.kind} {change.action} "
+        f"{change.resource} {place(change.domain)}: {change.before} → {change.after}{mark}"
     )
+
+
+def _rule(rule: str) -> str:
+    return " ".join(located(rule, "")).strip()
 
 
 def _ref(ref: pb.PolicyRef) -> dict[str, str]:
