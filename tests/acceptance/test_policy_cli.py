@@ -256,7 +256,7 @@ def test_recorded_decisions_are_replayed_from_a_file(
     assert done.returncode == 1
     assert done.stdout.startswith("1,000 decisions, 1,000 flips, 1,000 ALLOW → DENY\n")
     assert "read project:x" in done.stdout
-    assert "1000 ALLOW → DENY" in argy(*asked, "-f", "markdown").stdout
+    assert "1,000 ALLOW → DENY" in argy(*asked, "-f", "markdown").stdout
     (tmp_path / "events.jsonl").write_text('{"actor": 1}\n')
     broken = argy(*asked)
     assert broken.returncode == 2
