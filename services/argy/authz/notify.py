@@ -36,6 +36,9 @@ class Notification:
     id: UUID = field(default_factory=uuid7)
 
 
+_LOUD: Final = "break_glass"
+"""How the kinds begin that must come through."""
+
 Notify = Callable[[Notification], None]
 """Takes a notification without waiting, and without an error."""
 
@@ -115,6 +118,8 @@ class _Lane:
     ) -> None:
         self._sink = sink
         self._queue: asyncio.Queue[Notification] = asyncio.Queue(max_queued)
+        self._kept_free = max_queued // 10
+        """Places that only what is loud takes: no flood of requests hides a broken glass."""
         self._backoff_s = backoff_s
         self._timeout_s = timeout_s
         self._task: asyncio.Task[None] | None = None
@@ -122,6 +127,10 @@ class _Lane:
         self.lost = 0
 
     def put(self, notification: Notification) -> None:
+        loud = notification.kind.startswith(_LOUD)
+        if not loud and self._queue.qsize() >= self._queue.maxsize - self._kept_free:
+            self._lose(notification, "the queue is full")
+            return
         try:
             self._queue.put_nowait(notification)
         except asyncio.QueueFull:

@@ -65,12 +65,10 @@ def load(
 
 def table(kind: type[Any]) -> list[tuple[str, str, str]]:
     """The settings of ``kind`` as (variable, default, help), for people."""
-    rows = []
-    for field in dataclasses.fields(kind):
-        rows.append(
-            (str(field.metadata["env"]), _default(field.default), str(field.metadata["help"]))
-        )
-    return rows
+    return [
+        (str(field.metadata["env"]), _default(field.default), str(field.metadata["help"]))
+        for field in dataclasses.fields(kind)
+    ]
 
 
 def _default(value: Any) -> str:

@@ -24,7 +24,7 @@ from argy.client.connection import Connection
 from argy.client.decision_report import MAX_PENDING, DecisionReport, OnFull
 from argy.client.replica import PolicyReader, ReplicaState, ReplicaStatus, TenantReplica
 from argy.client.replicator import Replicator
-from argy.policy import Decision
+from argy.policy import Decision, TenantSnapshot
 from argy.policy.statements import PolicyTrust
 
 _MAX_ANSWERS: Final = 65_536
@@ -235,7 +235,7 @@ class LocalAuthorizer:
         now_ms = time.time_ns() // 1_000_000
         decision = snapshot.check(subject, org, resource, action, context, now_ms)
         known = tenant.answers.get(id(decision))
-        answer = known[1] if known is not None else self._answer(tenant, decision)
+        answer = known[1] if known is not None else self._answer(tenant, snapshot, decision)
         if report is not None and not full:
             report.pending.append(
                 (tenant_id, org_id, subject, action, resource, context, decision, answer, now_ms)
@@ -268,7 +268,7 @@ class LocalAuthorizer:
             )
         return answer
 
-    def _answer(self, tenant: _Tenant, decision: Decision) -> Answer:
+    def _answer(self, tenant: _Tenant, snapshot: TenantSnapshot, decision: Decision) -> Answer:
         replica = tenant.replica
         rule = decision.rule
         answer = Answer(
@@ -277,7 +277,7 @@ class LocalAuthorizer:
             reason=decision.reason,
             rule="" if rule is None else f"{rule.file}:{rule.line}",
             role_path=decision.role_path,
-            policy_revision=replica.policy.policy.revision if replica.policy else "",
+            policy_revision=snapshot.policy.revision,
             revision=replica.token,
             approvals=tuple(need_of(line) for line in decision.approvals),
         )

@@ -5,9 +5,12 @@ alone; a token is shown once, when it is made. ``tenant_id`` is the tenant of re
 none, or empty.
 """
 
+import fcntl
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -81,9 +84,6 @@ def add_token(
         InvalidArgument: for a malformed service.
         ResourceExhausted: when the file holds ``MAX_TOKENS``.
     """
-    held = list(load_tokens(path).values()) if path.exists() else []
-    if len(held) >= MAX_TOKENS:
-        raise ResourceExhausted(f"{path} holds {MAX_TOKENS} tokens: revoke some")
     token = new_token(KIND)
     entry = PepToken(
         sha256=token_digest(token),
@@ -91,7 +91,11 @@ def add_token(
         tenant_id=str(tenant_id) if tenant_id else "",
         created=now.isoformat(timespec="seconds"),
     )
-    _save(path, [*held, entry])
+    with _alone(path):
+        held = list(load_tokens(path).values()) if path.exists() else []
+        if len(held) >= MAX_TOKENS:
+            raise ResourceExhausted(f"{path} holds {MAX_TOKENS} tokens: revoke some")
+        _save(path, [*held, entry])
     return token, entry
 
 
@@ -101,12 +105,25 @@ def revoke_token(path: Path, token_id: str) -> PepToken:
     Raises:
         NotFound: when no token, or more than one, has that id.
     """
-    held = load_tokens(path).values()
-    named = [token for token in held if token.token_id == token_id]
-    if len(named) != 1:
-        raise NotFound(f"{path} holds no token '{token_id}': leave out --revoke to list them")
-    _save(path, [token for token in held if token is not named[0]])
+    with _alone(path):
+        held = load_tokens(path).values()
+        named = [token for token in held if token.token_id == token_id]
+        if len(named) != 1:
+            raise NotFound(f"{path} holds no token '{token_id}': leave out --revoke to list them")
+        _save(path, [token for token in held if token is not named[0]])
     return named[0]
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Let one command at a time change the file: none brings back what another revokes."""
+    # The folder's own descriptor is locked, so that no file is left beside the tokens.
+    folder = os.open(path.absolute().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _save(path: Path, tokens: Sequence[PepToken]) -> None:

@@ -199,6 +199,8 @@ def _check_approvals(activation: Activation, trusted: TrustedKeys) -> None:
             raise PolicyUntrusted(
                 "an approval is of another proposal, bundle or diff", reason="APPROVAL_OF_ANOTHER"
             )
+        if not given.approver.startswith("user:"):
+            raise PolicyUntrusted("people approve policies", reason="APPROVED_BY_NOBODY")
         if given.approver == activation.author:
             raise PolicyUntrusted("the author approved", reason="APPROVED_BY_AUTHOR")
         approvers.add(given.approver)

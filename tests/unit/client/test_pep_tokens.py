@@ -1,6 +1,7 @@
 """The file of edge tokens."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,6 +36,20 @@ def test_a_revoked_token_is_gone_and_the_others_stay(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         revoke_token(path, entry.token_id)
     assert token_digest(token) not in path.read_text()
+
+
+def test_commands_at_once_bring_no_revoked_token_back(tmp_path: Path) -> None:
+    path = tmp_path / "tokens"
+    made = [add_token(path, service="demo", tenant_id=None, now=NOW)[1] for _ in range(8)]
+    with ThreadPoolExecutor(16) as pool:
+        added = [pool.submit(add_token, path, service="new", tenant_id=None, now=NOW)
+                 for _ in range(8)]  # fmt: skip
+        gone = [pool.submit(revoke_token, path, entry.token_id) for entry in made]
+        for future in gone:
+            future.result()
+    left = {token_digest(future.result()[0]) for future in added}
+    assert set(load_tokens(path)) == left
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["tokens"]
 
 
 @pytest.mark.parametrize("service", ["", "Demo", "role:x", "-demo", "a" * 64, "demo\n"])

@@ -121,6 +121,7 @@ def test_an_unknown_field_is_refused() -> None:
         ({"bundle_digest": "e" * 64}, "APPROVAL_OF_ANOTHER"),
         ({"author": "user:cora"}, "APPROVAL_OF_ANOTHER"),
         ({"approvals": text_of(approval("user:eva"))}, "APPROVED_BY_AUTHOR"),
+        ({"approvals": text_of(approval("agent:cora"))}, "APPROVED_BY_NOBODY"),
         ({"approvals": text_of(approval()) * (MAX_APPROVALS + 1)}, "POLICY_UNTRUSTED"),
         ({"approvals": ("%",)}, "POLICY_UNTRUSTED"),
     ],

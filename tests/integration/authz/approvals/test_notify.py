@@ -8,6 +8,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,21 @@ async def test_a_sink_that_hangs_holds_up_nobody(
             hook.release.set()
     assert "the queue is full" in caplog.text
     assert inbox.mails, "the mail server is not held up by the webhook"
+
+
+async def test_a_flood_of_requests_does_not_hide_a_broken_glass() -> None:
+    hook = Hook(lambda _n: None)
+    async with (
+        listening(hook.serve) as port,
+        notifying(webhook(port), attempt_timeout_s=60.0, max_queued=20) as notifier,
+    ):
+        for _ in range(30):
+            notifier.tell(notification())
+        lost = notifier.lost
+        assert lost >= 10
+        notifier.tell(replace(notification(), kind="break_glass"))
+        assert notifier.lost == lost
+        hook.release.set()
 
 
 async def test_a_sink_that_is_away_changes_nothing_for_callers(town: Make) -> None:
