@@ -16,8 +16,9 @@ from argy.authz.policy_domain import (
     concurrent_activation,
 )
 from argy.authz.store import to_ms, to_time
+from argy.base.dsse import joined
 from argy.base.errors import AlreadyExists, ArgyError, NotFound
-from argy.policy.bundle import Bundle
+from argy.policy.bundle import PAYLOAD_TYPE, Bundle
 from argy.policy.changes import AccessChange
 from argy.policy.statements import Activation, Approval
 from argy.store.database import Tx
@@ -117,9 +118,15 @@ async def list_activations(tx: Tx, *, before: int | None, limit: int) -> list[Ac
 
 
 async def keep_bundle(tx: Tx, bundle: Bundle, envelope: bytes, *, by: str, now_ms: int) -> None:
-    """Store a verified bundle, unless it is there."""
+    """Store a verified bundle; if it is there, as another signed it, both signatures are kept.
+
+    So a folder's policy, which the control plane signs, may also be proposed by an author.
+
+    Raises:
+        InvalidArgument: ``TOO_MANY_SIGNATURES``.
+    """
     time_s = bundle.manifest.commit_time_s
-    await tx.execute(
+    inserted = await tx.fetchval(
         _Q.insert_bundle,
         tx.tenant_id,
         bundle.digest,
@@ -130,6 +137,12 @@ async def keep_bundle(tx: Tx, bundle: Bundle, envelope: bytes, *, by: str, now_m
         by,
         to_time(now_ms),
     )
+    if inserted is not None:
+        return
+    kept = bytes(await tx.fetchval(_Q.lock_bundle, tx.tenant_id, bundle.digest))
+    both = joined(kept, envelope, payload_type=PAYLOAD_TYPE)
+    if both != kept:
+        await tx.execute(_Q.sign_bundle, tx.tenant_id, bundle.digest, both)
 
 
 async def insert_activation(tx: Tx, activation: Activation, statement: bytes) -> None:

@@ -115,11 +115,20 @@ ORDER BY a.sequence DESC
 LIMIT $3;
 
 -- name: insert_bundle
--- Keep a signed bundle; one that is kept already stays as it is.
+-- Keep a signed bundle; returns nothing when it is kept already, perhaps as another signed it.
 INSERT INTO authz.policy_bundle
   (tenant_id, digest, envelope, policy_revision, git_commit, committed_at, created_by, created_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-ON CONFLICT ON CONSTRAINT policy_bundle_pkey DO NOTHING;
+ON CONFLICT ON CONSTRAINT policy_bundle_pkey DO NOTHING
+RETURNING digest;
+
+-- name: lock_bundle
+-- A kept bundle, until the transaction's end nobody else's to sign.
+SELECT envelope FROM authz.policy_bundle WHERE tenant_id = $1 AND digest = $2 FOR UPDATE;
+
+-- name: sign_bundle
+-- Keep a bundle with one more signature.
+UPDATE authz.policy_bundle SET envelope = $3 WHERE tenant_id = $1 AND digest = $2;
 
 -- name: insert_activation
 -- Put a bundle in force; of two at once, the primary key refuses one.

@@ -110,12 +110,8 @@ def seal(payload: bytes, *, payload_type: str, keys: SigningKeys) -> bytes:
     key_id = keys.ring.signing
     private = Ed25519PrivateKey.from_private_bytes(keys.ring.keys[key_id])
     signature = private.sign(_encoding(payload_type, payload))
-    envelope = {
-        "payload": base64.b64encode(payload).decode(),
-        "payloadType": payload_type,
-        "signatures": [{"keyid": key_id, "sig": base64.b64encode(signature).decode()}],
-    }
-    return json.dumps(envelope, sort_keys=True, separators=(",", ":")).encode()
+    signed = {"keyid": key_id, "sig": base64.b64encode(signature).decode()}
+    return _envelope(payload, payload_type, [signed])
 
 
 def unseal(envelope: bytes, *, payload_type: str, keys: TrustedKeys) -> bytes:
@@ -127,6 +123,7 @@ def unseal(envelope: bytes, *, payload_type: str, keys: TrustedKeys) -> bytes:
     """
     payload, signatures = _parse(envelope, payload_type)
     signed = _encoding(payload_type, payload)
+    invalid = False
     for signature in signatures:
         # The key id only chooses; one that is missing or unknown verifies nothing.
         public = keys.keys.get(str(signature.get("keyid", "")))
@@ -135,14 +132,46 @@ def unseal(envelope: bytes, *, payload_type: str, keys: TrustedKeys) -> bytes:
         try:
             Ed25519PublicKey.from_public_bytes(public).verify(_decode(signature["sig"]), signed)
         except InvalidSignature:
-            raise UntrustedSignature(
-                "the signature is not one of these bytes: they were altered",
-                reason="SIGNATURE_INVALID",
-            ) from None
+            # Another signer may have a key of the same id: theirs may be the next one.
+            invalid = True
+            continue
         except (KeyError, TypeError, ValueError) as error:
             raise _malformed() from error
         return payload
+    if invalid:
+        raise UntrustedSignature(
+            "the signature is not one of these bytes: they were altered, or another signed them",
+            reason="SIGNATURE_INVALID",
+        )
     raise UntrustedSignature("no trusted key has signed this: sign it with a key that is trusted")
+
+
+def joined(kept: bytes, other: bytes, *, payload_type: str) -> bytes:
+    """One envelope with the signatures of two that hold the same payload; verifies none of them.
+
+    Raises:
+        InvalidArgument: when the payloads differ, or there are too many signatures.
+        UntrustedSignature: when one is of another type.
+    """
+    payload, signatures = _parse(kept, payload_type)
+    same, more = _parse(other, payload_type)
+    if same != payload:
+        raise InvalidArgument("the envelopes hold different payloads", reason="PAYLOADS_DIFFER")
+    signatures += [one for one in more if one not in signatures]
+    if len(signatures) > _MAX_SIGNATURES:
+        raise InvalidArgument(
+            f"these bytes have {_MAX_SIGNATURES} signatures already", reason="TOO_MANY_SIGNATURES"
+        )
+    return _envelope(payload, payload_type, signatures)
+
+
+def _envelope(payload: bytes, payload_type: str, signatures: list[dict[str, Any]]) -> bytes:
+    envelope = {
+        "payload": base64.b64encode(payload).decode(),
+        "payloadType": payload_type,
+        "signatures": signatures,
+    }
+    return json.dumps(envelope, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _parse(envelope: bytes, payload_type: str) -> tuple[bytes, list[dict[str, Any]]]:

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from argy.base.dsse import MAX_ENVELOPE, SigningKeys, TrustedKeys, UntrustedSignature, seal, unseal
+from argy.base.dsse import (
+    MAX_ENVELOPE,
+    SigningKeys,
+    TrustedKeys,
+    UntrustedSignature,
+    joined,
+    seal,
+    unseal,
+)
 from argy.base.errors import ArgyError, InvalidArgument
 
 KEYS = SigningKeys.generate("p1")
@@ -65,6 +73,33 @@ def test_a_statement_of_another_kind_is_refused() -> None:
 def test_another_key_under_the_same_id_is_refused() -> None:
     with pytest.raises(UntrustedSignature):
         opened(sealed(), SigningKeys.generate("p1").public())
+
+
+def test_of_two_signatures_under_one_id_either_suffices_and_neither_does_for_a_third() -> None:
+    other = SigningKeys.generate("p1")
+    first = seal(b"x", payload_type=KIND, keys=KEYS)
+    second = seal(b"x", payload_type=KIND, keys=other)
+    both = joined(first, second, payload_type=KIND)
+    assert joined(both, second, payload_type=KIND) == both
+    for keys in (KEYS, other):
+        assert unseal(both, payload_type=KIND, keys=keys.public()) == b"x"
+    with pytest.raises(UntrustedSignature) as refused:
+        unseal(both, payload_type=KIND, keys=SigningKeys.generate("p1").public())
+    assert refused.value.reason == "SIGNATURE_INVALID"
+
+
+def test_signatures_of_other_bytes_or_too_many_are_not_joined() -> None:
+    envelope = seal(b"x", payload_type=KIND, keys=KEYS)
+    with pytest.raises(InvalidArgument) as refused:
+        joined(envelope, seal(b"y", payload_type=KIND, keys=KEYS), payload_type=KIND)
+    assert refused.value.reason == "PAYLOADS_DIFFER"
+    for _ in range(9):
+        more = seal(b"x", payload_type=KIND, keys=SigningKeys.generate("p1"))
+        envelope = joined(envelope, more, payload_type=KIND)
+    last = seal(b"x", payload_type=KIND, keys=SigningKeys.generate("p1"))
+    with pytest.raises(InvalidArgument) as refused:
+        joined(envelope, last, payload_type=KIND)
+    assert refused.value.reason == "TOO_MANY_SIGNATURES"
 
 
 def test_without_trusted_keys_nothing_verifies() -> None:

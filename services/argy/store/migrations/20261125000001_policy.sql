@@ -168,6 +168,8 @@ CREATE TRIGGER policy_proposal_announce AFTER UPDATE ON authz.policy_proposal
 
 GRANT SELECT, INSERT ON authz.policy_bundle, authz.policy_approval, authz.policy_activation
   TO argy_authz;
+-- A bundle that one has signed may be signed by another as well.
+GRANT UPDATE (envelope) ON authz.policy_bundle TO argy_authz;
 GRANT SELECT, INSERT, UPDATE (
   base_digest, diff_digest, changes, change_count, approvals_needed, state, rejection,
   shadow_until, shadow_per_second

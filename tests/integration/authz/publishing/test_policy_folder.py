@@ -1,6 +1,7 @@
 """When a folder counts: as the very first policy, and in development."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -24,6 +25,24 @@ async def test_the_first_server_records_its_folder_once(world: Any) -> None:
     assert event["actor"] == "service:authz"
     active = await world.at(replicas[0]).active()
     assert active.activation.kind == pb.ACTIVATION_KIND_BOOTSTRAP
+
+
+async def test_an_author_may_propose_the_folder_s_own_policy(world: Any) -> None:
+    # The same bytes under two signatures, and each signer calls its key k1.
+    world.control, world.author = SigningKeys.generate("k1"), SigningKeys.generate("k1")
+    replica = await world.replica()
+    await world.settle(replica)
+    assert await world.publish(replica) == 2
+    (row,) = await world.fetch("SELECT envelope FROM authz.policy_bundle")
+    assert len(json.loads(row["envelope"])["signatures"]) == 2
+    # Both stand up to a server that starts, as what was proposed and as what was the folder's.
+    assert (await world.replica()).sequence == 2
+    assert (await world.at(replica).rollback()).activation.sequence == 3
+    assert (await world.replica()).sequence == 3
+    # Once more proposed, nothing is signed twice.
+    await world.at(replica, world.people.author).propose(world.bundle())
+    (again,) = await world.fetch("SELECT envelope FROM authz.policy_bundle")
+    assert again["envelope"] == row["envelope"]
 
 
 async def test_a_folder_that_does_not_load_is_no_first_policy(world: Any) -> None:
