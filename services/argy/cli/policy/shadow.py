@@ -107,7 +107,7 @@ def _text(report: pb.GetShadowReportResponse) -> str:
     differ = report.allow_to_deny + report.deny_to_allow + report.other
     told = [
         f"{differ:,} of {report.evaluated:,} decisions would differ"
-        f"  ({report.skipped:,} were not evaluated; {report.replicas} replicas)",
+        f"  ({report.skipped:,} were not evaluated; replicas: {report.replicas})",
         f"  ALLOW → not allowed  {report.allow_to_deny:,}",
         f"  not allowed → ALLOW  {report.deny_to_allow:,}",
         f"  other                {report.other:,}",
