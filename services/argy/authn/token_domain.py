@@ -1,4 +1,4 @@
-"""What tokens are made of and how long they last. Pure; times in milliseconds unless they say so."""
+"""What tokens are made of, and how long they last. Pure."""
 
 import secrets
 from dataclasses import dataclass, field

@@ -69,6 +69,7 @@ class Call:
         "remaining_s",
         "request",
         "request_id",
+        "scopes",
         "source",
         "tenant",
         "tenant_id",
@@ -93,6 +94,8 @@ class Call:
     """The subject that acts. Once access is granted, who is named in ``acts_for`` if anybody is."""
     claims: Claims | None
     """What the access token says that came with the call; None when there was none."""
+    scopes: frozenset[str] | None
+    """Permissions that the token or key is limited to, as ``type:action``; None for no limit."""
     request_id: str
     trace_id: str
     request: Any
@@ -106,6 +109,7 @@ class Call:
         self.acts_for = ""
         self.caller = ""
         self.claims = None
+        self.scopes = None
         self.request_id = ""
         self.trace_id = ""
         self.org_id = None

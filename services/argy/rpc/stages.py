@@ -21,12 +21,15 @@ from argy.base.errors import (
 from argy.base.ids import parse_uuid
 from argy.rpc.access import AccessDecider
 from argy.rpc.call import SUBJECT_HEADER, Call, Tenant
+from argy.rpc.caller import end_caller
+from argy.rpc.credentials import CredentialVerifier, check_scope
 from argy.rpc.declarations import Method
 from argy.rpc.errors import Context
 from argy.rpc.pair_keys import PairKeys
 from argy.rpc.requests import metadata_of
 from argy.rpc.signature import split, verify
 from argy.rpc.telemetry import Telemetry
+from argy.rpc.tokens import TokenVerifier
 from argy.rpc.validation import compile_rules
 
 Enter = Callable[[Call, Context], Awaitable[None] | None]
@@ -84,6 +87,10 @@ class Dependencies:
     clock: Clock
     telemetry: Telemetry
     max_request_bytes: int
+    tokens: TokenVerifier | None = None
+    """Verifies access tokens; without it they are refused."""
+    credentials: CredentialVerifier | None = None
+    """Verifies personal access tokens and API keys; without it they are refused."""
 
 
 def deadline(deps: Dependencies, method: Method) -> Enter:
@@ -191,26 +198,27 @@ def tenant(deps: Dependencies, method: Method) -> Enter | None:
     return enter
 
 
-def caller(_deps: Dependencies, method: Method) -> Enter | None:
-    """Who acts: the calling service itself, or the subject that it names.
+def caller(deps: Dependencies, method: Method) -> Enter | None:
+    """Who acts: whose token or key came along, or the calling service, or the subject it names.
 
     The named subject needs the method's permission itself; that the service may act for others is
-    asked besides, by the access stage.
+    asked besides, by the access stage. A token speaks for itself, so nobody may be named beside it.
     """
     if method.public:
         return None
+    tokens, credentials = deps.tokens, deps.credentials
 
-    def enter(call: Call, _context: Context) -> None:
-        # A token that nobody verifies must not look as if it counted.
-        for name in ("authorization", "x-api-key"):
-            if name in call.metadata:
-                raise Unauthenticated(
-                    f"{name} is not accepted by this server",
-                    reason="CREDENTIAL_UNSUPPORTED",
-                    field=name,
-                )
-        call.caller = f"service:{call.source}"
+    def enter(call: Call, _context: Context) -> Awaitable[None] | None:
         subject = call.metadata.get(SUBJECT_HEADER)
+        if "authorization" in call.metadata or "x-api-key" in call.metadata:
+            if subject is not None:
+                raise InvalidArgument(
+                    f"send a credential or {SUBJECT_HEADER}, not both",
+                    reason="SUBJECT_WITH_CREDENTIAL",
+                    field=SUBJECT_HEADER,
+                )
+            return end_caller(call, tokens, credentials)
+        call.caller = f"service:{call.source}"
         if subject is not None:
             if not _SUBJECT.fullmatch(subject):
                 raise InvalidArgument(
@@ -219,6 +227,7 @@ def caller(_deps: Dependencies, method: Method) -> Enter | None:
                     field=SUBJECT_HEADER,
                 )
             call.acts_for = subject
+        return None
 
     return enter
 
@@ -251,6 +260,8 @@ def access(deps: Dependencies, method: Method) -> Enter | None:
                 f"'{call.source}' is not a service that may call {method.name}",
                 reason="ACCESS_DENIED",
             )
+        if call.scopes is not None:
+            check_scope(call.scopes, permission)
         if call.acts_for:
             return act_for(call)
         return permit(call, permission, platform) if permission else None
