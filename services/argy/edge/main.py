@@ -5,7 +5,6 @@ import signal
 import ssl
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -13,7 +12,7 @@ from argy.base.crypto import read_secret
 from argy.base.errors import FailedPrecondition
 from argy.client import Connection
 from argy.client.connection import Endpoint
-from argy.edge import authzen
+from argy.edge import authzen, pages
 from argy.edge.app import build
 from argy.edge.callers import Callers
 from argy.edge.health import Health
@@ -27,7 +26,6 @@ _KEEP_ALIVE_S: Final = 30
 _DRAIN_S: Final = 10
 _BACKLOG: Final = 512
 _CONNECTIONS_PER_REQUEST: Final = 8
-_LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 async def serve(settings: EdgeSettings, endpoint: Endpoint) -> None:
@@ -56,14 +54,16 @@ def assemble(
     bounds: Bounds | None = None,
 ) -> App:
     """The application over a connection to the services."""
-    host = urlsplit(settings.base_url).hostname or ""
     return build(
         authzen.routes(connection, endpoint, base_url=settings.base_url),
+        open_routes=pages.routes(
+            connection, endpoint, base_url=settings.base_url, mailbox=settings.mailbox
+        ),
         callers=Callers(settings.tokens),
         health=Health(connection),
         bounds=bounds or Bounds(requests=settings.max_requests),
         # A browser would hold every other server on this machine to it.
-        strict_transport=not settings.unsafe_plaintext and host not in _LOCAL,
+        strict_transport=not settings.unsafe_plaintext and not settings.is_local,
     )
 
 

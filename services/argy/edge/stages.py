@@ -23,6 +23,8 @@ _ACCESS: Final = logging.getLogger("argy.edge.access")
 
 _REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,256}")
 _INNER_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_LINK: Final = re.compile(r"(/link/).+")
+"""What follows there signs somebody in, once: it must not stand in a log."""
 _DRAIN_BYTES: Final = 1024 * 1024
 _DRAIN_S: Final = 1.0
 
@@ -70,7 +72,7 @@ def request_ids(app: App) -> App:
             _ACCESS.info(
                 "%s %s %d",
                 scope["method"],
-                scope["path"][:200],
+                _LINK.sub(r"\1…", scope["path"])[:200],
                 status,
                 extra={
                     "request_id": state.request_id,
@@ -136,11 +138,11 @@ def errors(app: App) -> App:
     return serve
 
 
-def authentication(app: App, callers: Callers, *, public: frozenset[str]) -> App:
-    """Every path needs a token but the exact paths in ``public``."""
+def authentication(app: App, callers: Callers, *, is_open: Callable[[Scope], bool]) -> App:
+    """Every request needs a token but the ones that ``is_open`` names."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] not in public:
+        if not is_open(scope):
             token = callers.identify(header_values(scope, b"authorization"))
             state = state_of(scope)
             state.service = token.service
