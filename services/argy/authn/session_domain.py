@@ -1,0 +1,124 @@
+"""A signed-in session: what it holds, and when it is over. Pure.
+
+A session is known by the SHA-256 of its secret. It ends when it was not used for the idle limit,
+and at its absolute limit whatever happens; a renewed proof moves neither of the two.
+"""
+
+import hashlib
+import secrets
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+from uuid import UUID
+
+Method = Literal["passkey", "magic_link", "device"]
+
+ACR_PASSKEY: Final = "urn:argy:acr:passkey"
+ACR_LINK: Final = "urn:argy:acr:link"
+MAX_SESSIONS: Final = 100
+"""Sessions of a user; one more ends the one that was not used for the longest time."""
+TOUCH_MS: Final = 60_000
+"""How exactly the last use is kept: a busy session is written once a minute."""
+SECRET_BYTES: Final = 32
+MAX_USER_AGENT: Final = 512
+_METHODS: Final[tuple[Method, ...]] = ("passkey", "device", "magic_link")
+"""Strongest first."""
+_ACR: Final[dict[Method, str]] = {
+    "passkey": ACR_PASSKEY,
+    "device": ACR_LINK,
+    "magic_link": ACR_LINK,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long sessions last, in seconds."""
+
+    idle_s: int = 1_800
+    absolute_s: int = 43_200
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """From where somebody acts, as the edge saw it and as the browser says itself."""
+
+    ip: str = ""
+    user_agent: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One place where somebody is signed in. Times are milliseconds since the Unix epoch."""
+
+    session_id: UUID
+    user_id: UUID
+    methods: tuple[Method, ...]
+    auth_time_ms: int
+    device: DeviceInfo
+    created_at_ms: int
+    last_seen_ms: int
+    expires_at_ms: int
+
+    @property
+    def acr(self) -> str:
+        """The authentication context, as the strongest method gives it."""
+        return _ACR[self.methods[0]]
+
+    def over(self, now_ms: int, limits: Limits) -> bool:
+        """Whether it has met one of its limits.
+
+        The last use is known to the minute, so that a session is idle for up to a minute longer
+        and never shorter.
+        """
+        idle_ms = now_ms - self.last_seen_ms
+        return now_ms >= self.expires_at_ms or idle_ms >= limits.idle_s * 1_000 + TOUCH_MS
+
+    def stale(self, now_ms: int) -> bool:
+        """Whether its last use is to be written anew."""
+        return now_ms - self.last_seen_ms >= TOUCH_MS
+
+    def seen(self, now_ms: int) -> "Session":
+        """The session, used now."""
+        return replace(self, last_seen_ms=max(now_ms, self.last_seen_ms))
+
+    def proved(self, method: Method, now_ms: int) -> "Session":
+        """The session after its person proved again who they are."""
+        held = {*self.methods, method}
+        methods = tuple(name for name in _METHODS if name in held)
+        return replace(self.seen(now_ms), methods=methods, auth_time_ms=now_ms)
+
+    def time_to_live_ms(self, now_ms: int, limits: Limits) -> int:
+        """For how long the store must keep it at most; at least a millisecond."""
+        idle_ms = self.last_seen_ms + limits.idle_s * 1_000 + TOUCH_MS - now_ms
+        return max(1, min(self.expires_at_ms - now_ms, idle_ms))
+
+
+def new_session(
+    *,
+    session_id: UUID,
+    user_id: UUID,
+    method: Method,
+    device: DeviceInfo,
+    now_ms: int,
+    limits: Limits,
+) -> Session:
+    """A session that begins now."""
+    return Session(
+        session_id=session_id,
+        user_id=user_id,
+        methods=(method,),
+        auth_time_ms=now_ms,
+        device=device,
+        created_at_ms=now_ms,
+        last_seen_ms=now_ms,
+        expires_at_ms=now_ms + limits.absolute_s * 1_000,
+    )
+
+
+def new_secret() -> str:
+    """256 random bits in base64url: 43 characters."""
+    return secrets.token_urlsafe(SECRET_BYTES)
+
+
+def digest(secret: str) -> str:
+    """What is kept of a secret of 256 random bits: its SHA-256, 64 hexadecimal digits."""
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
