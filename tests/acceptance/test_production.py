@@ -101,7 +101,13 @@ def test_a_login_is_kept_until_its_file_is_removed(machine: dict[str, str], tmp_
         return {file.name: file.read_text() for file in (tmp_path / "logins").iterdir()}
 
     first = migrate()
-    assert set(first) == {"directory_dsn", "authz_dsn", "audit_dsn", "audit_keeper_dsn"}
+    assert set(first) == {
+        "directory_dsn",
+        "authz_dsn",
+        "audit_dsn",
+        "authn_dsn",
+        "audit_keeper_dsn",
+    }
     assert migrate() == first
     (tmp_path / "logins" / "audit_dsn").unlink()
     again = migrate()

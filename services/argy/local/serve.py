@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, Final
 
 import uvloop
@@ -30,8 +31,9 @@ from argy.base.crypto import KeyRing
 from argy.base.errors import ArgyError, InvalidArgument
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.directory import main as directory
+from argy.local import serve_authn
 from argy.local.refusals import RefusalLog
-from argy.local.settings import ELSEWHERE, Settings
+from argy.local.settings import DEFAULT_SERVICES, ELSEWHERE, SERVICES, Settings
 from argy.rpc.access import AccessDecider, RemoteAccess
 from argy.rpc.client import SignedChannel
 from argy.rpc.page_token import PageTokens
@@ -47,7 +49,6 @@ from argy.store.partitions import ensure_partitions
 from argy.store.redis import RedisStore
 from argy.store.tenants import TenantCache
 
-SERVICES: Final = ("authz", "audit", "directory")
 _DAY_S: Final = 86_400.0
 _LOG: Final = logging.getLogger("argy.serve")
 
@@ -67,6 +68,8 @@ def main(services: Sequence[str], env: Mapping[str, str], *, processes: int = 0)
             raise InvalidArgument(f"to serve {name} set ARGY_{name.upper()}_DSN", field="services")
     if "authz" in services:
         _policy_keys(settings)
+    if "authn" in services:
+        serve_authn.check(settings)
     if not ({"authz"} & set(services) or settings.authz_target):
         raise InvalidArgument("serve authz too, or set ARGY_AUTHZ_TARGET", field="services")
     log.configure()
@@ -214,7 +217,25 @@ async def _assemble(
         access = decider.access
         parts += decider.services
     else:
-        access = RemoteAccess(_authz_channel(stack, services, settings, keys))
+        channel = _channel(
+            stack, settings.authz_target, settings.authz_ca, services, settings, keys
+        )
+        access = RemoteAccess(channel)
+    if "authn" in services:
+        sign_in = await serve_authn.host(
+            stack,
+            settings,
+            db=databases["authn"],
+            redis=redis,
+            access=access,
+            pages=pages,
+            clock=clock,
+        )
+        parts += sign_in.parts
+    else:
+        target, ca = settings.authn_target, settings.authn_ca
+        asked = _channel(stack, target, ca, services, settings, keys) if target else None
+        sign_in = serve_authn.elsewhere(stack, settings, asked, redis, clock)
     if "directory" in services:
         parts += directory.assemble(db=databases["directory"], pages=pages, clock=clock)
     if "audit" in services:
@@ -230,6 +251,8 @@ async def _assemble(
             clock=clock,
             telemetry=Telemetry(),
             max_request_bytes=MAX_REQUEST_BYTES,
+            tokens=sign_in.tokens,
+            credentials=sign_in.credentials,
         ),
     )
     for servicer, descriptor in parts:
@@ -268,16 +291,21 @@ def _listening(settings: Settings, *, shared: bool) -> ServerConfig:
     )
 
 
-def _authz_channel(
-    stack: AsyncExitStack, services: Sequence[str], settings: Settings, keys: RootKeys
+def _channel(
+    stack: AsyncExitStack,
+    target: str,
+    ca: Path | None,
+    services: Sequence[str],
+    settings: Settings,
+    keys: RootKeys,
 ) -> SignedChannel:
     channel = SignedChannel(
-        settings.authz_target,
+        target,
         source=services[0],
         keys=keys,
         tenant_id=PLATFORM_TENANT_ID,
-        tls=ClientTls(settings.authz_ca) if settings.authz_ca else None,
-        unsafe_plaintext=settings.unsafe_plaintext and settings.authz_ca is None,
+        tls=ClientTls(ca) if ca else None,
+        unsafe_plaintext=settings.unsafe_plaintext and ca is None,
     )
     stack.push_async_callback(channel.close)
     return channel
@@ -305,4 +333,4 @@ async def _keep_partitions(dsn: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tuple(sys.argv[1:]) or SERVICES, os.environ))
+    sys.exit(main(tuple(sys.argv[1:]) or DEFAULT_SERVICES, os.environ))
