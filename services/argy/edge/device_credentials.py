@@ -86,9 +86,13 @@ class _Api:
 
     async def whoami(self, request: Request, tenant: Tenant, services: TenantServices) -> Response:
         # The service verifies the token; only then is anything believed that it says.
-        await services.credentials.ListCredentials(
-            pb.ListCredentialsRequest(page_size=1), metadata=services.metadata
-        )
+        try:
+            await services.credentials.ListCredentials(
+                pb.ListCredentialsRequest(page_size=1), metadata=services.metadata
+            )
+        except PermissionDenied as error:
+            if error.reason != "SCOPE_INSUFFICIENT":
+                raise
         claims = _claims(_bearer(request))
         told: dict[str, Any] = {
             "tenant": tenant.slug,
