@@ -12,7 +12,7 @@ from argy.base.crypto import read_secret
 from argy.base.errors import FailedPrecondition
 from argy.client import Connection
 from argy.client.connection import Endpoint
-from argy.edge import authzen, pages
+from argy.edge import authzen, device, device_credentials, oauth, pages
 from argy.edge.app import build
 from argy.edge.callers import Callers
 from argy.edge.health import Health
@@ -54,11 +54,18 @@ def assemble(
     bounds: Bounds | None = None,
 ) -> App:
     """The application over a connection to the services."""
+    url = settings.base_url
     return build(
-        authzen.routes(connection, endpoint, base_url=settings.base_url),
-        open_routes=pages.routes(
-            connection, endpoint, base_url=settings.base_url, mailbox=settings.mailbox
-        ),
+        [
+            *authzen.routes(connection, endpoint, base_url=url),
+            *oauth.routes(connection, base_url=url),
+        ],
+        open_routes=[
+            *oauth.open_routes(connection, base_url=url),
+            *device.routes(connection, base_url=url),
+            *device_credentials.routes(connection),
+            *pages.routes(connection, endpoint, base_url=url, mailbox=settings.mailbox),
+        ],
         callers=Callers(settings.tokens),
         health=Health(connection),
         bounds=bounds or Bounds(requests=settings.max_requests),
