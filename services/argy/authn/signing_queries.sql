@@ -25,3 +25,12 @@ DELETE FROM authn.signing_key WHERE tenant_id = $1 AND retired_at <= $2;
 -- name: announce_signing_keys
 -- Tell the replicas, at commit.
 SELECT pg_notify('authn_signing_key', $1);
+
+-- name: list_sealed_signing_keys
+-- Every key that is kept, whether it verifies or not.
+SELECT kid, sealed_private FROM authn.signing_key WHERE tenant_id = $1 ORDER BY kid;
+
+-- name: rewrap_signing_key
+-- Another wrapping of the same key, unless it was changed meanwhile.
+UPDATE authn.signing_key SET sealed_private = $4
+WHERE tenant_id = $1 AND kid = $2 AND sealed_private = $3;
