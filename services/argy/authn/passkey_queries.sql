@@ -10,7 +10,7 @@ SELECT handle FROM authn.user_handle WHERE tenant_id = $1 AND user_id = $2;
 
 -- name: queue_up
 -- A user's registrations and removals come one after the other, until the end of the transaction.
-SELECT pg_advisory_xact_lock(hashtextextended($1::text || $2::text, 0));
+SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text || $2::uuid::text, 0));
 
 -- name: insert_passkey
 -- Keep a new passkey.

@@ -34,7 +34,7 @@ class SessionWatch:
         """Begin to listen."""
         self._listener = await self._db.listen(
             {CHANNEL: self._heard},
-            on_lost=lambda: _LOG.warning("not hearing of disabled people at the moment"),
+            on_lost=lambda: _LOG.info("not hearing of disabled people at the moment"),
             on_restored=lambda: None,
         )
 
