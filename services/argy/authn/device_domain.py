@@ -74,7 +74,9 @@ def normal_user_code(typed: str) -> str:
     Raises:
         NotFound: ``USER_CODE_UNKNOWN`` when it can't be one, as for a wrong code.
     """
-    code = _IGNORED.sub("", typed).upper()
+    letters = _IGNORED.sub("", typed)
+    # Beyond ASCII there are letters whose upper case is two of ours.
+    code = letters.upper() if letters.isascii() else ""
     if len(code) != _LENGTH or set(code) - set(ALPHABET):
         raise unknown_code()
     return code

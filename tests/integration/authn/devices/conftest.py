@@ -20,7 +20,14 @@ from argy.api.authz.v1.assignment_pb2 import GrantRoleRequest, RevokeRoleRequest
 from argy.api.authz.v1.assignment_pb2_grpc import AssignmentServiceStub
 from argy.api.authz.v1.authz_pb2 import CheckRequest, Question
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
-from argy.authn.device_wiring import LongLived, assemble_credentials, device_service
+from argy.authn.credential_rights import Rights
+from argy.authn.credential_service import CredentialService
+from argy.authn.credential_usage import LastUsed
+from argy.authn.credentials import Credentials
+from argy.authn.device_limits import DeviceLimits
+from argy.authn.device_service import DeviceService
+from argy.authn.device_tokens import DeviceTokens
+from argy.authn.devices import Devices
 from argy.authn.revocation import RevocationList, RevocationMirror
 from argy.authn.session_audit import SignInLog
 from argy.authn.session_domain import Limits
@@ -80,7 +87,7 @@ class Replica:
     """One server, with its own connections and caches."""
 
     server: Server
-    credentials: LongLived
+    used: LastUsed
     issuer: TokenIssuer
     db: Database
 
@@ -315,11 +322,19 @@ async def world(
                 clock=clock,
                 limits=Limits(),
             )
-            credentials = assemble_credentials(
-                db=db, clock=clock, access=authz.access, pages=PageTokens(bytes(32))
+            log, used = SignInLog(db, clock), LastUsed(db)
+            await used.start()
+            stack.push_async_callback(used.close)
+            credentials = Credentials(
+                db=db, rights=Rights(authz.access), used=used, log=log, clock=clock
             )
-            await credentials.start()
-            stack.push_async_callback(credentials.close)
+            devices = Devices(
+                db=db,
+                limits=DeviceLimits(redis, clock),
+                issuer=DeviceTokens(issuer, sessions),
+                log=log,
+                clock=clock,
+            )
             limit = 4 << 20
             server = Server(
                 ServerConfig(unsafe_plaintext=True, max_request_bytes=limit),
@@ -335,18 +350,22 @@ async def world(
                     tokens=TokenVerifier(
                         keys=keys, revocations=mirror, public_url=PUBLIC_URL, clock=clock
                     ),
-                    credentials=credentials.verifier,
+                    credentials=credentials,
                 ),
             )
-            device = device_service(
-                db=db, redis=redis, clock=clock, issuer=issuer, sessions=sessions
+            own = (
+                (
+                    CredentialService(credentials, PageTokens(bytes(32))),
+                    cpb.DESCRIPTOR.services_by_name["CredentialService"],
+                ),
+                (DeviceService(devices), dpb.DESCRIPTOR.services_by_name["DeviceService"]),
             )
-            for servicer, descriptor in (*authz.services, credentials.service, device):
+            for servicer, descriptor in (*authz.services, *own):
                 server.add(servicer, descriptor)
             await server.start()
             stack.push_async_callback(server.stop)
             await server.ready()
-            made.replicas.append(Replica(server, credentials, issuer, db))
+            made.replicas.append(Replica(server, used, issuer, db))
         yield made
         for channel in made.channels:
             await channel.close()

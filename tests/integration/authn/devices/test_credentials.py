@@ -275,7 +275,7 @@ async def test_last_use_is_told_to_the_minute(world: Any, ada: Any) -> None:
     (before,) = await listed(world, ada)
     assert not before.HasField("last_used_time")
     await world.may_read(ada.tenant, made.secret)
-    await world.replicas[0].credentials.used.flush()
+    await world.replicas[0].used.flush()
     (after,) = await listed(world, ada)
     assert after.last_used_time.seconds == world.clock.now_ms() // 60_000 * 60
 
