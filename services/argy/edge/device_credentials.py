@@ -5,6 +5,9 @@
     POST   /{tenant}/credentials                make one; the answer alone holds its secret
     POST   /{tenant}/credentials/{id}/rotate    a new secret
     DELETE /{tenant}/credentials/{id}           end one
+    GET    /{tenant}/sessions                   one's own sessions
+    DELETE /{tenant}/sessions                   end them all; ?keep_current=true spares this one
+    DELETE /{tenant}/sessions/{id}              end one
 
 The bearer token goes to the services as it came: they verify it, nobody here does.
 """
@@ -30,9 +33,11 @@ from argy.base.errors import (
 )
 from argy.client import Connection
 from argy.edge.authzen.strict_json import parse_object
+from argy.edge.callers import refuse_basic
 from argy.edge.platform import Tenant, Tenants, TenantServices
 from argy.edge.problems import from_service
 from argy.edge.request import header_values, state_of
+from argy.edge.session_api import end_session, end_sessions, list_sessions
 
 _KIND: Final = {
     pb.CREDENTIAL_KIND_PERSONAL_ACCESS_TOKEN: "token",
@@ -55,6 +60,9 @@ def routes(connection: Connection) -> list[BaseRoute]:
         Route("/{tenant}/credentials", api.answer(_make), methods=["POST"]),
         Route("/{tenant}/credentials/{id}/rotate", api.answer(_rotate), methods=["POST"]),
         Route("/{tenant}/credentials/{id}", api.answer(_revoke), methods=["DELETE"]),
+        Route("/{tenant}/sessions", api.answer(list_sessions), methods=["GET"]),
+        Route("/{tenant}/sessions", api.answer(end_sessions), methods=["DELETE"]),
+        Route("/{tenant}/sessions/{id}", api.answer(end_session), methods=["DELETE"]),
     ]
 
 
@@ -187,6 +195,7 @@ def _told(credential: pb.Credential) -> dict[str, Any]:
 
 def _bearer(request: Request) -> str:
     given = header_values(request.scope, b"authorization")
+    refuse_basic(given)
     scheme, _, token = (given[0] if len(given) == 1 else b"").decode("latin-1").partition(" ")
     token = token.strip(" ")
     if scheme.lower() != "bearer" or not token.isascii() or not 1 <= len(token) <= _MAX_TOKEN:
