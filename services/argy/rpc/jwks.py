@@ -88,7 +88,9 @@ def read_jwks(text: str) -> PublicKeys:
 
 def _usable(entry: Any) -> bool:
     wanted = {"kty": "RSA", "alg": ALGORITHM, "use": "sig"}
-    return all(entry.get(name) == value for name, value in wanted.items())
+    return isinstance(entry, dict) and all(
+        entry.get(name) == value for name, value in wanted.items()
+    )
 
 
 def _key(entry: Any) -> RSAPublicKey:
