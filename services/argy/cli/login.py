@@ -7,7 +7,6 @@ import webbrowser
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import segno
 import typer
 
 from argy.base.errors import (
@@ -128,6 +127,9 @@ def _show(out: Output, begun: dict[str, Any], *, as_json: bool) -> None:
         # Somebody must act on this while the command waits, so it can't wait for its end.
         typer.echo(json.dumps({name: begun[name] for name in shown}))
         return
+    # Slow to import, and no other command draws.
+    import segno
+
     picture = io.StringIO()
     segno.make(str(begun["verification_uri_complete"]), error="l").terminal(picture, compact=True)
     typer.echo(picture.getvalue())

@@ -15,17 +15,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import keyring
-from keyring.backend import KeyringBackend
-from keyring.errors import KeyringError
-
 from argy.base.crypto import read_secret, write_secret
 from argy.base.errors import FailedPrecondition, Unauthenticated
 from argy.cli.edge_client import EdgeClient
 
 CLIENT_ID: Final = "argy-cli"
 FILE: Final = "login.json"
-_SERVICE: Final = "argy"
 _EARLY_S: Final = 30
 """A token that ends this soon is refreshed before it is used."""
 
@@ -63,18 +58,18 @@ class Login:
 
 
 class Vault(Protocol):
-    """Where secrets lie."""
+    """Where secrets lie, by name. Each method raises FailedPrecondition when it does not open."""
 
-    def get_password(self, service: str, username: str) -> str | None:
-        """The secret of a name."""
+    def read(self, name: str) -> str:
+        """The secret of a name; empty when there is none."""
         ...
 
-    def set_password(self, service: str, username: str, password: str) -> None:
+    def keep(self, name: str, secret: str) -> None:
         """Keep a secret."""
         ...
 
-    def delete_password(self, service: str, username: str) -> None:
-        """Forget a secret."""
+    def forget(self, name: str) -> None:
+        """Forget a secret that may not be there."""
         ...
 
 
@@ -90,13 +85,10 @@ def system_vault() -> Vault | None:
     """The OS keyring, where there is a real one; None under ARGY_HOME, which holds everything."""
     if os.environ.get("ARGY_HOME"):
         return None
-    backend: KeyringBackend = keyring.get_keyring()
-    try:
-        # Those that store nothing, or in plain files, have a priority below one.
-        real = float(backend.priority) >= 1
-    except (RuntimeError, KeyringError, TypeError):
-        real = False
-    return backend if real else None
+    # Slow to import, and most commands need none.
+    from argy.cli.os_keyring import open_keyring
+
+    return open_keyring()
 
 
 def save(login: Login, folder: Path, vault: Vault | None) -> None:
@@ -105,11 +97,9 @@ def save(login: Login, folder: Path, vault: Vault | None) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if vault is not None:
         secrets = json.dumps({name: told[name] for name in ("access_token", "refresh_token")})
-        try:
-            vault.set_password(_SERVICE, _name(told), secrets)
+        with suppress(FailedPrecondition):
+            vault.keep(_name(told), secrets)
             told |= {"access_token": "", "refresh_token": ""}
-        except KeyringError:
-            pass
     write_secret(folder / FILE, (json.dumps(told, indent=1) + "\n").encode())
 
 
@@ -118,7 +108,7 @@ def load(folder: Path, vault: Vault | None) -> Login:
 
     Raises:
         Unauthenticated: ``NOT_SIGNED_IN``.
-        FailedPrecondition: when the file is readable by others, or damaged.
+        FailedPrecondition: when the file is readable by others or damaged, or the keyring locked.
     """
     path = folder / FILE
     if not path.exists():
@@ -126,7 +116,7 @@ def load(folder: Path, vault: Vault | None) -> Login:
     try:
         told = json.loads(read_secret(path))
         if not told["access_token"]:
-            kept = None if vault is None else vault.get_password(_SERVICE, _name(told))
+            kept = "" if vault is None else vault.read(_name(told))
             if not kept:
                 raise not_signed_in()
             told |= json.loads(kept)
@@ -135,18 +125,13 @@ def load(folder: Path, vault: Vault | None) -> Login:
         raise FailedPrecondition(
             f"{path} is damaged: run `argy login` again", reason="LOGIN_DAMAGED"
         ) from error
-    except KeyringError as error:
-        raise FailedPrecondition(
-            "the system's keyring does not open: run `argy login` again", reason="KEYRING_LOCKED"
-        ) from error
 
 
 def forget(login: Login, folder: Path, vault: Vault | None) -> None:
     """Remove every trace of a sign-in."""
     if vault is not None:
-        # It may not have been there.
-        with suppress(KeyringError):
-            vault.delete_password(_SERVICE, _name(asdict(login)))
+        with suppress(FailedPrecondition):
+            vault.forget(_name(asdict(login)))
     (folder / FILE).unlink(missing_ok=True)
 
 

@@ -15,7 +15,7 @@ from argy.base.errors import (
     ResourceExhausted,
 )
 from argy.client import Connection
-from argy.edge.oauth_form import OAuthError, needed, read_form
+from argy.edge.oauth_form import OAuthError, needed, read_form, refuse_passwords
 from argy.edge.platform import Tenants, TenantServices
 from argy.edge.problems import from_service
 from argy.edge.request import state_of
@@ -81,6 +81,7 @@ async def redeem(services: TenantServices, fields: dict[str, str]) -> Response:
 async def _begin(
     request: Request, connection: Connection, tenants: Tenants, base_url: str
 ) -> Response:
+    refuse_passwords(request)
     fields = await read_form(request)
     request_id = state_of(request.scope).request_id
     try:

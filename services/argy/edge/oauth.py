@@ -22,10 +22,10 @@ from argy.base.errors import ArgyError, PermissionDenied, Unauthenticated
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.client import Connection
 from argy.edge import device
-from argy.edge.oauth_form import OAuthError, needed, read_form
+from argy.edge.oauth_form import OAuthError, needed, read_form, refuse_passwords
 from argy.edge.platform import Tenants, TenantServices
 from argy.edge.problems import from_service
-from argy.edge.request import header_values, state_of
+from argy.edge.request import state_of
 from argy.edge.stages import inner_request_id
 from argy.rpc.client import SignedChannel
 
@@ -76,7 +76,7 @@ class OAuth:
 
     async def token(self, request: Request) -> Response:
         """Tokens for a grant."""
-        _refuse_basic(request)
+        refuse_passwords(request)
         fields = await read_form(request)
         grant = needed(fields, "grant_type")
         if grant == "password":
@@ -87,7 +87,7 @@ class OAuth:
 
     async def revoke(self, request: Request) -> Response:
         """End a token; the answer is the same whether it was one."""
-        _refuse_basic(request)
+        refuse_passwords(request)
         fields = await read_form(request)
         asked = pb.RevokeTokenRequest(
             token=needed(fields, "token"), client_id=fields.get("client_id", "")
@@ -215,17 +215,6 @@ def _answering(work: Handler) -> Handler:
             return answer
 
     return serve
-
-
-def _refuse_basic(request: Request) -> None:
-    if any(value[:6].lower() == b"basic " for value in _authorization(request)):
-        raise OAuthError(
-            "invalid_client", "there are no passwords here: send client_id alone", status=401
-        )
-
-
-def _authorization(request: Request) -> list[bytes]:
-    return header_values(request.scope, b"authorization")
 
 
 async def _asked(request: Request, call: Awaitable[Any]) -> Any:

@@ -56,6 +56,20 @@ async def read_form(request: Request) -> dict[str, str]:
     return {name: value for name, value in fields.items() if value}
 
 
+def refuse_passwords(request: Request) -> None:
+    """Refuse Basic authentication: clients are public, and nobody has a password.
+
+    Raises:
+        OAuthError: ``invalid_client``.
+    """
+    if any(
+        value[:6].lower() == b"basic " for value in header_values(request.scope, b"authorization")
+    ):
+        raise OAuthError(
+            "invalid_client", "there are no passwords here: send client_id alone", status=401
+        )
+
+
 def needed(fields: dict[str, str], name: str) -> str:
     """A field that must be there; raises OAuthError ``invalid_request``."""
     if name not in fields:

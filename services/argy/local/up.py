@@ -121,7 +121,11 @@ def _running(
             )
             asyncio.run(_until_serving(endpoint, server))
             asyncio.run(edge.until_serving())
-            described = {"pid": os.getpid(), "endpoint": asdict(endpoint)}
+            described = {
+                "pid": os.getpid(),
+                "endpoint": asdict(endpoint),
+                "edge": {"url": edge.url, "ca_file": str(edge.ca_file)},
+            }
             write_private(state, (json.dumps(described, indent=1) + "\n").encode())
             yield server, edge, endpoint
         finally:

@@ -9,6 +9,7 @@ from argy.rpc.credentials import CredentialVerifier, presented
 from argy.rpc.tokens import TokenVerifier
 
 _BEARER: Final = "bearer "
+_BASIC: Final = "basic "
 
 
 def end_caller(
@@ -28,6 +29,12 @@ def end_caller(
             raise _unsupported("x-api-key" if "x-api-key" in call.metadata else "authorization")
         return _by_credential(call, credentials, secret)
     header = call.metadata["authorization"]
+    if header[: len(_BASIC)].lower() == _BASIC:
+        raise Unauthenticated(
+            "there are no passwords here: send authorization: Bearer <access token>",
+            reason="PASSWORD_UNSUPPORTED",
+            field="authorization",
+        )
     # A token that nobody verifies must not look as if it counted.
     if tokens is None or header[: len(_BEARER)].lower() != _BEARER:
         raise _unsupported("authorization")
