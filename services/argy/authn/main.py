@@ -15,7 +15,8 @@ from argy.authn.device_tokens import DeviceTokens
 from argy.authn.devices import Devices
 from argy.authn.mail import MailSink
 from argy.authn.session_audit import SignInLog
-from argy.authn.session_wiring import SignIn, SignInSettings, assemble_sign_in
+from argy.authn.session_settings import SignInSettings
+from argy.authn.session_wiring import SignIn, assemble_sign_in
 from argy.authn.signing_keys import SigningKeys
 from argy.authn.token_ending import TokenEndings
 from argy.authn.token_issuing import TokenIssuer

@@ -14,6 +14,8 @@ Method = Literal["passkey", "magic_link", "device"]
 
 ACR_PASSKEY: Final = "urn:argy:acr:passkey"
 ACR_LINK: Final = "urn:argy:acr:link"
+IDLE_S: Final = 1_800
+ABSOLUTE_S: Final = 43_200
 MAX_SESSIONS: Final = 100
 """Sessions of a user; one more ends the one that was not used for the longest time."""
 TOUCH_MS: Final = 60_000
@@ -33,8 +35,8 @@ _ACR: Final[dict[Method, str]] = {
 class Limits:
     """How long sessions last, in seconds."""
 
-    idle_s: int = 1_800
-    absolute_s: int = 43_200
+    idle_s: int = IDLE_S
+    absolute_s: int = ABSOLUTE_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """Puts sign-in together: passkeys, links by mail, sessions. Decides nothing."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from google.protobuf.descriptor import ServiceDescriptor
@@ -11,14 +10,13 @@ from argy.authn.link_service import MagicLinkService
 from argy.authn.links import Links
 from argy.authn.mail import MailSink, Outbox
 from argy.authn.passkey_challenges import Challenges
-from argy.authn.passkey_domain import RelyingParty
 from argy.authn.passkey_service import PasskeyService
 from argy.authn.passkey_sign_in import PasskeySignIn
 from argy.authn.passkeys import Passkeys
 from argy.authn.revocation import RevocationList
 from argy.authn.session_audit import SignInLog
-from argy.authn.session_domain import Limits
 from argy.authn.session_service import SessionService
+from argy.authn.session_settings import SignInSettings
 from argy.authn.session_store import SessionStore
 from argy.authn.session_watch import SessionWatch
 from argy.authn.sessions import Sessions
@@ -27,24 +25,6 @@ from argy.base.clock import Clock
 from argy.rpc.access import AccessDecider
 from argy.store.database import Database
 from argy.store.redis import RedisStore
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignInSettings:
-    """How people sign in, as whoever runs the platform says.
-
-    ``base_url`` is the edge's, without a slash at its end. ``links_off`` are the slugs of tenants
-    whose people get no links by mail.
-    """
-
-    relying_party: RelyingParty
-    base_url: str
-    limits: Limits = Limits()  # noqa: RUF009 - frozen
-    links_off: Collection[str] = ()
-
-    def links_on(self, tenant: str) -> bool:
-        """Whether the people of a tenant, by slug, get links."""
-        return tenant not in self.links_off
 
 
 @dataclass(frozen=True, slots=True)

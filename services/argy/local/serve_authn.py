@@ -7,9 +7,8 @@ from urllib.parse import urlsplit
 
 from argy.authn import main as authn
 from argy.authn.mail_sinks import MailSettings, sink_of
-from argy.authn.passkey_domain import RelyingParty
 from argy.authn.revocation import RevocationMirror
-from argy.authn.session_wiring import SignInSettings
+from argy.authn.session_settings import SignInSettings, sign_in_settings
 from argy.authn.signing_keys import SigningKeys
 from argy.base.clock import Clock
 from argy.base.envelope import KeyRingKms
@@ -41,6 +40,7 @@ def check(settings: Settings) -> None:
     _public_url(settings)
     KeyRingKms.from_settings(settings.kek_ring, settings.kek)
     sink_of(_mail(settings))
+    _sign_in(settings)
 
 
 async def host(
@@ -61,8 +61,6 @@ async def host(
     ending_db = await Database.open(settings.authn_dsn, role=db.role, max_size=_ENDING_CONNECTIONS)
     stack.push_async_callback(ending_db.close)
     verifier = _verifier(stack, settings, keys, redis, clock)
-    url = _public_url(settings)
-    parts = urlsplit(url)
     hosted = authn.assemble(
         db=db,
         ending_db=ending_db,
@@ -73,14 +71,7 @@ async def host(
         pages=pages,
         clock=clock,
         mail=sink_of(_mail(settings)),
-        settings=SignInSettings(
-            relying_party=RelyingParty(
-                rp_id=settings.rp_id or parts.hostname or "",
-                name=settings.rp_name,
-                origins=(f"{parts.scheme}://{parts.netloc}",),
-            ),
-            base_url=url,
-        ),
+        settings=_sign_in(settings),
     )
     await hosted.start()
     stack.push_async_callback(hosted.close)
@@ -121,6 +112,19 @@ def _public_url(settings: Settings) -> str:
             field="ARGY_PUBLIC_URL",
         )
     return settings.public_url.rstrip("/")
+
+
+def _sign_in(settings: Settings) -> SignInSettings:
+    return sign_in_settings(
+        base_url=_public_url(settings),
+        rp_id=settings.rp_id,
+        rp_name=settings.rp_name,
+        origins=settings.passkey_origins,
+        aaguids=settings.passkey_aaguids,
+        links_off=settings.links_off,
+        idle_s=settings.session_idle_s,
+        absolute_s=settings.session_max_s,
+    )
 
 
 def _mail(settings: Settings) -> MailSettings:

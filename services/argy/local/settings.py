@@ -26,6 +26,8 @@ ELSEWHERE: Final = frozenset(
         "ARGY_REDIS",
         "ARGY_UP_PORT",
         "ARGY_UP_EDGE_PORT",
+        "ARGY_EDGE_URL",
+        "ARGY_EDGE_CA_FILE",
         "ARGY_SHARED_PORT",
         *(name for name, _, _ in table(EdgeSettings)),
     }
@@ -88,6 +90,17 @@ class Settings:
         "RP_ID", "domain of passkeys; the host of PUBLIC_URL by default", default=""
     )
     rp_name: str = setting("RP_NAME", "what passkeys are for, as browsers show it", default="Argy")
+    passkey_origins: str = setting(
+        "PASSKEY_ORIGINS", "more https origins where passkeys are used, with commas", default=""
+    )
+    passkey_aaguids: str = setting(
+        "PASSKEY_AAGUIDS", "models a tenant allows: acme=<uuid>,<uuid>;…; else any", default=""
+    )
+    links_off: str = setting(
+        "LINKS_OFF", "tenants, by slug, whose people get no links by mail", default=""
+    )
+    session_idle_s: int = setting("SESSION_IDLE_S", "seconds a session may rest", default=1_800)
+    session_max_s: int = setting("SESSION_MAX_S", "seconds a session lasts at most", default=43_200)
     mail_smtp_url: str = setting(
         "MAIL_SMTP_URL", "smtps:// (TLS) or smtp:// (STARTTLS) of sign-in mail", default=""
     )

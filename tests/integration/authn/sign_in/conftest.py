@@ -28,7 +28,8 @@ from argy.authn.mail_sinks import FolderSink
 from argy.authn.passkey_domain import RelyingParty
 from argy.authn.revocation import RevocationList, RevocationMirror
 from argy.authn.session_domain import Limits
-from argy.authn.session_wiring import SignIn, SignInSettings, assemble_sign_in
+from argy.authn.session_settings import SignInSettings
+from argy.authn.session_wiring import SignIn, assemble_sign_in
 from argy.authn.signing_keys import SigningKeys
 from argy.authn.token_issuing import TokenIssuer
 from argy.base.clock import FixedClock, SystemClock
