@@ -10,7 +10,7 @@ from argy.edge.callers import Callers
 from argy.edge.health import Health
 from argy.edge.limits import Bounds, limits
 from argy.edge.request import App, Receive, Scope, Send
-from argy.edge.stages import authentication, errors, request_ids, security_headers
+from argy.edge.stages import ErrorPage, authentication, errors, request_ids, security_headers
 
 HEALTH: Final = "/healthz"
 AUTHZEN_CONFIGURATION: Final = "/.well-known/authzen-configuration"
@@ -26,6 +26,7 @@ def build(
     callers: Callers,
     health: Health,
     bounds: Bounds,
+    error_page: ErrorPage,
     strict_transport: bool,
 ) -> App:
     """The application: what stands first here sees a request first and its answer last.
@@ -36,7 +37,7 @@ def build(
     app: App = _routing([Route(HEALTH, health.answer, methods=["GET"]), *routes, *open_routes])
     app = authentication(app, callers, is_open=_is_open(open_routes, routes))
     app = limits(app, bounds)
-    app = errors(app)
+    app = errors(app, error_page)
     app = request_ids(app)
     return security_headers(app, strict_transport=strict_transport)
 

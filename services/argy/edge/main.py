@@ -4,6 +4,7 @@ import logging
 import signal
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import uvicorn
@@ -54,7 +55,7 @@ def assemble(
     bounds: Bounds | None = None,
 ) -> App:
     """The application over a connection to the services."""
-    url = settings.base_url
+    url, views = settings.base_url, pages.Views()
     return build(
         [
             *authzen.routes(connection, endpoint, base_url=url),
@@ -64,11 +65,14 @@ def assemble(
             *oauth.open_routes(connection, base_url=url),
             *device.routes(connection, base_url=url),
             *device_credentials.routes(connection),
-            *pages.routes(connection, endpoint, base_url=url, mailbox=settings.mailbox),
+            *pages.routes(
+                connection, endpoint, views=views, base_url=url, mailbox=settings.mailbox
+            ),
         ],
         callers=Callers(settings.tokens),
         health=Health(connection),
         bounds=bounds or Bounds(requests=settings.max_requests),
+        error_page=partial(pages.error_page, views),
         # A browser would hold every other server on this machine to it.
         strict_transport=not settings.unsafe_plaintext and not settings.is_local,
     )

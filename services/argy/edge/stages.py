@@ -11,11 +11,12 @@ from uuid import UUID
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 
 from argy.base.errors import ArgyError, InvalidArgument, NotFound
 from argy.base.ids import uuid7
 from argy.edge.callers import Callers
-from argy.edge.problems import problem
+from argy.edge.problems import in_words, problem
 from argy.edge.request import App, Message, Receive, Scope, Send, header_values, state_of
 
 _LOG: Final = logging.getLogger("argy.edge")
@@ -28,6 +29,8 @@ _LINK: Final = re.compile(r"(/link/).+")
 _DRAIN_BYTES: Final = 1024 * 1024
 _DRAIN_S: Final = 1.0
 
+ErrorPage = Callable[[ArgyError, str], Response]
+"""Makes the page of an error and a request id."""
 Extra = Callable[[Scope], Mapping[bytes, bytes]]
 
 
@@ -95,8 +98,11 @@ def inner_request_id(request_id: str) -> str:
     return hashlib.sha256(request_id.encode()).hexdigest()[:32]
 
 
-def errors(app: App) -> App:
-    """Every error becomes a problem page; what is unforeseen is logged and told as INTERNAL."""
+def errors(app: App, page: ErrorPage) -> App:
+    """Every error becomes a problem, or a page for who asks for one as browsers do.
+
+    What is unforeseen is logged and told as INTERNAL.
+    """
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         state = state_of(scope)
@@ -132,7 +138,10 @@ def errors(app: App) -> App:
         close = unread and _has_body(scope)
         if close:
             await _drain(reading)
-        for message in problem(told, state.request_id, close=close):
+        answer = problem(told, state.request_id, close=close)
+        if _is_a_visit(scope):
+            answer = in_words(answer, page(told, state.request_id))
+        for message in answer:
             await send(message)
 
     return serve
@@ -184,6 +193,12 @@ def _of_routing(error: HTTPException) -> ArgyError:
             f"this path takes {allowed}", reason="METHOD_NOT_ALLOWED", metadata={"allow": allowed}
         )
     return NotFound("there is nothing here")
+
+
+def _is_a_visit(scope: Scope) -> bool:
+    """Whether somebody looks at an address with a browser; programs don't ask for HTML."""
+    accepted = b",".join(header_values(scope, b"accept"))
+    return scope["method"] == "GET" and b"text/html" in accepted
 
 
 def _has_body(scope: Scope) -> bool:

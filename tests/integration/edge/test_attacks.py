@@ -46,6 +46,16 @@ def test_without_a_token_nothing_is_told_not_even_what_exists(
     assert answer.headers["www-authenticate"] == 'Bearer realm="argy"'
 
 
+def test_a_browser_is_told_in_words_what_a_program_is_told_as_json(http: Any) -> None:
+    del http.headers["authorization"]
+    answer = http.get("/nothing", headers={"accept": "text/html,*/*;q=0.8"})
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "script-src 'self'" in answer.headers["content-security-policy"]
+    assert answer.headers["www-authenticate"] == 'Bearer realm="argy"'
+    assert "Nothing to see here" in answer.text
+
+
 @pytest.mark.parametrize(
     "authorization",
     [

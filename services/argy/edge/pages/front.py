@@ -15,7 +15,7 @@ from argy.edge.authzen.strict_json import parse_object
 from argy.edge.csrf import FIELD, HEADER, FormTokens, check_same_origin
 from argy.edge.pages.views import HEADERS, Views
 from argy.edge.pages.visit import Visit
-from argy.edge.pages.words import told
+from argy.edge.pages.words import doing, told
 from argy.edge.platform import Tenants, TenantServices
 from argy.edge.problems import from_service, http_status
 from argy.edge.request import header_values, state_of
@@ -71,8 +71,9 @@ class Front:
                 if error.reason != STEP_UP:
                     raise
                 again = [(name, value) for name, value in fields.items() if name != FIELD]
+                path = request.url.path
                 return visit.render(
-                    "step_up.html", 403, action=request.url.path, again=again, error=None
+                    "step_up.html", 403, action=path, again=again, doing=doing(path)
                 )
 
         return self._telling(answer)
@@ -112,14 +113,9 @@ class Front:
             except Exception:  # noqa: BLE001 - logged whole, and told as nothing but INTERNAL
                 _LOG.exception("unforeseen", extra={"request_id": request_id})
                 public = ArgyError("The page could not be made", reason="INTERNAL")
-            return self._views.page(
-                "error.html",
-                http_status(public),
-                error=told(public),
-                reference=request_id,
-                slug=request.path_params.get("tenant", ""),
-                known=public.reason != "TENANT_UNKNOWN",
-            )
+            known = public.reason != "TENANT_UNKNOWN"
+            slug = request.path_params.get("tenant", "") if known else ""
+            return error_page(self._views, public, request_id, slug=slug)
 
         return answer
 
@@ -153,6 +149,18 @@ class Front:
             views=self._views,
             tokens=self._tokens,
         )
+
+
+def error_page(views: Views, error: ArgyError, request_id: str, *, slug: str = "") -> Response:
+    """An error in words, with what to do next; ``slug`` names the tenant, if there is one."""
+    detail = "" if error.reason == "TOKEN_MISSING" else error.message
+    return views.page(
+        "error.html",
+        http_status(error),
+        error=told(type(error)(detail, reason=error.reason)),
+        reference=request_id,
+        slug=slug,
+    )
 
 
 _BETWEEN_US: Final = ("KEY_", "SIGNATURE_", "TIMESTAMP_", "METADATA_", "TRANSPORT")

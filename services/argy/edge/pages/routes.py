@@ -22,13 +22,17 @@ DEV_MAIL: Final = "/dev/mail"
 
 
 def routes(
-    connection: Connection, endpoint: Endpoint, *, base_url: str, mailbox: Path | None = None
+    connection: Connection,
+    endpoint: Endpoint,
+    *,
+    views: Views,
+    base_url: str,
+    mailbox: Path | None = None,
 ) -> list[BaseRoute]:
     """Every page, none of which needs a token: people have cookies.
 
     ``mailbox`` is the folder of the development mailbox; without it there is no such page.
     """
-    views = Views()
     front = Front(connection, FormTokens.of(endpoint), views, base_url=base_url)
     page, form, script = front.page, front.form, front.script
     found: list[BaseRoute] = [

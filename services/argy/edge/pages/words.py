@@ -38,6 +38,18 @@ NOTICES: Final = {
 }
 
 
+_DOING: Final = {
+    "security/passkey/rename": "rename a passkey",
+    "security/passkey/remove": "remove a passkey",
+    "security/session/end": "end a session",
+    "security/sessions/end-others": "end your other sessions",
+    "security/sessions/end-all": "sign out everywhere",
+    "security/token/create": "make a token that acts as you",
+    "security/token/revoke": "revoke a token",
+    "device/decision": "decide about a device",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """An error as a page tells it."""
@@ -50,6 +62,10 @@ class Told:
 
 
 _BY_REASON: Final = {
+    "TOKEN_MISSING": (
+        "Nothing to see here",
+        "Check the address: this one is for programs, or is not there at all.",
+    ),
     "FORM_STALE": ("This page is out of date", "Go back, load the page again and repeat it."),
     "CROSS_SITE": (
         "This request came from elsewhere",
@@ -97,6 +113,11 @@ def told(error: ArgyError) -> Told:
         _UNFORESEEN,
     )
     return Told(title, sentence(error.message), advice, isinstance(error, _RETRIED))
+
+
+def doing(path: str) -> str:
+    """What a form at this path does: "remove a passkey"."""
+    return _DOING.get(path.split("/", 2)[-1], "change something")
 
 
 def sentence(text: str) -> str:

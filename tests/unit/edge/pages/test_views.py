@@ -35,7 +35,6 @@ PAGES: dict[str, dict[str, Any]] = {
         "error": words.told(NotFound(EVIL)),
         "reference": EVIL,
         "slug": EVIL,
-        "known": True,
     },
     "dev_mail.html": {
         "mails": [Mail(EVIL, EVIL, datetime.now(UTC), ((EVIL, False), ("https://x/", True)))]
@@ -49,7 +48,7 @@ PAGES: dict[str, dict[str, Any]] = {
         "elsewhere": True,
     },
     "enrol.html": OF_TENANT,
-    "step_up.html": {**OF_TENANT, "action": EVIL, "again": [(EVIL, EVIL)], "error": None},
+    "step_up.html": {**OF_TENANT, "action": EVIL, "again": [(EVIL, EVIL)], "doing": EVIL},
     "device.html": {**OF_TENANT, "code": EVIL, "error": EVIL},
     "device_decide.html": {
         **OF_TENANT,

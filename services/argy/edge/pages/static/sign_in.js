@@ -3,6 +3,7 @@ import { able, assert, during, send, tell } from "./webauthn.js";
 // A ceremony is minutes long; the one that waits behind the field is begun anew before it ends.
 const FRESH_MS = 3 * 60 * 1000;
 const button = document.getElementById("passkey");
+const field = document.getElementById("email");
 let waiting = null;
 
 async function signIn(extra) {
@@ -21,19 +22,25 @@ async function signIn(extra) {
 function offer() {
   const abort = new AbortController();
   const done = signIn({ mediation: "conditional", signal: abort.signal }).catch((error) => {
-    if (!abort.signal.aborted) tell(error);
+    if (abort.signal.aborted) return;
+    tell(error);
+    // Not at once: what failed would fail again, without anybody asking for it.
+    field.addEventListener("focus", again, { once: true });
   });
-  const timer = setTimeout(async () => {
-    await withdraw();
-    offer();
-  }, FRESH_MS);
+  const timer = setTimeout(again, FRESH_MS);
   waiting = { abort, done, timer };
+}
+
+async function again() {
+  await withdraw();
+  offer();
 }
 
 async function withdraw() {
   if (!waiting) return;
   const { abort, done, timer } = waiting;
   waiting = null;
+  field.removeEventListener("focus", again);
   clearTimeout(timer);
   abort.abort();
   await done;
