@@ -138,6 +138,10 @@ class RevocationMirror:
                 raise _away(error) from None
             raise
 
+    async def renewed(self, tenant_id: UUID) -> Revoked:
+        """See ``Revocations``."""
+        return await self._read(tenant_id)
+
     async def close(self) -> None:
         """End the reads under way."""
         reads = list(self._reads.values())

@@ -7,7 +7,7 @@ SELECT pg_advisory_xact_lock(hashtext('argy.authn.signing_key'));
 SELECT kid, public_jwk, sealed_private, created_at, retired_at
 FROM authn.signing_key
 WHERE tenant_id = $1 AND (retired_at IS NULL OR retired_at > $2)
-ORDER BY created_at, kid;
+ORDER BY created_at, retired_at NULLS LAST, kid;
 
 -- name: retire_signing_keys
 -- No key signs any more.

@@ -56,6 +56,10 @@ class Revocations(Protocol):
         """The tenant's list; raises Unavailable when it can't be had."""
         ...
 
+    async def renewed(self, tenant_id: UUID) -> Revoked:
+        """The tenant's list, read after this was called; raises Unavailable."""
+        ...
+
 
 class TokenVerifier:
     """Verifies access tokens of one platform, whose issuers are ``<public url>/<tenant slug>``."""
@@ -81,7 +85,7 @@ class TokenVerifier:
         digest = hashlib.sha256(token.encode()).digest()
         seen = self._seen.get(digest)
         revoked = self._revocations.peek(tenant_id)
-        if seen is None or revoked is None:
+        if seen is None or revoked is None or seen[1] != revoked.epoch:
             return self._ask(token, digest, tenant_id, slug)
         return self._admit(seen, revoked, tenant_id, slug)
 
@@ -91,6 +95,9 @@ class TokenVerifier:
             seen = await self._verified(token, tenant_id, slug)
             self._remember(digest, seen)
         revoked = self._revocations.peek(tenant_id) or await self._revocations.get(tenant_id)
+        if seen[1] != revoked.epoch:
+            # Perhaps of a list that began since the copy was read.
+            revoked = await self._revocations.renewed(tenant_id)
         return self._admit(seen, revoked, tenant_id, slug)
 
     async def _verified(

@@ -64,6 +64,8 @@ class Lists:
 
     revoked: Revoked = field(default_factory=lambda: Revoked("e1"))
     away: bool = False
+    newer: Revoked | None = None
+    """What a reading finds that the copy does not have yet."""
 
     def peek(self, tenant_id: UUID) -> Revoked | None:
         return None if self.away else self.revoked
@@ -72,6 +74,10 @@ class Lists:
         if self.away:
             raise Unavailable("away", reason="REVOCATIONS_AWAY")
         return self.revoked
+
+    async def renewed(self, tenant_id: UUID) -> Revoked:
+        self.revoked = self.newer or self.revoked
+        return await self.get(tenant_id)
 
 
 @dataclass
@@ -345,6 +351,11 @@ async def test_after_the_deny_list_was_lost_older_tokens_are_refused(
     await stand.verify(made)
     stand.lists.revoked = Revoked(epoch)
     assert await stand.refused(made) == "TOKEN_REVOCATION_UNKNOWN"
+
+
+async def test_the_first_token_of_a_list_that_the_copy_has_not_seen(stand: Stand) -> None:
+    stand.lists.revoked, stand.lists.newer = Revoked(""), Revoked("e1")
+    await stand.verify(token())
 
 
 async def test_while_the_deny_list_is_away_nothing_is_a_yes(stand: Stand) -> None:
