@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -73,17 +73,18 @@ class Vault(Protocol):
         ...
 
 
-def config_folder() -> Path:
+def config_folder(env: Mapping[str, str] | None = None) -> Path:
     """ARGY_HOME, or the user's own folder for configuration."""
-    if home := os.environ.get("ARGY_HOME"):
+    values = os.environ if env is None else env
+    if home := values.get("ARGY_HOME"):
         return Path(home)
-    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    base = values.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return Path(base) / "argy"
 
 
-def system_vault() -> Vault | None:
+def system_vault(env: Mapping[str, str] | None = None) -> Vault | None:
     """The OS keyring, where there is a real one; None under ARGY_HOME, which holds everything."""
-    if os.environ.get("ARGY_HOME"):
+    if (os.environ if env is None else env).get("ARGY_HOME"):
         return None
     # Slow to import, and most commands need none.
     from argy.cli.os_keyring import open_keyring
