@@ -175,12 +175,12 @@ class Links:
         Raises:
             NotFound: ``LINK_OVER``; also for somebody who was disabled meanwhile.
             FailedPrecondition: ``CONFIRMATION_REQUIRED``, which uses nothing; ``LINKS_OFF``.
-            ResourceExhausted: ``RATE_LIMITED``.
+            ResourceExhausted: ``RATE_LIMITED``, which alone is not recorded: each would be a row.
         """
+        await self._limits.count(call.tenant_id, TRY_BY_IP, network(device.ip))
         resource = [NOBODY]
         try:
             self._check_on(call)
-            await self._limits.count(call.tenant_id, TRY_BY_IP, network(device.ip))
             async with self._db.tenant(call.tenant_id) as tx:
                 found = await store.find(tx, digest(secret))
             link = check_live(found, now_ms=self._clock.now_ms())

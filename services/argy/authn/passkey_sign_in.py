@@ -3,8 +3,10 @@
 import secrets
 from dataclasses import dataclass
 from hmac import compare_digest
+from typing import Final
 
 from argy.authn import passkey_store as store
+from argy.authn.device_limits import DeviceLimits, Rate, network
 from argy.authn.passkey_challenges import Challenges
 from argy.authn.passkey_domain import (
     CEREMONY_MS,
@@ -27,7 +29,11 @@ from argy.base.errors import ArgyError, Unauthenticated
 from argy.rpc.call import Call
 from argy.store.database import Database, Tx
 
-_ACTION = "authn.passkey.sign_in"
+_ACTION: Final = "authn.passkey.sign_in"
+BEGIN_BY_TENANT: Final = Rate("passkey_begin_tenant", every_ms=10, burst=5_000)
+"""Ceremonies begun in a tenant: each lies for minutes in Redis, where nothing is evicted."""
+TRY_BY_IP: Final = Rate("passkey_try_ip", every_ms=500, burst=120)
+"""Assertions from one network, of which each that fails leaves a record."""
 
 
 @dataclass(slots=True)
@@ -41,7 +47,7 @@ class _Progress:
 class PasskeySignIn:
     """Turns an assertion into a session, or renews the proof of one."""
 
-    __slots__ = ("_challenges", "_clock", "_db", "_log", "_rp", "_sessions")
+    __slots__ = ("_challenges", "_clock", "_db", "_limits", "_log", "_rp", "_sessions")
 
     def __init__(
         self,
@@ -50,6 +56,7 @@ class PasskeySignIn:
         challenges: Challenges,
         rp: RelyingParty,
         sessions: Sessions,
+        limits: DeviceLimits,
         log: SignInLog,
         clock: Clock,
     ) -> None:
@@ -57,6 +64,7 @@ class PasskeySignIn:
         self._challenges = challenges
         self._rp = rp
         self._sessions = sessions
+        self._limits = limits
         self._log = log
         self._clock = clock
 
@@ -64,7 +72,11 @@ class PasskeySignIn:
         """Begin a sign-in of whoever it will be; returns the ceremony's id and its options.
 
         It changes nothing but a challenge that ends by itself, so there is nothing to record.
+
+        Raises:
+            ResourceExhausted: ``RATE_LIMITED``.
         """
+        await self._limits.count(call.tenant_id, BEGIN_BY_TENANT, "all")
         ceremony_id, challenge = new_secret(), secrets.token_bytes(CHALLENGE_BYTES)
         expires_at_ms = self._clock.now_ms() + CEREMONY_MS
         await self._challenges.put(
@@ -86,7 +98,9 @@ class PasskeySignIn:
             InvalidArgument: ``MALFORMED_CREDENTIAL``.
             Unauthenticated: naming what is wrong, as ``passkey_domain`` does; ``PASSKEY_UNKNOWN``
                 for any that can't sign in here, ``OTHER_PERSON`` for a step-up by another person.
+            ResourceExhausted: ``RATE_LIMITED``, which alone is not recorded: each would be a row.
         """
+        await self._limits.count(call.tenant_id, TRY_BY_IP, network(device.ip))
         progress = _Progress()
         try:
             return await self._finish(

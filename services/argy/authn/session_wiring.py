@@ -68,7 +68,7 @@ def assemble_sign_in(
         clock=clock,
         limits=settings.limits,
     )
-    challenges = Challenges(redis)
+    challenges, limits = Challenges(redis), DeviceLimits(redis, clock)
     passkeys = Passkeys(
         db=db,
         challenges=challenges,
@@ -83,12 +83,13 @@ def assemble_sign_in(
         challenges=challenges,
         rp=settings.relying_party,
         sessions=sessions,
+        limits=limits,
         log=log,
         clock=clock,
     )
     links = Links(
         db=db,
-        limits=DeviceLimits(redis, clock),
+        limits=limits,
         sessions=sessions,
         log=log,
         outbox=outbox,

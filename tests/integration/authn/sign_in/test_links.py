@@ -210,6 +210,8 @@ async def test_guesses_of_links_are_limited(world: Any, ada: Any) -> None:
             await world.redeem(ada.tenant, "x" * 43, confirmed=True)
     with pytest.raises(ResourceExhausted):
         await world.redeem(ada.tenant, "x" * 43, confirmed=True)
+    # What was refused unseen leaves no row, or strangers would fill the log.
+    assert len(await world.records(ada.tenant, "authn.link.redeem")) == 60
 
 
 @pytest.mark.parametrize("email", ["", "ada", "@example.test", "a b@example.test", "a@b\n.c"])

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from argy.base.errors import ArgyError, InvalidArgument, Unauthenticated
+from argy.authn.device_limits import DeviceLimits
+from argy.authn.passkey_sign_in import BEGIN_BY_TENANT
+from argy.base.errors import ArgyError, InvalidArgument, ResourceExhausted, Unauthenticated
 
 UP, UV, BE, BS = 0x01, 0x04, 0x08, 0x10
 
@@ -280,3 +282,27 @@ async def test_a_step_up_by_another_persons_passkey_is_refused(
         await world.sign_in(ada.tenant, device, session_secret=eves.secret)
     assert refused.value.reason == "OTHER_PERSON"
     assert (await world.check(ada.tenant, eves.secret)).session.acr == "urn:argy:acr:link"
+
+
+async def test_tries_of_one_network_are_limited_and_those_refused_unseen_leave_no_row(
+    world: Any, ada: Any
+) -> None:
+    for _ in range(120):
+        with pytest.raises(Unauthenticated):
+            await world.finish_sign_in(ada.tenant, "x", "{}")
+    with pytest.raises(ResourceExhausted) as refused:
+        await world.finish_sign_in(ada.tenant, "x", "{}")
+    assert refused.value.reason == "RATE_LIMITED"
+    assert len(await world.records(ada.tenant, "authn.passkey.sign_in")) == 120
+
+
+async def test_strangers_begin_a_bounded_number_of_ceremonies(world: Any, ada: Any) -> None:
+    limits = DeviceLimits(world.redis, world.clock)
+    for _ in range(100):
+        await asyncio.gather(
+            *(limits.count(ada.tenant.tenant_id, BEGIN_BY_TENANT, "all") for _ in range(50))
+        )
+    with pytest.raises(ResourceExhausted):
+        await world.begin_sign_in(ada.tenant)
+    world.clock.advance(10)
+    await world.begin_sign_in(ada.tenant)

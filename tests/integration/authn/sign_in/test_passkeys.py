@@ -222,3 +222,27 @@ async def test_registering_an_existing_credential_is_refused(
     assert refused.value.reason == "PASSKEY_EXISTS"
     session = await world.sign_in(ada.tenant, device)
     assert session.session.user_id == str(ada.user_id)
+
+
+async def test_a_deleted_person_or_tenant_takes_passkeys_and_links_along(
+    world: Any, ada: Any, person_in: Any, change_user: Any, db_factory: Any, authenticator: Any
+) -> None:
+    tenant_id = ada.tenant.tenant_id
+
+    async def rows() -> list[int]:
+        async with world.db.tenant(tenant_id) as tx:
+            return [
+                await tx.fetchval("SELECT count(*) FROM authn.user_handle"),
+                await tx.fetchval("SELECT count(*) FROM authn.passkey"),
+                await tx.fetchval("SELECT count(*) FROM authn.magic_link"),
+            ]
+
+    await world.register(ada, authenticator())
+    await world.register(await person_in(ada.tenant), authenticator())
+    assert await rows() == [2, 2, 2]
+    await change_user(ada, "DELETED")
+    assert await rows() == [1, 1, 1]
+    directory = await db_factory("argy_directory", max_size=1)
+    async with directory.tenant(tenant_id) as tx:
+        await tx.execute("DELETE FROM directory.tenant WHERE tenant_id = $1", tenant_id)
+    assert await rows() == [0, 0, 0]
