@@ -298,10 +298,10 @@ async def test_tries_of_one_network_are_limited_and_those_refused_unseen_leave_n
 
 async def test_strangers_begin_a_bounded_number_of_ceremonies(world: Any, ada: Any) -> None:
     limits = DeviceLimits(world.redis, world.clock)
-    for _ in range(100):
-        await asyncio.gather(
-            *(limits.count(ada.tenant.tenant_id, BEGIN_BY_TENANT, "all") for _ in range(50))
-        )
+    # Somewhat more than the burst: by Redis' own clock the first ones are forgotten in between.
+    for _ in range(105):
+        counts = (limits.count(ada.tenant.tenant_id, BEGIN_BY_TENANT, "all") for _ in range(50))
+        await asyncio.gather(*counts, return_exceptions=True)
     with pytest.raises(ResourceExhausted):
         await world.begin_sign_in(ada.tenant)
     world.clock.advance(10)
