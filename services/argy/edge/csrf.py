@@ -63,6 +63,4 @@ def check_same_origin(scope: Scope, *, origin: str) -> None:
     origins = header_values(scope, b"origin")
     same = sites in ([], [b"same-origin"]) and origins in ([], [origin.encode()])
     if not same or not (sites or origins):
-        raise PermissionDenied(
-            f"This form was not sent from a page of {origin}", reason="CROSS_SITE"
-        )
+        raise PermissionDenied("No page of ours sent this", reason="CROSS_SITE")

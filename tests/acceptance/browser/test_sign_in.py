@@ -61,6 +61,13 @@ async def test_onboard_sign_in_step_up_and_change_passkeys(
     assert await page.get_by_role("heading", name="Laptop").count() == 0
     await tab.look("first-removed")
 
+    # A new name shows at once.
+    await page.get_by_text("Rename Key").click()
+    await page.get_by_label("New name of Key").fill("Key <b>ring</b>")
+    await page.get_by_role("button", name="Save").click()
+    await page.get_by_text("The passkey was renamed.").wait_for()
+    await page.get_by_role("heading", name="Key <b>ring</b>").wait_for()
+
     # What was removed signs nobody in; what is left does.
     await tab.sign_out()
     tab.expected = (*tab.expected, "401")
@@ -121,8 +128,8 @@ async def test_sessions_are_listed_and_ended_from_elsewhere(
     await second.page.get_by_role("button", name="Accept and continue").click()
     await second.page.wait_for_url("**/acme/enrol")
     await second.open("/acme/security")
-    await second.page.get_by_role("button", name="End all others").click()
-    await second.page.get_by_text("Every other session was ended.").wait_for()
+    await second.page.get_by_role("button", name="End the session of Chrome on Linux").click()
+    await second.page.get_by_text("The session was ended.").wait_for()
     await first.page.reload()
     await first.page.wait_for_url("**/acme/sign-in?next=**")
     await second.page.get_by_role("button", name="Sign out everywhere").click()

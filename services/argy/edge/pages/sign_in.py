@@ -62,12 +62,15 @@ async def show_link(visit: Visit) -> Response:
     found = await visit.services.links.DescribeLink(
         DescribeLinkRequest(secret=secret), metadata=visit.services.metadata
     )
-    return visit.render(
+    response = visit.render(
         "link.html",
         link=found,
         purpose=_PURPOSES.get(found.purpose, "Sign in"),
         elsewhere=found.HasField("device") and found.device.ip != visit.device.ip,
     )
+    # The address of this page is a secret: not even our own log of referrers may hold it.
+    response.headers["referrer-policy"] = "strict-origin"
+    return response
 
 
 async def use_link(visit: Visit) -> Response:
