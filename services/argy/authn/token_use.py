@@ -140,8 +140,9 @@ class TokenUse:
         )
 
     async def _claims(self, call: Call, token: str) -> Claims:
-        found = self._verifier.verify(token, tenant_id=call.tenant_id, slug=call.tenant.slug)
-        return found if isinstance(found, Claims) else await found
+        return await self._verifier.verify_now(
+            token, tenant_id=call.tenant_id, slug=call.tenant.slug
+        )
 
     async def _describe_refresh(self, call: Call, token: str) -> Described | None:
         async with self._db.tenant(call.tenant_id) as tx:
