@@ -16,6 +16,7 @@ ACR_PASSKEY: Final = "urn:argy:acr:passkey"
 ACR_LINK: Final = "urn:argy:acr:link"
 IDLE_S: Final = 1_800
 ABSOLUTE_S: Final = 43_200
+DEVICE_S: Final = 30 * 86_400
 MAX_SESSIONS: Final = 100
 """Sessions of a user; one more ends the one that was not used for the longest time."""
 TOUCH_MS: Final = 60_000
@@ -37,6 +38,8 @@ class Limits:
 
     idle_s: int = IDLE_S
     absolute_s: int = ABSOLUTE_S
+    device_s: int = DEVICE_S
+    """Of a device that was let in by device flow: as long as its refresh tokens, used or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,11 @@ class Session:
         """The authentication context, as the strongest method gives it."""
         return _ACR[self.methods[0]]
 
+    @property
+    def of_device(self) -> bool:
+        """Whether it stands for the tokens of a device, whose use it does not see."""
+        return self.methods == ("device",)
+
     def over(self, now_ms: int, limits: Limits) -> bool:
         """Whether it has met one of its limits.
 
@@ -72,7 +80,8 @@ class Session:
         and never shorter.
         """
         idle_ms = now_ms - self.last_seen_ms
-        return now_ms >= self.expires_at_ms or idle_ms >= limits.idle_s * 1_000 + TOUCH_MS
+        idle = not self.of_device and idle_ms >= limits.idle_s * 1_000 + TOUCH_MS
+        return idle or now_ms >= self.expires_at_ms
 
     def stale(self, now_ms: int) -> bool:
         """Whether its last use is to be written anew."""
@@ -90,8 +99,9 @@ class Session:
 
     def time_to_live_ms(self, now_ms: int, limits: Limits) -> int:
         """For how long the store must keep it at most; at least a millisecond."""
+        left_ms = self.expires_at_ms - now_ms
         idle_ms = self.last_seen_ms + limits.idle_s * 1_000 + TOUCH_MS - now_ms
-        return max(1, min(self.expires_at_ms - now_ms, idle_ms))
+        return max(1, left_ms if self.of_device else min(left_ms, idle_ms))
 
 
 def new_session(
@@ -104,6 +114,7 @@ def new_session(
     limits: Limits,
 ) -> Session:
     """A session that begins now."""
+    lasts_s = limits.device_s if method == "device" else limits.absolute_s
     return Session(
         session_id=session_id,
         user_id=user_id,
@@ -112,7 +123,7 @@ def new_session(
         device=device,
         created_at_ms=now_ms,
         last_seen_ms=now_ms,
-        expires_at_ms=now_ms + limits.absolute_s * 1_000,
+        expires_at_ms=now_ms + lasts_s * 1_000,
     )
 
 

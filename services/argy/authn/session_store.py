@@ -59,7 +59,8 @@ class SessionStore:
             _PUT,
             (self._key(tenant_id, digest), self._index(tenant_id, session.user_id)),
             *self._values(session, digest, now_ms),
-            self._limits.absolute_s * 1_000,
+            # The index lives as long as the longest session that may be in it.
+            max(self._limits.absolute_s, self._limits.device_s) * 1_000,
         )
 
     async def find(self, tenant_id: UUID, digest: str) -> Session | None:

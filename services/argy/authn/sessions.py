@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from argy.authn import token_store
 from argy.authn.revocation import RevocationList
 from argy.authn.session_accounts import find_account
 from argy.authn.session_audit import SignInLog, subject_of
@@ -147,22 +148,27 @@ class Sessions:
     async def end_all(self, call: Call, user_id: UUID, *, keep_current: bool) -> int:
         """End the sessions of a user, or all but the one that asks; how many there were."""
         kept = require_claims(call).session_id if keep_current else ""
+        now_ms = self._clock.now_ms()
         found = [
             one
-            for one in await self._store.list(call.tenant_id, user_id, self._clock.now_ms())
+            for one in await self._store.list(call.tenant_id, user_id, now_ms)
             if str(one.session_id) != kept
         ]
         async with self._db.tenant(call.tenant_id) as tx:
+            # Tokens outlive a Redis that lost the session that they came of.
+            names = {str(one) for one in await token_store.live_sessions(tx, user_id, now_ms)}
+            lost = names - {str(one.session_id) for one in found} - {kept}
             await self._log.done(
                 tx,
                 call,
                 "authn.session.end_all",
                 subject_of(user_id),
-                ended=len(found),
+                ended=len(found) + len(lost),
                 kept=kept,
             )
+            await self._revocations.deny(call.tenant_id, map(session_entry, sorted(lost)))
             await self._forget(call.tenant_id, *found)
-        return len(found)
+        return len(found) + len(lost)
 
     async def end_of(self, tenant_id: UUID, user_id: UUID) -> int:
         """End the sessions and tokens of somebody who may not sign in (any more).

@@ -36,6 +36,12 @@ WHERE tenant_id = $1 AND family_id = $2 AND revoked_at IS NULL;
 UPDATE authn.refresh_token SET revoked_at = $3
 WHERE tenant_id = $1 AND session_id = $2 AND revoked_at IS NULL;
 
+-- name: live_sessions
+-- The sessions of a person with a token that could still be traded.
+SELECT DISTINCT session_id FROM authn.refresh_token
+WHERE tenant_id = $1 AND user_id = $2 AND used_at IS NULL AND revoked_at IS NULL
+  AND expires_at > $3;
+
 -- name: revoke_user
 -- End every token of a person.
 UPDATE authn.refresh_token SET revoked_at = $3

@@ -68,6 +68,12 @@ async def revoke_session(tx: Tx, session_id: UUID, now_ms: int) -> int:
     return await tx.execute(_Q.revoke_session, tx.tenant_id, session_id, moment(now_ms))
 
 
+async def live_sessions(tx: Tx, user_id: UUID, now_ms: int) -> list[UUID]:
+    """The sessions of a person with a token that could still be traded."""
+    rows = await tx.fetch(_Q.live_sessions, tx.tenant_id, user_id, moment(now_ms))
+    return [row["session_id"] for row in rows]
+
+
 async def revoke_user(tx: Tx, user_id: UUID, now_ms: int) -> int:
     """End the tokens of a person; how many they were."""
     return await tx.execute(_Q.revoke_user, tx.tenant_id, user_id, moment(now_ms))

@@ -13,9 +13,11 @@ import pytest
 
 from argy.api.authn.v1 import credential_pb2 as cpb
 from argy.api.authn.v1 import device_pb2 as dpb
+from argy.api.authn.v1 import session_pb2 as spb
 from argy.api.authn.v1.credential_pb2_grpc import CredentialServiceStub
 from argy.api.authn.v1.device_pb2_grpc import DeviceServiceStub
 from argy.api.authn.v1.session_pb2 import Device
+from argy.api.authn.v1.session_pb2_grpc import SessionServiceStub
 from argy.api.authz.v1.assignment_pb2 import GrantRoleRequest, RevokeRoleRequest
 from argy.api.authz.v1.assignment_pb2_grpc import AssignmentServiceStub
 from argy.api.authz.v1.authz_pb2 import CheckRequest, Question
@@ -28,12 +30,14 @@ from argy.authn.device_limits import DeviceLimits
 from argy.authn.device_service import DeviceService
 from argy.authn.device_tokens import DeviceTokens
 from argy.authn.devices import Devices
-from argy.authn.revocation import RevocationList, RevocationMirror
+from argy.authn.revocation import RevocationMirror
 from argy.authn.session_audit import SignInLog
 from argy.authn.session_domain import Limits
+from argy.authn.session_service import SessionService
 from argy.authn.session_store import SessionStore
 from argy.authn.sessions import Sessions
 from argy.authn.signing_keys import SigningKeys
+from argy.authn.token_ending import TokenEndings
 from argy.authn.token_issuing import TokenIssuer
 from argy.authz.main import assemble
 from argy.base.clock import FixedClock, SystemClock
@@ -134,6 +138,9 @@ class World:
 
     def devices(self, tenant: Any, **options: Any) -> Any:
         return DeviceServiceStub(self.channel(tenant, **options))
+
+    def sessions(self, tenant: Any, **options: Any) -> Any:
+        return SessionServiceStub(self.channel(tenant, **options))
 
     def credentials(self, tenant: Any, **options: Any) -> Any:
         return CredentialServiceStub(self.channel(tenant, **options))
@@ -310,7 +317,8 @@ async def world(
             stack.push_async_callback(keys.close)
             mirror = RevocationMirror(redis)
             stack.push_async_callback(mirror.close)
-            revocations = RevocationList(redis, clock)
+            ending_db = await db_factory("argy_authn", max_size=2)
+            revocations = TokenEndings(redis, clock, ending_db)
             issuer = TokenIssuer(
                 keys=keys, revocations=revocations, public_url=PUBLIC_URL, clock=clock
             )
@@ -359,6 +367,10 @@ async def world(
                     cpb.DESCRIPTOR.services_by_name["CredentialService"],
                 ),
                 (DeviceService(devices), dpb.DESCRIPTOR.services_by_name["DeviceService"]),
+                (
+                    SessionService(sessions, issuer, db, authz.access),
+                    spb.DESCRIPTOR.services_by_name["SessionService"],
+                ),
             )
             for servicer, descriptor in (*authz.services, *own):
                 server.add(servicer, descriptor)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from argy.api.authn.v1 import device_pb2 as dpb
+from argy.api.authn.v1 import session_pb2 as spb
 from argy.api.authn.v1.device_pb2 import DevicePoll
 from argy.api.authn.v1.session_pb2 import Device
 from argy.base.errors import (
@@ -242,3 +243,30 @@ async def test_a_scope_that_names_no_permission_is_refused(
 ) -> None:
     with pytest.raises(InvalidArgument):
         await world.begin(ada.tenant, scope=scope)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_device_is_seen_and_signed_out_days_later_even_if_redis_forgot_it(
+    world: Any, ada: Any, lost: bool
+) -> None:
+    begun = await world.begin(ada.tenant, scope="")
+    await world.decide(ada, begun.user_code)
+    assert outcome(await world.poll(ada.tenant, begun.device_code)) == "GRANTED"
+    world.clock.advance(3 * 86_400_000)
+    token = await world.sign_in(ada.tenant, ada.user_id)
+    ada = type(ada)(ada.tenant, ada.user_id, token)
+    sessions = world.sessions(ada.tenant)
+    if lost:
+        pattern = world.redis.key(ada.tenant.tenant_id, "user_sessions", str(ada.user_id))
+        assert await world.redis.client.delete(pattern) == 1
+    listed = await sessions.ListSessions(spb.ListSessionsRequest(), metadata=ada.metadata)
+    found = [list(one.methods) for one in listed.sessions]
+    assert found == ([] if lost else [["device"]])
+    request = spb.EndUserSessionsRequest(keep_current=True)
+    ended = await sessions.EndUserSessions(request, metadata=ada.metadata)
+    assert ended.ended == 1
+    async with world.replicas[0].db.tenant(ada.tenant.tenant_id) as tx:
+        live = await tx.fetchval(
+            "SELECT count(*) FROM authn.refresh_token WHERE revoked_at IS NULL AND used_at IS NULL"
+        )
+    assert live == 0
