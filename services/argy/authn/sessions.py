@@ -91,7 +91,7 @@ class Sessions:
         if found is None:
             raise _over()
         if found.over(self._clock.now_ms(), self._limits):
-            await self._store.end(tenant_id, found.user_id, found.session_id)
+            await self._store.end(tenant_id, found.user_id, found.session_id, digest=digest(secret))
             raise _over()
         async with self._db.tenant(tenant_id) as tx:
             account = await find_account(tx, found.user_id)

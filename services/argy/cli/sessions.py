@@ -1,4 +1,4 @@
-"""``argy session``: where one is signed in, and the end of that; ``argy user invite``."""
+"""``argy session``: where one is signed in; ``argy user invite|disable|enable``: who may be."""
 
 from typing import Annotated, Final
 from urllib.parse import quote
@@ -10,12 +10,18 @@ from argy.api.authn.v1.magic_link_pb2 import InviteUserRequest
 from argy.api.authn.v1.magic_link_pb2_grpc import MagicLinkServiceStub
 from argy.api.authn.v1.session_pb2 import EndUserSessionsRequest
 from argy.api.authn.v1.session_pb2_grpc import SessionServiceStub
-from argy.api.directory.v1.user_pb2 import ListUsersRequest
+from argy.api.directory.v1.user_pb2 import (
+    USER_STATE_ACTIVE,
+    USER_STATE_DISABLED,
+    ListUsersRequest,
+    SetUserStateRequest,
+    UserState,
+)
 from argy.api.directory.v1.user_pb2_grpc import UserServiceStub
 from argy.base.errors import InvalidArgument, NotFound
 from argy.base.ids import parse_uuid
 from argy.cli import signed_in
-from argy.cli.directory import user_app
+from argy.cli.directory import Reason, user_app
 from argy.cli.output import Output
 from argy.cli.session import Json, Tenant, find_tenant, run
 from argy.client import Connection
@@ -28,9 +34,10 @@ User = Annotated[str, typer.Argument(metavar="USER", help="E-mail address or UUI
 
 
 def register(root: typer.Typer) -> None:
-    """Add the commands to ``root``, and ``invite`` to those of users."""
+    """Add the commands to ``root``, and those about signing in to those of users."""
     root.add_typer(app, name="session")
-    user_app.command("invite")(invite)
+    for command in (invite, disable, enable):
+        user_app.command(command.__name__)(command)
 
 
 @app.command("list")
@@ -84,6 +91,33 @@ def invite(user: User, tenant: Tenant, json_output: Json = False) -> None:
         output.result(
             {"user_id": str(user_id), "expires": until},
             lambda: f"invited {user}; the link in the mail is good until {until}",
+        )
+
+    run(json_output, work)
+
+
+def disable(user: User, tenant: Tenant, reason: Reason, json_output: Json = False) -> None:
+    """Refuse a user from now on, and end their sessions and tokens."""
+    _set_state(user, tenant, USER_STATE_DISABLED, reason, json_output)
+
+
+def enable(user: User, tenant: Tenant, reason: Reason, json_output: Json = False) -> None:
+    """Let a disabled user sign in again."""
+    _set_state(user, tenant, USER_STATE_ACTIVE, reason, json_output)
+
+
+def _set_state(
+    user: str, tenant: str, state: UserState.ValueType, reason: str, json_output: bool
+) -> None:
+    async def work(connection: Connection, output: Output) -> None:
+        tenant_id = await find_tenant(connection, tenant)
+        stub = UserServiceStub(connection.channel(tenant_id))
+        user_id = str(await _find_user(connection, tenant_id, user))
+        request = SetUserStateRequest(user_id=user_id, state=state, reason=reason)
+        changed = (await stub.SetUserState(request)).user
+        name = UserState.Name(changed.state).removeprefix("USER_STATE_")
+        output.result(
+            {"user_id": user_id, "state": name}, lambda: f"{changed.email} is {name} from now on"
         )
 
     run(json_output, work)
