@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, Match, Route, Router
 from argy.edge.callers import Callers
 from argy.edge.health import Health
 from argy.edge.limits import Bounds, limits
+from argy.edge.proxies import Network, clients
 from argy.edge.request import App, Receive, Scope, Send
 from argy.edge.stages import ErrorPage, authentication, errors, request_ids, security_headers
 
@@ -27,6 +28,7 @@ def build(
     health: Health,
     bounds: Bounds,
     error_page: ErrorPage,
+    proxies: Sequence[Network] = (),
     strict_transport: bool,
 ) -> App:
     """The application: what stands first here sees a request first and its answer last.
@@ -39,6 +41,7 @@ def build(
     app = limits(app, bounds)
     app = errors(app, error_page)
     app = request_ids(app)
+    app = clients(app, proxies)
     return security_headers(app, strict_transport=strict_transport)
 
 

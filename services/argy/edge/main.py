@@ -72,6 +72,7 @@ def assemble(
         callers=Callers(settings.tokens),
         health=Health(connection),
         bounds=bounds or Bounds(requests=settings.max_requests),
+        proxies=settings.proxy_networks,
         error_page=partial(pages.error_page, views),
         # A browser would hold every other server on this machine to it.
         strict_transport=not settings.unsafe_plaintext and not settings.is_local,

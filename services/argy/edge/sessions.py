@@ -15,6 +15,7 @@ from starlette.responses import Response
 from argy.api.authn.v1.session_pb2 import CheckSessionRequest, Device, Session
 from argy.base.errors import NotFound, Unauthenticated
 from argy.edge.platform import TenantServices
+from argy.edge.request import state_of
 
 SESSION: Final = "__Host-session"
 """The secret of a session."""
@@ -72,7 +73,7 @@ async def who_is(services: TenantServices, cookies: Cookies) -> SignedIn | None:
 def device_of(request: Request) -> Device:
     """From where a request comes, as the edge sees it."""
     agent = "".join(c for c in request.headers.get("user-agent", "") if c.isprintable())
-    ip = request.client.host if request.client else ""
+    ip = state_of(request.scope).client_ip
     return Device(ip=ip[:64], user_agent=agent[:_MAX_USER_AGENT])
 
 

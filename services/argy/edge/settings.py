@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from argy.base.config import setting
 from argy.base.errors import InvalidArgument
+from argy.edge.proxies import Network, parse_networks
 
 LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 """Names of this machine."""
@@ -32,6 +33,9 @@ class EdgeSettings:
     )
     dev_mailbox: Path | None = setting(
         "EDGE_DEV_MAILBOX", "folder of mail to show on /dev/mail; on localhost alone", default=None
+    )
+    proxies: str = setting(
+        "EDGE_PROXIES", "networks whose X-Forwarded-For is believed: 10.0.0.0/8, …", default=""
     )
     max_requests: int = setting("EDGE_MAX_REQUESTS", "requests at a time", default=256)
 
@@ -63,6 +67,11 @@ class EdgeSettings:
                 field="ARGY_EDGE_PUBLIC_URL",
             )
         return self.public_url.rstrip("/")
+
+    @property
+    def proxy_networks(self) -> tuple[Network, ...]:
+        """The networks of our own proxies; raises InvalidArgument, naming the variable."""
+        return parse_networks(self.proxies, field="ARGY_EDGE_PROXIES")
 
     @property
     def is_local(self) -> bool:
