@@ -58,7 +58,7 @@ def login(
     fields = {"client_id": CLIENT_ID, **({"scope": scope} if scope else {})}
     begun = client.post_form(f"/{tenant}/oauth/device_authorization", fields).checked()
     _show(out, begun, as_json=json_output)
-    if browser:
+    if browser and str(begun["verification_uri_complete"]).startswith(f"{client.url}/"):
         webbrowser.open(str(begun["verification_uri_complete"]))
     answer = _wait(client, tenant, begun)
     folder, vault = signed_in.config_folder(), signed_in.system_vault()
