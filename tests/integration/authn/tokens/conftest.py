@@ -55,15 +55,6 @@ class Whoami(OrgServiceServicer):
             org=directory_pb.Org(org_id=request.org_id, slug=acr, display_name=call.caller)
         )
 
-    async def CreateOrg(self, request: Any, context: Any) -> Any:  # noqa: N802
-        raise NotImplementedError
-
-    async def ListOrgs(self, request: Any, context: Any) -> Any:  # noqa: N802
-        raise NotImplementedError
-
-    async def DeleteOrg(self, request: Any, context: Any) -> Any:  # noqa: N802
-        raise NotImplementedError
-
 
 class Permissions:
     """Lets everybody but those who are disabled, in place of a policy."""
