@@ -21,6 +21,8 @@ SESSION: Final = "__Host-session"
 """The secret of a session."""
 BROWSER: Final = "__Host-browser"
 """Random; ties a link to the browser that asked for it, and forms to one that has no session."""
+AFTER: Final = "__Host-after"
+"""Where the person was going who was sent to sign in, while a mail is on its way."""
 _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{20,128}")
 _MAX_USER_AGENT: Final = 512
 

@@ -6,7 +6,8 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from argy.api.authn.v1.passkey_pb2 import BeginRegistrationRequest, FinishRegistrationRequest
-from argy.edge.pages.visit import Visit
+from argy.edge.pages.visit import HOME, Visit
+from argy.edge.sessions import AFTER, forget
 
 MAX_CEREMONY: Final = 128
 MAX_CREDENTIAL: Final = 65_536
@@ -34,7 +35,10 @@ async def finish_registration(visit: Visit) -> Response:
         name=visit.sent("name", limit=_MAX_NAME).strip(),
     )
     await visit.services.passkeys.FinishRegistration(request, metadata=visit.services.metadata)
-    return visit.answer(next=visit.path("security?done=passkey-added"))
+    after = "security?done=passkey-added" if visit.after == HOME else visit.after
+    response = visit.answer(next=visit.path(after))
+    forget(response, AFTER)
+    return response
 
 
 def options_of(options_json: str) -> Any:

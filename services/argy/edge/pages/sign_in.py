@@ -1,6 +1,5 @@
 """Signing in and out: by passkey, and by a link in a mail."""
 
-import re
 from typing import Final
 
 from starlette.responses import Response
@@ -14,12 +13,10 @@ from argy.api.authn.v1.passkey_pb2 import BeginSignInRequest, FinishSignInReques
 from argy.api.authn.v1.session_pb2 import EndSessionRequest
 from argy.base.errors import InvalidArgument
 from argy.edge.pages.ceremony import MAX_CEREMONY, MAX_CREDENTIAL, options_of
-from argy.edge.pages.visit import Visit
+from argy.edge.pages.visit import HOME, Visit, next_page
 from argy.edge.pages.words import sentence
-from argy.edge.sessions import BROWSER, SESSION, forget, keep
+from argy.edge.sessions import AFTER, BROWSER, SESSION, forget, keep
 
-_NEXT: Final = re.compile(r"(security|enrol|device(\?user_code=[A-Za-z0-9%+-]{1,64})?)")
-"""Where a sign-in may lead: pages of the same tenant, by name. Nothing else is followed."""
 _PURPOSES: Final = {
     "sign_in": "Sign in",
     "invitation": "Accept the invitation",
@@ -40,14 +37,16 @@ async def send_link(visit: Visit) -> Response:
     """Ask for a link; what the page says does not depend on whether the address is known."""
     email = visit.field("email", limit=254)
     request = RequestLinkRequest(email=email, device=visit.device)
+    after = next_page(visit.tenant.slug, visit.field("after"))
     try:
         sent = await visit.services.links.RequestLink(request, metadata=visit.services.metadata)
     except InvalidArgument as error:
-        after = next_page(visit.tenant.slug, visit.field("after"))
         told = sentence(error.message)
         return visit.render("sign_in.html", 400, after=after, email=email, error=told)
     response = visit.go("mail-sent")
     keep(response, BROWSER, sent.browser_secret, max_age_s=_MAIL_LIFE_S)
+    if after != HOME:
+        keep(response, AFTER, after, max_age_s=_MAIL_LIFE_S)
     return response
 
 
@@ -82,8 +81,10 @@ async def use_link(visit: Visit) -> Response:
         device=visit.device,
     )
     done = await visit.services.links.RedeemLink(request, metadata=visit.services.metadata)
-    response = visit.go("enrol" if done.must_register else "security")
+    response = visit.go("enrol" if done.must_register else visit.after)
     visit.begin(response, done.session)
+    if not done.must_register:
+        forget(response, AFTER)
     forget(response, BROWSER)
     return response
 
@@ -125,12 +126,6 @@ async def sign_out(visit: Visit) -> Response:
     response = visit.go("sign-in")
     forget(response, SESSION)
     return response
-
-
-def next_page(slug: str, asked: str) -> str:
-    """The page of the tenant that ``asked`` names as a path; its security page for all others."""
-    found = _NEXT.fullmatch(asked.removeprefix(f"/{slug}/"))
-    return found[0] if found and asked.startswith(f"/{slug}/") else "security"
 
 
 def _assertion(visit: Visit) -> FinishSignInRequest:

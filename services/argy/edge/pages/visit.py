@@ -1,8 +1,9 @@
 """One request to a page: of which tenant it is, who is signed in, and how it is answered."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -14,6 +15,7 @@ from argy.edge.csrf import FormTokens
 from argy.edge.pages.views import HEADERS, Views
 from argy.edge.platform import Tenant, TenantServices
 from argy.edge.sessions import (
+    AFTER,
     BROWSER,
     SESSION,
     Cookies,
@@ -22,6 +24,11 @@ from argy.edge.sessions import (
     keep,
     new_secret,
 )
+
+HOME: Final = "security"
+"""Where people go who were going nowhere else."""
+_NEXT: Final = re.compile(r"(security|enrol|device(\?user_code=[A-Za-z0-9%+-]{1,64})?)")
+"""Where a sign-in may lead: pages of the same tenant, by name. Nothing else is followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,11 @@ class Visit:
     def path(self, page: str) -> str:
         """The path of another page of this tenant."""
         return f"/{self.tenant.slug}/{page}"
+
+    @property
+    def after(self) -> str:
+        """The page that this browser was going to before a mail had to be waited for."""
+        return next_page(self.tenant.slug, self.path(self.request.cookies.get(AFTER, "")))
 
     def field(self, name: str, *, limit: int = 256) -> str:
         """A field of the form, without the spaces around it; empty when it is absent.
@@ -112,6 +124,12 @@ class Visit:
     def csrf_of(self, session: NewSession) -> str:
         """The token of forms in a session that is new to the browser."""
         return self.tokens.issue(Cookies(session.secret, "").binding)
+
+
+def next_page(slug: str, asked: str) -> str:
+    """The page of the tenant that ``asked`` names as a path; its security page for all others."""
+    found = _NEXT.fullmatch(asked.removeprefix(f"/{slug}/"))
+    return found[0] if found and asked.startswith(f"/{slug}/") else HOME
 
 
 def _bounded(value: str, name: str, limit: int) -> str:

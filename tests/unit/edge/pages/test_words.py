@@ -7,7 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from argy.base.errors import ArgyError, FailedPrecondition, NotFound, ResourceExhausted
 from argy.edge.pages.dev_mail import mail_of
-from argy.edge.pages.sign_in import next_page
+from argy.edge.pages.visit import next_page
 from argy.edge.pages.words import device_name, moment, sentence, shown, told
 
 CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/150.0.0.0 Safari/537.36"
