@@ -66,7 +66,9 @@ async def test_the_guide_leads_to_a_server_that_answers_with_rotated_keys(
         elif not line.startswith("argy serve"):
             script.append(line)
     # The steps before and after the server's start are one script here, then it starts.
-    steps = "\n".join(["set -euo pipefail", *script, "unset ARGY_POSTGRES_DSN", "exec argy serve"])
+    (serve,) = [line for line in lines if line.startswith("argy serve")]
+    assert serve.endswith("authn")
+    steps = "\n".join(["set -euo pipefail", *script, "unset ARGY_POSTGRES_DSN", f"exec {serve}"])
     server = await asyncio.create_subprocess_exec(
         "bash", "-c", steps, cwd=tmp_path, env=machine, stdout=asyncio.subprocess.DEVNULL
     )
