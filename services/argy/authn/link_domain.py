@@ -5,7 +5,8 @@
   for an invitation, the person first sees where it was asked for and confirms it. Looking uses
   nothing, for mail scanners follow links.
 - Somebody who has a passkey and asks for a link gets one for recovery: it makes them register a new
-  passkey, and their mailbox hears of it.
+  passkey, and their mailbox hears of it. The session of such a link, and of an invitation, ends
+  after a quarter of an hour unless a passkey was used in it.
 """
 
 from dataclasses import dataclass

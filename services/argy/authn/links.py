@@ -203,7 +203,12 @@ class Links:
             if not used or account is None:
                 raise link_over()
             session, session_secret = await self._sessions.open(
-                tx, call, user_id, "magic_link", device
+                tx,
+                call,
+                user_id,
+                "magic_link",
+                device,
+                provisional=must_register(link.purpose),
             )
             await self._log.done(
                 tx,

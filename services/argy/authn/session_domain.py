@@ -1,7 +1,8 @@
 """A signed-in session: what it holds, and when it is over. Pure.
 
 A session is known by the SHA-256 of its secret. It ends when it was not used for the idle limit,
-and at its absolute limit whatever happens; a renewed proof moves neither of the two.
+and at its absolute limit whatever happens; a renewed proof moves neither of the two. Where a passkey
+must be registered next, a session is provisional until one was proved in it.
 """
 
 import hashlib
@@ -17,6 +18,8 @@ ACR_LINK: Final = "urn:argy:acr:link"
 IDLE_S: Final = 1_800
 ABSOLUTE_S: Final = 43_200
 DEVICE_S: Final = 30 * 86_400
+PROVISIONAL_S: Final = 900
+"""How long a session lasts in which a passkey must be registered and was not used yet."""
 MAX_SESSIONS: Final = 100
 """Sessions of a user; one more ends the one that was not used for the longest time."""
 TOUCH_MS: Final = 60_000
@@ -91,11 +94,18 @@ class Session:
         """The session, used now."""
         return replace(self, last_seen_ms=max(now_ms, self.last_seen_ms))
 
-    def proved(self, method: Method, now_ms: int) -> "Session":
-        """The session after its person proved again who they are."""
+    def proved(self, method: Method, now_ms: int, limits: Limits) -> "Session":
+        """The session after its person proved again who they are.
+
+        A passkey makes a provisional session last as long as any other.
+        """
         held = {*self.methods, method}
         methods = tuple(name for name in _METHODS if name in held)
-        return replace(self.seen(now_ms), methods=methods, auth_time_ms=now_ms)
+        ends_ms = self.expires_at_ms
+        if method == "passkey":
+            ends_ms = max(ends_ms, self.created_at_ms + limits.absolute_s * 1_000)
+        proved = replace(self.seen(now_ms), methods=methods, auth_time_ms=now_ms)
+        return replace(proved, expires_at_ms=ends_ms)
 
     def time_to_live_ms(self, now_ms: int, limits: Limits) -> int:
         """For how long the store must keep it at most; at least a millisecond."""
@@ -112,9 +122,12 @@ def new_session(
     device: DeviceInfo,
     now_ms: int,
     limits: Limits,
+    provisional: bool = False,
 ) -> Session:
-    """A session that begins now."""
+    """A session that begins now; a ``provisional`` one ends soon, unless a passkey is proved."""
     lasts_s = limits.device_s if method == "device" else limits.absolute_s
+    if provisional:
+        lasts_s = min(lasts_s, PROVISIONAL_S)
     return Session(
         session_id=session_id,
         user_id=user_id,

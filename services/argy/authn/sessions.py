@@ -52,11 +52,19 @@ class Sessions:
         self._limits = limits
 
     async def open(
-        self, tx: Tx, call: Call, user_id: UUID, method: Method, device: DeviceInfo
+        self,
+        tx: Tx,
+        call: Call,
+        user_id: UUID,
+        method: Method,
+        device: DeviceInfo,
+        *,
+        provisional: bool = False,
     ) -> tuple[Session, str]:
         """Make a session inside the transaction of the ceremony; returns it and its secret.
 
         The secret is always a fresh one: none that a browser brings is ever taken over.
+        ``provisional``: a passkey must be registered next.
         """
         now_ms = self._clock.now_ms()
         for old in surplus(await self._store.list(tx.tenant_id, user_id, now_ms)):
@@ -76,6 +84,7 @@ class Sessions:
             device=device,
             now_ms=now_ms,
             limits=self._limits,
+            provisional=provisional,
         )
         secret = new_secret()
         await self._store.put(tx.tenant_id, made, digest(secret), now_ms)
@@ -118,7 +127,7 @@ class Sessions:
             Unauthenticated: ``SESSION_OVER``, when it was ended or renewed meanwhile.
         """
         now_ms = self._clock.now_ms()
-        proved, fresh = session.proved(method, now_ms), new_secret()
+        proved, fresh = session.proved(method, now_ms, self._limits), new_secret()
         rotated = await self._store.rotate(
             tx.tenant_id, proved, old=digest(secret), new=digest(fresh), now_ms=now_ms
         )

@@ -45,12 +45,27 @@ def test_a_session_is_live_until_its_limits() -> None:
 
 def test_a_renewed_proof_moves_no_limit_and_keeps_the_strongest_method_first() -> None:
     session = made()
-    proved = session.proved("passkey", NOW + 5_000)
+    proved = session.proved("passkey", NOW + 5_000, LIMITS)
     assert proved.expires_at_ms == session.expires_at_ms
     assert (session.acr, proved.acr) == (ACR_LINK, ACR_PASSKEY)
     assert proved.methods == ("passkey", "magic_link")
     assert proved.auth_time_ms == NOW + 5_000
-    assert proved.proved("passkey", NOW + 6_000).methods == ("passkey", "magic_link")
+    assert proved.proved("passkey", NOW + 6_000, LIMITS).methods == ("passkey", "magic_link")
+
+
+def test_a_provisional_session_ends_early_unless_a_passkey_is_proved() -> None:
+    session = new_session(
+        session_id=UUID(int=1),
+        user_id=UUID(int=2),
+        method="magic_link",
+        device=DeviceInfo(),
+        now_ms=NOW,
+        limits=LIMITS,
+        provisional=True,
+    )
+    assert session.over(NOW + 900_000, LIMITS)
+    assert session.proved("magic_link", NOW + 1, LIMITS).expires_at_ms == NOW + 900_000
+    assert session.proved("passkey", NOW + 1, LIMITS).expires_at_ms == NOW + 43_200_000
 
 
 def test_use_is_written_once_a_minute() -> None:

@@ -283,6 +283,23 @@ async def test_recovery_makes_one_register_and_tells_the_mailbox(
     assert "192.0.2.7" in last["text"]
 
 
+async def test_recovery_without_a_new_passkey_ends_after_a_quarter_of_an_hour(
+    world: Any, ada: Any, authenticator: Any
+) -> None:
+    await world.register(ada, authenticator())
+    idle, kept = await world.by_link(ada), await world.by_link(ada)
+    tenant, device = ada.tenant, authenticator()
+    token = await world.token(tenant, kept.secret)
+    begun = await world.begin_registration(tenant, token)
+    created = device.create(begun.options_json)
+    await world.finish_registration(tenant, token, begun.ceremony_id, created)
+    kept = await world.sign_in(tenant, device, session_secret=kept.secret)
+    world.clock.advance(900_000)
+    with pytest.raises(Unauthenticated):
+        await world.check(tenant, idle.secret)
+    await world.check(tenant, kept.secret)
+
+
 async def test_a_tenant_without_links_gets_none_and_keeps_its_last_passkey(
     world: Any, tenant_factory: Any, person_in: Any
 ) -> None:
