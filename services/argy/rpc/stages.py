@@ -1,7 +1,7 @@
 """The stages between telemetry and audit: each compiles to one check of one method."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -25,6 +25,7 @@ from argy.rpc.caller import end_caller
 from argy.rpc.credentials import CredentialVerifier, check_scope
 from argy.rpc.declarations import Method
 from argy.rpc.errors import Context
+from argy.rpc.headers import request_id_of, tenant_header, trace_id_of
 from argy.rpc.pair_keys import PairKeys
 from argy.rpc.requests import metadata_of
 from argy.rpc.signature import split, verify
@@ -43,8 +44,6 @@ MAX_METADATA: Final = 64
 ACT_FOR: Final = "authz.subject:act_for"
 """The permission that a service needs, on ``authz.subject:user/<id>``, to act for that subject."""
 _SUBJECT: Final = re.compile(r"(user|service|agent):[A-Za-z0-9._@+-]{1,248}")
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Nonces(Protocol):
@@ -159,11 +158,11 @@ def signature(deps: Dependencies, method: Method) -> Enter | None:
             now_ms=clock.now_ms(),
         )
         call.metadata = metadata
-        call.tenant_id = _tenant_header(tenant_text)
+        call.tenant_id = tenant_header(tenant_text)
         call.org_id = parse_uuid(org_text, field="x-org-id") if org_text else None
         call.source = verified.source
-        call.request_id = _request_id(metadata, verified.nonce)
-        call.trace_id = _trace_id(received)
+        call.request_id = request_id_of(metadata, verified.nonce)
+        call.trace_id = trace_id_of(received)
         try:
             replayed = await nonces.seen(call.tenant_id, verified.nonce, verified.nonce_expires_ms)
         except Unavailable:
@@ -289,36 +288,3 @@ def validation(_deps: Dependencies, method: Method) -> Enter:
         validate(call.request)
 
     return enter
-
-
-def _tenant_header(text: str) -> UUID:
-    if not text:
-        raise InvalidArgument(
-            "x-tenant-id is required on every call",
-            reason="TENANT_REQUIRED",
-            field="x-tenant-id",
-        )
-    return parse_uuid(text, field="x-tenant-id")
-
-
-def _request_id(metadata: dict[str, str], nonce: bytes) -> str:
-    """The caller's id of the request; without one the nonce serves, which is as unique."""
-    given = metadata.get("x-request-id")
-    if given is None:
-        return nonce.hex()
-    if not _REQUEST_ID.fullmatch(given):
-        raise InvalidArgument(
-            "x-request-id must be 1 to 128 letters, digits and . _ -",
-            reason="MALFORMED_ID",
-            field="x-request-id",
-        )
-    return given
-
-
-def _trace_id(metadata: Iterable[tuple[str, Any]]) -> str:
-    """The W3C trace id; empty for a malformed header, which the standard says to ignore."""
-    for name, value in metadata:
-        if name == "traceparent" and isinstance(value, str):
-            match = _TRACEPARENT.fullmatch(value)
-            return match[1] if match else ""
-    return ""
