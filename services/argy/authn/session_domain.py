@@ -1,8 +1,8 @@
 """A signed-in session: what it holds, and when it is over. Pure.
 
 A session is known by the SHA-256 of its secret. It ends when it was not used for the idle limit,
-and at its absolute limit whatever happens; a renewed proof moves neither of the two. Where a passkey
-must be registered next, a session is provisional until one was proved in it.
+and at its absolute limit whatever happens; a renewed proof moves neither of the two. Where a
+passkey must be registered next, a session is provisional until one was proved in it.
 """
 
 import hashlib
