@@ -147,6 +147,23 @@ async def test_a_stranger_verifies_a_token_with_what_is_published(edge: Edge, us
     )
 
 
+async def test_a_rotated_key_is_published_beside_the_old_one(
+    edge: Edge, user_id: str, argy: Any
+) -> None:
+    tokens = await edge.sign_in(user_id)
+    old = jwt.get_unverified_header(tokens.access_token)["kid"]
+    done = await asyncio.to_thread(argy, "keys", "rotate-access", "--json")
+    assert done.returncode == 0, done.stderr
+    kid = json.loads(done.stdout)["kid"]
+    async with asyncio.timeout(5):
+        published: list[str] = []
+        while kid not in published:
+            answer = await edge.http.get("/.well-known/jwks.json")
+            published = [entry["kid"] for entry in answer.json()["keys"]]
+    assert old in published
+    assert (await edge.introspect(tokens.access_token))["active"] is True
+
+
 async def test_metadata_of_nobody(edge: Edge) -> None:
     answer = await edge.http.get("/.well-known/oauth-authorization-server/nobody")
     assert answer.status_code == 404
