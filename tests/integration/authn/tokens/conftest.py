@@ -55,6 +55,15 @@ class Whoami(OrgServiceServicer):
             org=directory_pb.Org(org_id=request.org_id, slug=acr, display_name=call.caller)
         )
 
+    async def CreateOrg(self, request: Any, context: Any) -> directory_pb.CreateOrgResponse:  # noqa: N802
+        return directory_pb.CreateOrgResponse()
+
+    async def ListOrgs(self, request: Any, context: Any) -> directory_pb.ListOrgsResponse:  # noqa: N802
+        return directory_pb.ListOrgsResponse()
+
+    async def DeleteOrg(self, request: Any, context: Any) -> directory_pb.DeleteOrgResponse:  # noqa: N802
+        return directory_pb.DeleteOrgResponse()
+
 
 class Permissions:
     """Lets everybody but those who are disabled, in place of a policy."""
