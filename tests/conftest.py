@@ -37,7 +37,7 @@ from argy.store.redis import RedisStore
 from argy.store.spool import lock_folder
 
 TEMPLATE = "argy_template"
-LOGIN_ROLES = ("argy_directory", "argy_authz", "argy_audit", "argy_audit_keeper")
+LOGIN_ROLES = ("argy_directory", "argy_authz", "argy_audit", "argy_authn", "argy_audit_keeper")
 REDIS_DATABASES = 16
 Factory = Callable[..., Awaitable[Any]]
 

@@ -67,7 +67,9 @@ async def test_the_guide_leads_to_a_server_that_answers_with_rotated_keys(
         elif not line.startswith("argy serve"):
             script.append(line)
     # The steps before and after the server's start are one script here, then it starts.
-    steps = "\n".join(["set -euo pipefail", *script, "unset ARGY_POSTGRES_DSN", "exec argy serve"])
+    (serve,) = [line for line in lines if line.startswith("argy serve")]
+    assert serve.endswith("authn")
+    steps = "\n".join(["set -euo pipefail", *script, "unset ARGY_POSTGRES_DSN", f"exec {serve}"])
     server = await asyncio.create_subprocess_exec(
         "bash", "-c", steps, cwd=tmp_path, env=machine, stdout=asyncio.subprocess.DEVNULL
     )
@@ -102,7 +104,13 @@ def test_a_login_is_kept_until_its_file_is_removed(machine: dict[str, str], tmp_
         return {file.name: file.read_text() for file in (tmp_path / "logins").iterdir()}
 
     first = migrate()
-    assert set(first) == {"directory_dsn", "authz_dsn", "audit_dsn", "audit_keeper_dsn"}
+    assert set(first) == {
+        "directory_dsn",
+        "authz_dsn",
+        "audit_dsn",
+        "authn_dsn",
+        "audit_keeper_dsn",
+    }
     assert migrate() == first
     (tmp_path / "logins" / "audit_dsn").unlink()
     again = migrate()

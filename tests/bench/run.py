@@ -16,6 +16,7 @@ import decisions
 import ladder
 import local
 import stages
+import tokens
 from table import Row, show
 
 
@@ -53,12 +54,18 @@ def _local(quick: bool, tell: calls.Tell) -> Iterable[Row]:
     return local.replicated(4_000 if quick else 30_000)
 
 
+def _tokens(quick: bool, tell: calls.Tell) -> Iterable[Row]:
+    tell("access tokens, signed and verified on one core")
+    return tokens.rates(500 if quick else 3_000)
+
+
 SECTIONS: dict[str, Callable[[bool, calls.Tell], Iterable[Row]]] = {
     "decisions": _decisions,
     "local": _local,
     "calls": _calls,
     "tenants": _tenants,
     "processes": _processes,
+    "tokens": _tokens,
     "profile": _profile,
 }
 

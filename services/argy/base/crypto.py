@@ -68,12 +68,16 @@ class KeyRing:
             FailedPrecondition: when the file can be read by others, or not at all.
             InvalidArgument: when it is not a ring.
         """
-        value = read_secret_json(path)
+        return cls.from_json(read_secret_json(path), source=str(path))
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], *, source: str) -> "KeyRing":
+        """The ring that a file's JSON describes; raises InvalidArgument, naming ``source``."""
         try:
             keys = {str(key): decode_key(text) for key, text in value["keys"].items()}
             return cls(str(value["signing"]), keys)
         except (KeyError, AttributeError, TypeError, binascii.Error) as error:
-            raise InvalidArgument(f"{path} is not a key ring: {error}") from error
+            raise InvalidArgument(f"{source} is not a key ring: {error}") from error
 
     def save(self, path: Path) -> None:
         """Write the ring, whole or not at all."""

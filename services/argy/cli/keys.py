@@ -1,4 +1,4 @@
-"""``argy keys``: make, rotate, retire and issue signing keys. Works on files, asks nobody."""
+"""``argy keys``: make, rotate, retire and issue keys. Most work on files and ask nobody."""
 
 import hashlib
 import json
@@ -8,12 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
+from argy.api.authn.v1.token_pb2 import RotateSigningKeyRequest
+from argy.api.authn.v1.token_pb2_grpc import TokenServiceStub
 from argy.base.crypto import KeyRing
 from argy.base.dsse import SigningKeys, TrustedKeys
 from argy.base.errors import AlreadyExists, InvalidArgument
-from argy.base.ids import parse_uuid
+from argy.base.ids import PLATFORM_TENANT_ID, parse_uuid
 from argy.cli.output import Output
-from argy.cli.session import Json
+from argy.cli.session import Json, run
+from argy.client import Connection
 from argy.client.keys import DESTINATIONS, issue_keys
 from argy.client.pep_tokens import add_token, load_tokens, revoke_token
 
@@ -128,6 +131,21 @@ def edge_token(
             for t in load_tokens(file).values()
         ]
         out.rows(rows, ("id", "service", "tenant", "created"))
+
+
+@app.command("rotate-access")
+def rotate_access(json_output: Json = False) -> None:
+    """Make a new key for access tokens; asks the platform. It signs five seconds later.
+
+    The one before it verifies until its last token has ended, some eleven minutes.
+    """
+
+    async def work(connection: Connection, output: Output) -> None:
+        stub = TokenServiceStub(connection.channel(PLATFORM_TENANT_ID))
+        made = await stub.RotateSigningKey(RotateSigningKeyRequest())
+        output.result({"kid": made.kid}, lambda: f"{made.kid} signs from now on")
+
+    run(json_output, work)
 
 
 @app.command("policy-new")

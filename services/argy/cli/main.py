@@ -5,7 +5,19 @@ import sys
 import typer
 
 from argy.base.errors import ArgyError
-from argy.cli import approvals, audit, decide, directory, elevation, keys, platform, roles
+from argy.cli import (
+    approvals,
+    audit,
+    decide,
+    directory,
+    elevation,
+    keys,
+    login,
+    platform,
+    roles,
+    sessions,
+    tokens,
+)
 from argy.cli.output import Output, exit_code
 from argy.cli.policy.app import app as policy
 
@@ -22,14 +34,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 platform.register(app)
+login.register(app)
 decide.register(app)
 roles.register(app)
 app.add_typer(approvals.app, name="approval")
 elevation.register(app)
 app.add_typer(audit.app, name="audit")
+app.add_typer(tokens.app, name="token")
+app.add_typer(tokens.keys, name="api-key")
 app.add_typer(keys.app, name="keys")
 app.add_typer(policy, name="policy")
 directory.register(app)
+sessions.register(app)
 
 
 def main() -> None:

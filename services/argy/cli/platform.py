@@ -9,6 +9,7 @@ import typer
 
 from argy.base import config
 from argy.base.errors import InvalidArgument
+from argy.cli import keys
 from argy.cli.output import Output
 from argy.cli.session import Json, state_folder
 
@@ -22,6 +23,8 @@ def register(app: typer.Typer) -> None:
     app.command("serve")(serve)
     app.command("migrate")(migrate)
     app.command("settings")(settings)
+    # Here rather than in `argy.cli.keys`: it opens the database, as only the platform does.
+    keys.app.command("rewrap")(rewrap)
 
 
 def up(
@@ -76,6 +79,23 @@ def serve(
     from argy.local.serve import main
 
     raise typer.Exit(main(tuple(services or SERVICES), os.environ, processes=processes))
+
+
+def rewrap(json_output: Json = False) -> None:
+    """Put every secret at rest under the key of ARGY_KEK_RING that wraps now.
+
+    After `argy keys rotate` of that ring and a restart of the servers with it; then retire the old
+    key id. Reads ARGY_AUTHN_DSN as the servers do. It may be stopped, and run again.
+    """
+    from argy.local.rewrap import rewrap_secrets
+
+    def tell(column: str, done: int, total: int) -> None:
+        if not json_output:
+            typer.echo(f"{column}: {done} of {total}", err=True)
+
+    done = asyncio.run(rewrap_secrets(os.environ, tell))
+    rows = [{"column": one.column, "values": one.total, "changed": one.changed} for one in done]
+    Output(as_json=json_output).rows(rows, ("column", "values", "changed"))
 
 
 def migrate(

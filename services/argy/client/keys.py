@@ -9,7 +9,7 @@ from argy.base.crypto import KeyRing, write_secret
 from argy.base.errors import InvalidArgument
 from argy.rpc.pair_keys import RootKeys
 
-DESTINATIONS: Final = ("authz", "audit", "directory")
+DESTINATIONS: Final = ("authz", "audit", "directory", "authn")
 """The services that a client may call."""
 
 

@@ -40,6 +40,7 @@ class Callers:
                 "send Authorization: Bearer <token>; `argy keys edge-token` makes one",
                 reason="TOKEN_MISSING",
             )
+        refuse_basic(authorization)
         token = _bearer(authorization)
         # Looked up by digest, so that no comparison's duration tells anything of a token.
         found = self._current().get(token_digest(token)) if is_token(token, kind=KIND) else None
@@ -59,6 +60,19 @@ class Callers:
                 ) from error
             self._tokens, self._seen = tokens, seen
         return self._tokens
+
+
+def refuse_basic(authorization: Sequence[bytes]) -> None:
+    """Say clearly that Basic authentication leads nowhere.
+
+    Raises:
+        Unauthenticated: ``PASSWORD_UNSUPPORTED``.
+    """
+    if any(value[:6].lower() == b"basic " for value in authorization):
+        raise Unauthenticated(
+            "there are no passwords here: send Authorization: Bearer <token>",
+            reason="PASSWORD_UNSUPPORTED",
+        )
 
 
 def _bearer(authorization: Sequence[bytes]) -> str:

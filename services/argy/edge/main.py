@@ -4,8 +4,8 @@ import logging
 import signal
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -13,7 +13,7 @@ from argy.base.crypto import read_secret
 from argy.base.errors import FailedPrecondition
 from argy.client import Connection
 from argy.client.connection import Endpoint
-from argy.edge import authzen
+from argy.edge import authzen, device, device_credentials, oauth, pages
 from argy.edge.app import build
 from argy.edge.callers import Callers
 from argy.edge.health import Health
@@ -27,7 +27,6 @@ _KEEP_ALIVE_S: Final = 30
 _DRAIN_S: Final = 10
 _BACKLOG: Final = 512
 _CONNECTIONS_PER_REQUEST: Final = 8
-_LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 async def serve(settings: EdgeSettings, endpoint: Endpoint) -> None:
@@ -56,14 +55,27 @@ def assemble(
     bounds: Bounds | None = None,
 ) -> App:
     """The application over a connection to the services."""
-    host = urlsplit(settings.base_url).hostname or ""
+    url, views = settings.base_url, pages.Views()
     return build(
-        authzen.routes(connection, endpoint, base_url=settings.base_url),
+        [
+            *authzen.routes(connection, endpoint, base_url=url),
+            *oauth.routes(connection, base_url=url),
+        ],
+        open_routes=[
+            *oauth.open_routes(connection, base_url=url),
+            *device.routes(connection, base_url=url),
+            *device_credentials.routes(connection),
+            *pages.routes(
+                connection, endpoint, views=views, base_url=url, mailbox=settings.mailbox
+            ),
+        ],
         callers=Callers(settings.tokens),
         health=Health(connection),
         bounds=bounds or Bounds(requests=settings.max_requests),
+        proxies=settings.proxy_networks,
+        error_page=partial(pages.error_page, views),
         # A browser would hold every other server on this machine to it.
-        strict_transport=not settings.unsafe_plaintext and host not in _LOCAL,
+        strict_transport=not settings.unsafe_plaintext and not settings.is_local,
     )
 
 

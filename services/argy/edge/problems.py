@@ -5,6 +5,8 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
+from starlette.responses import Response
+
 from argy.base import errors as family
 from argy.base.errors import ArgyError, InvalidArgument, NotFound, ResourceExhausted, Unavailable
 from argy.edge.request import Message
@@ -77,6 +79,18 @@ def problem(error: ArgyError, request_id: str, *, close: bool) -> tuple[Message,
     return (
         {"type": "http.response.start", "status": status, "headers": headers},
         {"type": "http.response.body", "body": body},
+    )
+
+
+def in_words(answer: tuple[Message, Message], page: Response) -> tuple[Message, Message]:
+    """A problem's answer with a page for people in place of its JSON; all else stays as it is."""
+    start, _ = answer
+    given = [(name.encode(), value.encode()) for name, value in page.headers.items()]
+    replaced = {name for name, _ in given}
+    kept = [pair for pair in start["headers"] if pair[0] not in replaced]
+    return (
+        {**start, "headers": [*kept, *given]},
+        {"type": "http.response.body", "body": bytes(page.body)},
     )
 
 

@@ -24,6 +24,8 @@ class RequestState:
     """Which service the caller's token speaks for."""
     tenant_id: UUID | None = None
     """The token's own tenant, for requests that name none."""
+    client_ip: str = ""
+    """The client's address, beyond our own proxies."""
     started: bool = False
     """Whether the answer has begun."""
 

@@ -6,10 +6,15 @@ How it reaches the services is told by the client's own variables: ``ARGY_TARGET
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from argy.base.config import setting
 from argy.base.errors import InvalidArgument
+from argy.edge.proxies import Network, parse_networks
+
+LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Names of this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,12 @@ class EdgeSettings:
     )
     public_url: str = setting(
         "EDGE_PUBLIC_URL", "what callers call it, https://…; else made of EDGE_LISTEN", default=""
+    )
+    dev_mailbox: Path | None = setting(
+        "EDGE_DEV_MAILBOX", "folder of mail to show on /dev/mail; on localhost alone", default=None
+    )
+    proxies: str = setting(
+        "EDGE_PROXIES", "networks whose X-Forwarded-For is believed: 10.0.0.0/8, …", default=""
     )
     max_requests: int = setting("EDGE_MAX_REQUESTS", "requests at a time", default=256)
 
@@ -56,3 +67,27 @@ class EdgeSettings:
                 field="ARGY_EDGE_PUBLIC_URL",
             )
         return self.public_url.rstrip("/")
+
+    @property
+    def proxy_networks(self) -> tuple[Network, ...]:
+        """The networks of our own proxies; raises InvalidArgument, naming the variable."""
+        return parse_networks(self.proxies, field="ARGY_EDGE_PROXIES")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether callers reach it as this machine."""
+        return urlsplit(self.base_url).hostname in LOCAL
+
+    @property
+    def mailbox(self) -> Path | None:
+        """The folder of the development mailbox, if its page is to be there.
+
+        Raises:
+            InvalidArgument: naming the variable, anywhere but on this machine: whoever reads that
+                mail can sign in as anybody.
+        """
+        if self.dev_mailbox is not None and not (self.is_local and self.address[0] in LOCAL):
+            raise InvalidArgument(
+                "ARGY_EDGE_DEV_MAILBOX is for localhost alone", field="ARGY_EDGE_DEV_MAILBOX"
+            )
+        return self.dev_mailbox

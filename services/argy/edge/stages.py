@@ -11,11 +11,12 @@ from uuid import UUID
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 
 from argy.base.errors import ArgyError, InvalidArgument, NotFound
 from argy.base.ids import uuid7
 from argy.edge.callers import Callers
-from argy.edge.problems import problem
+from argy.edge.problems import in_words, problem
 from argy.edge.request import App, Message, Receive, Scope, Send, header_values, state_of
 
 _LOG: Final = logging.getLogger("argy.edge")
@@ -23,9 +24,13 @@ _ACCESS: Final = logging.getLogger("argy.edge.access")
 
 _REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,256}")
 _INNER_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_LINK: Final = re.compile(r"(/link/).+")
+"""What follows there signs somebody in, once: it must not stand in a log."""
 _DRAIN_BYTES: Final = 1024 * 1024
 _DRAIN_S: Final = 1.0
 
+ErrorPage = Callable[[ArgyError, str], Response]
+"""Makes the page of an error and a request id."""
 Extra = Callable[[Scope], Mapping[bytes, bytes]]
 
 
@@ -70,7 +75,7 @@ def request_ids(app: App) -> App:
             _ACCESS.info(
                 "%s %s %d",
                 scope["method"],
-                scope["path"][:200],
+                _LINK.sub(r"\1…", scope["path"])[:200],
                 status,
                 extra={
                     "request_id": state.request_id,
@@ -93,8 +98,11 @@ def inner_request_id(request_id: str) -> str:
     return hashlib.sha256(request_id.encode()).hexdigest()[:32]
 
 
-def errors(app: App) -> App:
-    """Every error becomes a problem page; what is unforeseen is logged and told as INTERNAL."""
+def errors(app: App, page: ErrorPage) -> App:
+    """Every error becomes a problem, or a page for who asks for one as browsers do.
+
+    What is unforeseen is logged and told as INTERNAL.
+    """
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         state = state_of(scope)
@@ -130,17 +138,20 @@ def errors(app: App) -> App:
         close = unread and _has_body(scope)
         if close:
             await _drain(reading)
-        for message in problem(told, state.request_id, close=close):
+        answer = problem(told, state.request_id, close=close)
+        if _is_a_visit(scope):
+            answer = in_words(answer, page(told, state.request_id))
+        for message in answer:
             await send(message)
 
     return serve
 
 
-def authentication(app: App, callers: Callers, *, public: frozenset[str]) -> App:
-    """Every path needs a token but the exact paths in ``public``."""
+def authentication(app: App, callers: Callers, *, is_open: Callable[[Scope], bool]) -> App:
+    """Every request needs a token but the ones that ``is_open`` names."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] not in public:
+        if not is_open(scope):
             token = callers.identify(header_values(scope, b"authorization"))
             state = state_of(scope)
             state.service = token.service
@@ -182,6 +193,12 @@ def _of_routing(error: HTTPException) -> ArgyError:
             f"this path takes {allowed}", reason="METHOD_NOT_ALLOWED", metadata={"allow": allowed}
         )
     return NotFound("there is nothing here")
+
+
+def _is_a_visit(scope: Scope) -> bool:
+    """Whether somebody looks at an address with a browser; programs don't ask for HTML."""
+    accepted = b",".join(header_values(scope, b"accept"))
+    return scope["method"] == "GET" and b"text/html" in accepted
 
 
 def _has_body(scope: Scope) -> bool:

@@ -15,7 +15,7 @@ from argy.store import migrate
 from argy.store.partitions import ensure_partitions
 
 NAME: Final = "argy"
-ROLES: Final = ("argy_directory", "argy_authz", "argy_audit", "argy_audit_keeper")
+ROLES: Final = ("argy_directory", "argy_authz", "argy_audit", "argy_authn", "argy_audit_keeper")
 
 
 async def make(dsn: str) -> str:

@@ -29,6 +29,8 @@ class DevKeys:
 
     signing_keys_file: Path
     page_token_key_file: Path
+    kek_file: Path
+    """Seals secrets at rest."""
     policy_keys_file: Path
     """The control plane's, with which it signs what comes in force."""
     policy_author_file: Path
@@ -41,7 +43,7 @@ class DevKeys:
 def ensure_dev_keys(folder: Path, *, roles: Iterable[str] = ()) -> DevKeys:
     """Make what is missing in ``folder`` and return it all; existing secrets stay.
 
-    ``signing-keys.json`` and ``page-token-keys.json`` are key rings:
+    ``signing-keys.json``, ``page-token-keys.json`` and ``kek.json`` are key rings:
     ``{"signing": "k1", "keys": {"k1": "<base64 of 32 bytes>"}}``. So are ``policy.json`` and
     ``policy-author.json``, of Ed25519 seeds; ``policy-trusted.json`` holds the latter's public
     keys. Each role's password lies in ``database/<role>``. Raises LocalError if a file is
@@ -53,6 +55,7 @@ def ensure_dev_keys(folder: Path, *, roles: Iterable[str] = ()) -> DevKeys:
     return DevKeys(
         signing_keys_file=_ensure_ring(folder / "signing-keys.json"),
         page_token_key_file=_ensure_ring(folder / "page-token-keys.json"),
+        kek_file=_ensure_ring(folder / "kek.json"),
         policy_keys_file=_ensure_ring(folder / "policy.json"),
         policy_author_file=author,
         policy_trusted_file=_ensure_public(author, folder / "policy-trusted.json"),

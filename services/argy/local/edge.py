@@ -23,6 +23,9 @@ from argy.local.serve_edge import SOURCE
 
 DEMO_SERVICE: Final = "demo"
 """Whom the token speaks for: policy/services.csv says what that service may ask."""
+MAILBOX: Final = "mail"
+"""The folder, in that of ``argy up``, of what would go by mail; the edge shows it on a page."""
+_DESTINATIONS: Final = ("authn", "authz", "directory")
 _START_S: Final = 30.0
 _DRAIN_S: Final = 15.0
 _PROBE: Final = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
@@ -41,6 +44,15 @@ class Edge:
     def url(self) -> str:
         """What callers call it."""
         return f"https://localhost:{self.port}"
+
+    @property
+    def mailbox_url(self) -> str:
+        """The page of what would have gone by mail."""
+        return f"{self.url}/dev/mail"
+
+    def sign_in_url(self, tenant: str) -> str:
+        """The page where people of a tenant, named by its slug, sign in."""
+        return f"{self.url}/{tenant}/sign-in"
 
     async def until_serving(self) -> None:
         """Wait until it answers, and the services behind it.
@@ -68,7 +80,7 @@ def start_edge(
     """
     keys = private_folder(folder / "keys")
     own_keys, tokens = keys / "edge.json", keys / "edge-tokens.json"
-    issue_keys(signing_keys, source=SOURCE, destinations=("authz",), out=own_keys)
+    issue_keys(signing_keys, source=SOURCE, destinations=_DESTINATIONS, out=own_keys)
     token_file = _demo_token(keys / "edge-token", tokens)
     process = GuardedProcess(
         [sys.executable, "-m", "argy.local.serve_edge"],
@@ -81,6 +93,7 @@ def start_edge(
             "ARGY_EDGE_TLS_CERT": str(certificates.server_cert_file),
             "ARGY_EDGE_TLS_KEY": str(certificates.server_key_file),
             "ARGY_EDGE_TOKENS": str(tokens),
+            "ARGY_EDGE_DEV_MAILBOX": str(private_folder(folder / MAILBOX)),
             "ARGY_TARGET": target,
             "ARGY_CLIENT_KEYS_FILE": str(own_keys),
             "ARGY_CA_FILE": str(certificates.ca_file),

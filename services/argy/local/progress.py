@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from argy.client.connection import Endpoint
-from argy.local.demo import Shown
+from argy.local.demo import ALICE, TENANT, Shown
 from argy.local.edge import Edge
 
 
@@ -42,6 +42,8 @@ class Progress:
                     "ca_file": str(edge.ca_file),
                     "token_file": str(edge.token_file),
                     "tenant_id": str(shown[0].tenant_id),
+                    "sign_in_url": edge.sign_in_url(TENANT),
+                    "mailbox_url": edge.mailbox_url,
                 },
                 "checks": [_shown_json(one) for one in shown],
             }
@@ -72,6 +74,12 @@ class Progress:
         )
         self._console.print(Text(ready, style="bold"))
         if stays_up:
+            self._console.print(
+                Text(
+                    f"Sign in as {ALICE[0]}: {edge.sign_in_url(TENANT)}\n"
+                    f"The mail with the link is on {edge.mailbox_url}"
+                )
+            )
             self._console.print(
                 Text(
                     "Ask from another terminal: .venv/bin/argy check "

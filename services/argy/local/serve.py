@@ -20,26 +20,22 @@ import uvloop
 
 from argy.audit import main as audit
 from argy.authz import main as authz
-from argy.authz.notify import Notifier
-from argy.authz.notify_sinks import SinkSettings, sinks_of
 from argy.authz.policy_folder import begin
-from argy.authz.policy_keys import PolicyKeys
 from argy.base import config, log
 from argy.base.clock import Clock, SystemClock
 from argy.base.crypto import KeyRing
 from argy.base.errors import ArgyError, InvalidArgument
-from argy.base.ids import PLATFORM_TENANT_ID
 from argy.directory import main as directory
+from argy.local import serve_authn
 from argy.local.refusals import RefusalLog
-from argy.local.settings import ELSEWHERE, Settings
+from argy.local.serving import channel_to, listening, notifier, policy_keys
+from argy.local.settings import DEFAULT_SERVICES, ELSEWHERE, SERVICES, Settings
 from argy.rpc.access import AccessDecider, RemoteAccess
-from argy.rpc.client import SignedChannel
 from argy.rpc.page_token import PageTokens
 from argy.rpc.pair_keys import RootKeys
-from argy.rpc.server import MAX_REQUEST_BYTES, Server, ServerConfig
+from argy.rpc.server import MAX_REQUEST_BYTES, Server
 from argy.rpc.stages import Dependencies
 from argy.rpc.telemetry import Telemetry
-from argy.rpc.tls import ClientTls, ServerTls
 from argy.store.database import Database
 from argy.store.lane import AuditLane
 from argy.store.nonce import NonceCache
@@ -47,7 +43,6 @@ from argy.store.partitions import ensure_partitions
 from argy.store.redis import RedisStore
 from argy.store.tenants import TenantCache
 
-SERVICES: Final = ("authz", "audit", "directory")
 _DAY_S: Final = 86_400.0
 _LOG: Final = logging.getLogger("argy.serve")
 
@@ -66,7 +61,9 @@ def main(services: Sequence[str], env: Mapping[str, str], *, processes: int = 0)
         if not getattr(settings, f"{name}_dsn"):
             raise InvalidArgument(f"to serve {name} set ARGY_{name.upper()}_DSN", field="services")
     if "authz" in services:
-        _policy_keys(settings)
+        policy_keys(settings)
+    if "authn" in services:
+        serve_authn.check(settings)
     if not ({"authz"} & set(services) or settings.authz_target):
         raise InvalidArgument("serve authz too, or set ARGY_AUTHZ_TARGET", field="services")
     log.configure()
@@ -150,24 +147,6 @@ def _spare_the_collector() -> None:
     gc.set_threshold(20_000, 10, 10)
 
 
-async def _notifier(stack: AsyncExitStack, settings: Settings) -> Notifier:
-    """What tells people that something waits for them; it outlives the calls that hand it over."""
-    sinks = sinks_of(
-        SinkSettings(
-            smtp_url=settings.notify_smtp_url,
-            sender=settings.notify_from,
-            recipients=settings.notify_to,
-            webhook_url=settings.notify_webhook_url,
-            webhook_key=settings.notify_webhook_key,
-            ca=settings.notify_ca,
-        )
-    )
-    notifier = Notifier(sinks)
-    await notifier.start()
-    stack.push_async_callback(notifier.close)
-    return notifier
-
-
 async def _assemble(
     stack: AsyncExitStack, services: Sequence[str], settings: Settings, *, shared: bool
 ) -> Server:
@@ -197,16 +176,16 @@ async def _assemble(
     parts: list[tuple[object, Any]] = []
     access: AccessDecider
     if "authz" in services:
-        policy_keys = _policy_keys(settings)
+        keys_of_policy = policy_keys(settings)
         decider = authz.assemble(
             db=databases["authz"],
             lane=lane,
             pages=pages,
             clock=clock,
-            policy=await begin(databases["authz"], policy_keys, settings.policy_dir, clock),
-            policy_keys=policy_keys,
+            policy=await begin(databases["authz"], keys_of_policy, settings.policy_dir, clock),
+            policy_keys=keys_of_policy,
             policy_root=settings.policy_dir,
-            notify=(await _notifier(stack, settings)).tell,
+            notify=(await notifier(stack, settings)).tell,
         )
         await decider.start()
         stack.push_async_callback(decider.close)
@@ -214,13 +193,31 @@ async def _assemble(
         access = decider.access
         parts += decider.services
     else:
-        access = RemoteAccess(_authz_channel(stack, services, settings, keys))
+        channel = channel_to(
+            stack, settings.authz_target, settings.authz_ca, services, settings, keys
+        )
+        access = RemoteAccess(channel)
+    if "authn" in services:
+        sign_in = await serve_authn.host(
+            stack,
+            settings,
+            db=databases["authn"],
+            redis=redis,
+            access=access,
+            pages=pages,
+            clock=clock,
+        )
+        parts += sign_in.parts
+    else:
+        target, ca = settings.authn_target, settings.authn_ca
+        asked = channel_to(stack, target, ca, services, settings, keys) if target else None
+        sign_in = serve_authn.elsewhere(stack, settings, asked, redis, clock)
     if "directory" in services:
         parts += directory.assemble(db=databases["directory"], pages=pages, clock=clock)
     if "audit" in services:
         parts += audit.assemble(db=databases["audit"], lane=lane, pages=pages, clock=clock)
     server = Server(
-        _listening(settings, shared=shared),
+        listening(settings, shared=shared),
         Dependencies(
             keys=keys,
             nonces=nonces,
@@ -230,57 +227,13 @@ async def _assemble(
             clock=clock,
             telemetry=Telemetry(),
             max_request_bytes=MAX_REQUEST_BYTES,
+            tokens=sign_in.tokens,
+            credentials=sign_in.credentials,
         ),
     )
     for servicer, descriptor in parts:
         server.add(servicer, descriptor)
     return server
-
-
-def _policy_keys(settings: Settings) -> PolicyKeys:
-    ring = settings.policy_key_ring
-    if ring is None:
-        raise InvalidArgument("to serve authz set ARGY_POLICY_KEY_RING", field="services")
-    return PolicyKeys.load(
-        ring,
-        settings.policy_trusted_keys,
-        unsafe_folder=settings.unsafe_follow_policy_dir,
-    )
-
-
-def _listening(settings: Settings, *, shared: bool) -> ServerConfig:
-    if (settings.tls_cert is None) != (settings.tls_key is None):
-        # Half a pair must not end as plaintext, whatever else is set.
-        lacking = "ARGY_TLS_KEY" if settings.tls_cert else "ARGY_TLS_CERT"
-        raise InvalidArgument(f"set {lacking} too: TLS needs both", field=lacking)
-    tls = (
-        ServerTls(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
-        if settings.tls_cert and settings.tls_key
-        else None
-    )
-    return ServerConfig(
-        listen=settings.listen,
-        tls=tls,
-        unsafe_plaintext=settings.unsafe_plaintext,
-        reflection=settings.reflection,
-        max_concurrent_calls=settings.max_calls,
-        reuse_port=shared,
-    )
-
-
-def _authz_channel(
-    stack: AsyncExitStack, services: Sequence[str], settings: Settings, keys: RootKeys
-) -> SignedChannel:
-    channel = SignedChannel(
-        settings.authz_target,
-        source=services[0],
-        keys=keys,
-        tenant_id=PLATFORM_TENANT_ID,
-        tls=ClientTls(settings.authz_ca) if settings.authz_ca else None,
-        unsafe_plaintext=settings.unsafe_plaintext and settings.authz_ca is None,
-    )
-    stack.push_async_callback(channel.close)
-    return channel
 
 
 def _own(stack: AsyncExitStack, work: Any) -> None:
@@ -305,4 +258,4 @@ async def _keep_partitions(dsn: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tuple(sys.argv[1:]) or SERVICES, os.environ))
+    sys.exit(main(tuple(sys.argv[1:]) or DEFAULT_SERVICES, os.environ))

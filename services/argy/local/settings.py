@@ -7,6 +7,10 @@ from typing import Final
 from argy.base.config import setting, table
 from argy.edge.settings import EdgeSettings
 
+SERVICES: Final = ("authz", "audit", "directory", "authn")
+"""What can be served."""
+DEFAULT_SERVICES: Final = ("authz", "audit", "directory")
+"""What is served when nothing is named; sign-in needs settings of its own."""
 ELSEWHERE: Final = frozenset(
     {
         "ARGY_HOME",
@@ -22,6 +26,8 @@ ELSEWHERE: Final = frozenset(
         "ARGY_REDIS",
         "ARGY_UP_PORT",
         "ARGY_UP_EDGE_PORT",
+        "ARGY_EDGE_URL",
+        "ARGY_EDGE_CA_FILE",
         "ARGY_SHARED_PORT",
         *(f"{name}{by}" for name, _, _ in table(EdgeSettings) for by in ("", "_FILE")),
     }
@@ -39,6 +45,7 @@ class Settings:
     directory_dsn: str = setting("DIRECTORY_DSN", "Postgres, as the directory's login", default="")
     authz_dsn: str = setting("AUTHZ_DSN", "Postgres, as authz' login", default="")
     audit_dsn: str = setting("AUDIT_DSN", "Postgres, as the audit service's login", default="")
+    authn_dsn: str = setting("AUTHN_DSN", "Postgres, as the sign-in service's login", default="")
     keeper_dsn: str = setting("KEEPER_DSN", "Postgres, as the partition keeper", default="")
     redis_cluster: bool = setting("REDIS_CLUSTER", "the URL is a Redis Cluster's", default=False)
     policy_dir: Path = setting(
@@ -66,6 +73,42 @@ class Settings:
     processes: int = setting("PROCESSES", "processes that share the port", default=1)
     authz_target: str = setting("AUTHZ_TARGET", "authz, when it is served elsewhere", default="")
     authz_ca: Path | None = setting("AUTHZ_CA", "CA to trust for AUTHZ_TARGET", default=None)
+    public_url: str = setting(
+        "PUBLIC_URL", "the edge's https URL: tokens name it; with none they are refused", default=""
+    )
+    authn_target: str = setting("AUTHN_TARGET", "authn, when it is served elsewhere", default="")
+    authn_ca: Path | None = setting("AUTHN_CA", "CA to trust for AUTHN_TARGET", default=None)
+    kek_ring: Path | None = setting(
+        "KEK_RING", "key ring file that seals secrets at rest; authn needs it, or ARGY_KEK",
+        default=None,
+    )  # fmt: skip
+    kek: str = setting("KEK", "that ring's JSON itself", default="")
+    signing_key_bits: int = setting(
+        "SIGNING_KEY_BITS", "size of new keys of access tokens: 2048 or 3072", default=2048
+    )
+    rp_id: str = setting(
+        "RP_ID", "domain of passkeys; the host of PUBLIC_URL by default", default=""
+    )
+    rp_name: str = setting("RP_NAME", "what passkeys are for, as browsers show it", default="Argy")
+    passkey_origins: str = setting(
+        "PASSKEY_ORIGINS", "more https origins where passkeys are used, with commas", default=""
+    )
+    passkey_aaguids: str = setting(
+        "PASSKEY_AAGUIDS", "models a tenant allows: acme=<uuid>,<uuid>;…; else any", default=""
+    )
+    links_off: str = setting(
+        "LINKS_OFF", "tenants, by slug, whose people get no links by mail", default=""
+    )
+    session_idle_s: int = setting("SESSION_IDLE_S", "seconds a session may rest", default=1_800)
+    session_max_s: int = setting("SESSION_MAX_S", "seconds a session lasts at most", default=43_200)
+    mail_smtp_url: str = setting(
+        "MAIL_SMTP_URL", "smtps:// (TLS) or smtp:// (STARTTLS) of sign-in mail", default=""
+    )
+    mail_from: str = setting("MAIL_FROM", "its sender", default="")
+    mail_ca: Path | None = setting("MAIL_CA", "CA to trust for it; else the system's", default=None)
+    unsafe_mail_dir: Path | None = setting(
+        "UNSAFE_MAIL_DIR", "write sign-in mail to this folder instead: development", default=None
+    )
     max_calls: int = setting("MAX_CALLS", "calls at a time in one process", default=1000)
     pool_size: int = setting("POOL_SIZE", "database connections a service", default=10)
     notify_smtp_url: str = setting(

@@ -26,13 +26,14 @@ from argy.local import database
 from argy.local.demo import Shown, show
 from argy.local.dev_ca import DevCertificates, ensure_dev_certificates
 from argy.local.dev_keys import DevKeys, ensure_dev_keys
-from argy.local.edge import Edge, start_edge
+from argy.local.edge import MAILBOX, Edge, start_edge
 from argy.local.files import private_folder, write_private
 from argy.local.identity import Identity
 from argy.local.ports import free_port
 from argy.local.postgres import EmbeddedPostgres, resolve_postgres
 from argy.local.process import GuardedProcess
 from argy.local.progress import Progress
+from argy.local.settings import SERVICES
 from argy.local.valkey import EmbeddedValkey, resolve_redis
 
 STATE_FILE: Final = "up.json"
@@ -95,9 +96,12 @@ def _running(
         issue_keys(keys.signing_keys_file, source="cli", destinations=DESTINATIONS, out=client_keys)
         progress.step("migrating")
         dsns = asyncio.run(_prepare(postgres_dsn, keys.database_passwords))
-        port = free_port(options.port)
+        port, edge_port = free_port(options.port), free_port(options.edge_port)
         progress.step(f"starting the services on port {port}")
-        env = _environment(options, folder, policy, port, dsns, redis_url, certificates, keys)
+        env = {
+            **_environment(options, folder, policy, port, dsns, redis_url, certificates, keys),
+            "ARGY_PUBLIC_URL": f"https://localhost:{edge_port}",
+        }
         server = _serve(folder, env)
         endpoint = Endpoint(
             target=f"localhost:{port}",
@@ -110,14 +114,18 @@ def _running(
         try:
             edge = start_edge(
                 folder,
-                port=free_port(options.edge_port),
+                port=edge_port,
                 target=endpoint.target,
                 signing_keys=keys.signing_keys_file,
                 certificates=certificates,
             )
             asyncio.run(_until_serving(endpoint, server))
             asyncio.run(edge.until_serving())
-            described = {"pid": os.getpid(), "endpoint": asdict(endpoint)}
+            described = {
+                "pid": os.getpid(),
+                "endpoint": asdict(endpoint),
+                "edge": {"url": edge.url, "ca_file": str(edge.ca_file)},
+            }
             write_private(state, (json.dumps(described, indent=1) + "\n").encode())
             yield server, edge, endpoint
         finally:
@@ -162,6 +170,7 @@ def _environment(
         "ARGY_DIRECTORY_DSN": dsns["argy_directory"],
         "ARGY_AUTHZ_DSN": dsns["argy_authz"],
         "ARGY_AUDIT_DSN": dsns["argy_audit"],
+        "ARGY_AUTHN_DSN": dsns["argy_authn"],
         "ARGY_KEEPER_DSN": dsns["argy_audit_keeper"],
         "ARGY_REDIS_URL": redis_url,
     }
@@ -172,6 +181,8 @@ def _environment(
         **{f"{name}_FILE": str(run_folder / name.lower()) for name in secrets},
         "ARGY_KEY_RING": str(keys.signing_keys_file),
         "ARGY_PAGE_KEY_RING": str(keys.page_token_key_file),
+        "ARGY_KEK_RING": str(keys.kek_file),
+        "ARGY_UNSAFE_MAIL_DIR": str(private_folder(folder / MAILBOX)),
         "ARGY_TLS_CERT": str(certificates.server_cert_file),
         "ARGY_TLS_KEY": str(certificates.server_key_file),
         "ARGY_LISTEN": f"127.0.0.1:{port}",
@@ -188,7 +199,7 @@ def _environment(
 
 def _serve(folder: Path, env: Mapping[str, str]) -> GuardedProcess:
     return GuardedProcess(
-        [sys.executable, "-m", "argy.local.serve"],
+        [sys.executable, "-m", "argy.local.serve", *SERVICES],
         folder=folder,
         log=private_folder(folder / "log") / "services.log",
         identity=Identity("same", os.geteuid(), os.getegid()),

@@ -1,6 +1,7 @@
 """What is known about the call that is being served; each stage of the chain adds its part."""
 
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -24,6 +25,34 @@ class Tenant(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a verified access token says about its person and how they signed in."""
+
+    subject: str
+    """``user:<id>``."""
+    tenant_id: UUID
+    org_id: UUID | None
+    """The org that the token is bound to; None for the tenant as a whole."""
+    session_id: str
+    client_id: str
+    acr: str
+    """Authentication context, such as ``urn:argy:acr:passkey``."""
+    amr: tuple[str, ...]
+    """Methods, strongest first."""
+    auth_time_s: int
+    """When the person last proved who they are, in seconds since the Unix epoch."""
+    scope: str
+    """Scopes, separated by spaces."""
+    token_id: str
+    family_id: str
+    """The refresh tokens that it came with; empty for none."""
+    revision: str
+    """Consistency token of the roles when it was issued; empty for none."""
+    issued_at_s: int
+    expires_at_s: int
+
+
 class Call:
     """One call. A field is meaningful once its stage has run."""
 
@@ -32,6 +61,7 @@ class Call:
         "audited",
         "body",
         "caller",
+        "claims",
         "metadata",
         "method",
         "org_id",
@@ -39,6 +69,7 @@ class Call:
         "remaining_s",
         "request",
         "request_id",
+        "scopes",
         "source",
         "tenant",
         "tenant_id",
@@ -61,6 +92,10 @@ class Call:
     """The subject that the source says it acts for; empty when it acts for itself."""
     caller: str
     """The subject that acts. Once access is granted, who is named in ``acts_for`` if anybody is."""
+    claims: Claims | None
+    """What the access token says that came with the call; None when there was none."""
+    scopes: frozenset[str] | None
+    """Permissions that the token or key is limited to, as ``type:action``; None for no limit."""
     request_id: str
     trace_id: str
     request: Any
@@ -73,6 +108,8 @@ class Call:
         self.source = ""
         self.acts_for = ""
         self.caller = ""
+        self.claims = None
+        self.scopes = None
         self.request_id = ""
         self.trace_id = ""
         self.org_id = None

@@ -1,7 +1,7 @@
 """The stages between telemetry and audit: each compiles to one check of one method."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -21,12 +21,16 @@ from argy.base.errors import (
 from argy.base.ids import parse_uuid
 from argy.rpc.access import AccessDecider
 from argy.rpc.call import SUBJECT_HEADER, Call, Tenant
+from argy.rpc.caller import end_caller
+from argy.rpc.credentials import CredentialVerifier, check_scope
 from argy.rpc.declarations import Method
 from argy.rpc.errors import Context
+from argy.rpc.headers import request_id_of, tenant_header, trace_id_of
 from argy.rpc.pair_keys import PairKeys
 from argy.rpc.requests import metadata_of
 from argy.rpc.signature import split, verify
 from argy.rpc.telemetry import Telemetry
+from argy.rpc.tokens import TokenVerifier
 from argy.rpc.validation import compile_rules
 
 Enter = Callable[[Call, Context], Awaitable[None] | None]
@@ -40,8 +44,6 @@ MAX_METADATA: Final = 64
 ACT_FOR: Final = "authz.subject:act_for"
 """The permission that a service needs, on ``authz.subject:user/<id>``, to act for that subject."""
 _SUBJECT: Final = re.compile(r"(user|service|agent):[A-Za-z0-9._@+-]{1,248}")
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Nonces(Protocol):
@@ -84,6 +86,10 @@ class Dependencies:
     clock: Clock
     telemetry: Telemetry
     max_request_bytes: int
+    tokens: TokenVerifier | None = None
+    """Verifies access tokens; without it they are refused."""
+    credentials: CredentialVerifier | None = None
+    """Verifies personal access tokens and API keys; without it they are refused."""
 
 
 def deadline(deps: Dependencies, method: Method) -> Enter:
@@ -152,11 +158,11 @@ def signature(deps: Dependencies, method: Method) -> Enter | None:
             now_ms=clock.now_ms(),
         )
         call.metadata = metadata
-        call.tenant_id = _tenant_header(tenant_text)
+        call.tenant_id = tenant_header(tenant_text)
         call.org_id = parse_uuid(org_text, field="x-org-id") if org_text else None
         call.source = verified.source
-        call.request_id = _request_id(metadata, verified.nonce)
-        call.trace_id = _trace_id(received)
+        call.request_id = request_id_of(metadata, verified.nonce)
+        call.trace_id = trace_id_of(received)
         try:
             replayed = await nonces.seen(call.tenant_id, verified.nonce, verified.nonce_expires_ms)
         except Unavailable:
@@ -191,26 +197,27 @@ def tenant(deps: Dependencies, method: Method) -> Enter | None:
     return enter
 
 
-def caller(_deps: Dependencies, method: Method) -> Enter | None:
-    """Who acts: the calling service itself, or the subject that it names.
+def caller(deps: Dependencies, method: Method) -> Enter | None:
+    """Who acts: whose token or key came along, or the calling service, or the subject it names.
 
     The named subject needs the method's permission itself; that the service may act for others is
-    asked besides, by the access stage.
+    asked besides, by the access stage. A token speaks for itself, so nobody may be named beside it.
     """
     if method.public:
         return None
+    tokens, credentials = deps.tokens, deps.credentials
 
-    def enter(call: Call, _context: Context) -> None:
-        # A token that nobody verifies must not look as if it counted.
-        for name in ("authorization", "x-api-key"):
-            if name in call.metadata:
-                raise Unauthenticated(
-                    f"{name} is not accepted by this server",
-                    reason="CREDENTIAL_UNSUPPORTED",
-                    field=name,
-                )
-        call.caller = f"service:{call.source}"
+    def enter(call: Call, _context: Context) -> Awaitable[None] | None:
         subject = call.metadata.get(SUBJECT_HEADER)
+        if "authorization" in call.metadata or "x-api-key" in call.metadata:
+            if subject is not None:
+                raise InvalidArgument(
+                    f"send a credential or {SUBJECT_HEADER}, not both",
+                    reason="SUBJECT_WITH_CREDENTIAL",
+                    field=SUBJECT_HEADER,
+                )
+            return end_caller(call, tokens, credentials)
+        call.caller = f"service:{call.source}"
         if subject is not None:
             if not _SUBJECT.fullmatch(subject):
                 raise InvalidArgument(
@@ -219,6 +226,7 @@ def caller(_deps: Dependencies, method: Method) -> Enter | None:
                     field=SUBJECT_HEADER,
                 )
             call.acts_for = subject
+        return None
 
     return enter
 
@@ -251,6 +259,8 @@ def access(deps: Dependencies, method: Method) -> Enter | None:
                 f"'{call.source}' is not a service that may call {method.name}",
                 reason="ACCESS_DENIED",
             )
+        if call.scopes is not None:
+            check_scope(call.scopes, permission)
         if call.acts_for:
             return act_for(call)
         return permit(call, permission, platform) if permission else None
@@ -278,36 +288,3 @@ def validation(_deps: Dependencies, method: Method) -> Enter:
         validate(call.request)
 
     return enter
-
-
-def _tenant_header(text: str) -> UUID:
-    if not text:
-        raise InvalidArgument(
-            "x-tenant-id is required on every call",
-            reason="TENANT_REQUIRED",
-            field="x-tenant-id",
-        )
-    return parse_uuid(text, field="x-tenant-id")
-
-
-def _request_id(metadata: dict[str, str], nonce: bytes) -> str:
-    """The caller's id of the request; without one the nonce serves, which is as unique."""
-    given = metadata.get("x-request-id")
-    if given is None:
-        return nonce.hex()
-    if not _REQUEST_ID.fullmatch(given):
-        raise InvalidArgument(
-            "x-request-id must be 1 to 128 letters, digits and . _ -",
-            reason="MALFORMED_ID",
-            field="x-request-id",
-        )
-    return given
-
-
-def _trace_id(metadata: Iterable[tuple[str, Any]]) -> str:
-    """The W3C trace id; empty for a malformed header, which the standard says to ignore."""
-    for name, value in metadata:
-        if name == "traceparent" and isinstance(value, str):
-            match = _TRACEPARENT.fullmatch(value)
-            return match[1] if match else ""
-    return ""

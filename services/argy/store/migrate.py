@@ -19,7 +19,7 @@ from argy.store.errors import DRIVER_ERRORS, translate
 _MIGRATION_TIMEOUT_S: Final = 600
 _SCRAM_ITERATIONS: Final = 4096
 """PostgreSQL's own default (scram_iterations)."""
-SERVICE_ROLES: Final = frozenset({"argy_directory", "argy_authz", "argy_audit"})
+SERVICE_ROLES: Final = frozenset({"argy_directory", "argy_authz", "argy_audit", "argy_authn"})
 """Roles that a service acts as."""
 _ROLES: Final = SERVICE_ROLES | {"argy_audit_keeper"}
 

@@ -24,7 +24,7 @@ import uvicorn
 from argy.base.crypto import KeyRing
 from argy.client import Connection
 from argy.client.connection import Endpoint
-from argy.client.keys import issue_keys
+from argy.client.keys import DESTINATIONS, issue_keys
 from argy.client.pep_tokens import add_token
 from argy.edge.limits import Bounds
 from argy.edge.main import assemble, server_config
@@ -54,7 +54,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     certificates = ensure_dev_certificates(folder / "tls", now=datetime.now(UTC))
     ring = folder / "ring.json"
     KeyRing.generate().save(ring)
-    issue_keys(ring, source="edge", destinations=("authz",), out=folder / "edge.json")
+    issue_keys(ring, source="edge", destinations=DESTINATIONS, out=folder / "edge.json")
     tokens = folder / "tokens.json"
     token, entry = add_token(tokens, service="demo", tenant_id=None, now=datetime.now(UTC))
     return Files(folder, certificates, tokens, token, entry.token_id, folder / "edge.json")

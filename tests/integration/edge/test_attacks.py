@@ -35,7 +35,7 @@ def test_the_right_token_passes_all_checks(http: Any, asked: Any, problem_of: An
     assert answer.status_code == BEHIND
 
 
-@pytest.mark.parametrize("path", [PATH, "/", "/nothing", "/healthz/", "//healthz", "/%2e/healthz"])
+@pytest.mark.parametrize("path", [PATH, "/nothing", "/acme/nothing", "/healthz/", "/%2e/healthz"])
 def test_without_a_token_nothing_is_told_not_even_what_exists(
     http: Any, problem_of: Any, path: str
 ) -> None:
@@ -46,13 +46,22 @@ def test_without_a_token_nothing_is_told_not_even_what_exists(
     assert answer.headers["www-authenticate"] == 'Bearer realm="argy"'
 
 
+def test_a_browser_is_told_in_words_what_a_program_is_told_as_json(http: Any) -> None:
+    del http.headers["authorization"]
+    answer = http.get("/nothing", headers={"accept": "text/html,*/*;q=0.8"})
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "script-src 'self'" in answer.headers["content-security-policy"]
+    assert answer.headers["www-authenticate"] == 'Bearer realm="argy"'
+    assert "Nothing to see here" in answer.text
+
+
 @pytest.mark.parametrize(
     "authorization",
     [
         "Bearer",
         f"Bearer {new_token('pep')}",
         f"Bearer {new_token('pat')}",
-        f"Basic {new_token('pep')}",
         "Bearer " + "x" * 5000,
         "Bearer \u00e9",
     ],
@@ -67,6 +76,30 @@ def test_a_wrong_token_is_refused(
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == 'Bearer realm="argy", error="invalid_token"'
     assert authorization[7:] not in answer.text or not authorization[7:]
+
+
+def test_basic_authentication_is_told_that_there_are_no_passwords(
+    http: Any, asked: Any, problem_of: Any
+) -> None:
+    for path in (PATH, "/acme/credentials", "/nothing"):
+        answer = http.post(path, json=asked, headers={"authorization": "Basic YWRhOnNlY3JldA=="})
+        assert problem_of(answer)["reason"] == "PASSWORD_UNSUPPORTED"
+        assert "there are no passwords here" in problem_of(answer)["detail"]
+        assert answer.status_code == 401
+        assert "Basic" not in answer.headers["www-authenticate"]
+
+
+def test_the_password_grant_is_told_that_there_are_no_passwords(http: Any) -> None:
+    grant = {"grant_type": "password", "username": "ada", "password": "secret"}
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    answer = http.post("/acme/oauth/token", data=grant, headers=form)
+    assert (answer.status_code, answer.json()["error"]) == (400, "unsupported_grant_type")
+    assert "no passwords" in answer.json()["error_description"]
+    basic = {**form, "authorization": "Basic YWRhOnNlY3JldA=="}
+    for path in ("/acme/oauth/token", "/acme/oauth/device_authorization"):
+        refused = http.post(path, data={"client_id": "argy-cli"}, headers=basic)
+        assert (refused.status_code, refused.json()["error"]) == (401, "invalid_client")
+        assert "no passwords" in refused.json()["error_description"]
 
 
 def test_two_authorization_headers_are_refused(edge: Any, http: Any, problem_of: Any) -> None:
@@ -420,7 +453,7 @@ def test_the_edge_fetches_nothing_for_anybody(edge: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as bait:
         bait.settimeout(0.5)
         address = b"127.0.0.1:%d" % bait.getsockname()[1]
-        for line in (b"GET http://%s/" % address, b"CONNECT %s" % address, b"GET //%s/" % address):
+        for line in (b"GET http://%s/x" % address, b"CONNECT %s" % address, b"GET //%s/" % address):
             received = edge.send_raw(
                 line + b" HTTP/1.1\r\nhost: %s\r\nconnection: close\r\n" % address + token + b"\r\n"
             )

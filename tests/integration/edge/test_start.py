@@ -93,3 +93,13 @@ def test_tokens_are_made_listed_and_revoked(tmp_path: Path) -> None:
     token_id = listed.splitlines()[1].split()[0]
     assert token_id in run("--revoke", token_id)
     assert "billing" not in run()
+
+
+def test_the_development_mailbox_is_for_localhost_alone(files: Any, tmp_path: Path) -> None:
+    done = start(
+        files,
+        ARGY_EDGE_DEV_MAILBOX=str(tmp_path),
+        ARGY_EDGE_PUBLIC_URL="https://argy.example",
+    )
+    assert done.returncode != 0
+    assert "ARGY_EDGE_DEV_MAILBOX" in done.stderr

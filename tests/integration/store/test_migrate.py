@@ -25,7 +25,8 @@ from argy.store.partitions import ensure_partitions
 Factory = Callable[..., Awaitable[Any]]
 _SHAPE = """
 SELECT table_schema || '.' || table_name || '.' || column_name || ' ' || data_type AS line
-FROM information_schema.columns WHERE table_schema IN ('directory', 'authz', 'audit') ORDER BY 1
+FROM information_schema.columns
+WHERE table_schema IN ('directory', 'authz', 'audit', 'authn') ORDER BY 1
 """
 
 

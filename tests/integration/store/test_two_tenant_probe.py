@@ -18,7 +18,7 @@ import pytest
 from argy.base.ids import uuid7
 from argy.store.database import Database
 
-ROLES = ("argy_directory", "argy_authz", "argy_audit")
+ROLES = ("argy_directory", "argy_authz", "argy_audit", "argy_authn")
 _COLUMNS = """
 SELECT a.attname::text AS name, format_type(a.atttypid, NULL) AS type, a.attnotnull AS required,
   a.attgenerated <> '' AS generated, a.atthasdef AS has_default,
@@ -38,7 +38,7 @@ FROM pg_constraint WHERE conrelid = $1::text::regclass AND contype = 'f'
 _TABLES = """
 SELECT c.oid::regclass::text AS name FROM pg_class AS c
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
-  AND c.relnamespace::regnamespace::text IN ('directory', 'authz', 'audit')
+  AND c.relnamespace::regnamespace::text IN ('directory', 'authz', 'audit', 'authn')
 """
 _PRIVILEGES = """
 SELECT has_any_column_privilege($1, $2, 'SELECT') AS reads, has_table_privilege($1, $2, 'DELETE')
@@ -91,6 +91,7 @@ def value_for(column: Any) -> object:
         "text": lambda: f"p{uuid.uuid4().hex}",
         "timestamp with time zone": lambda: datetime.now(UTC),
         "bigint": lambda: 1,
+        "integer": lambda: 1,
         "jsonb": lambda: "{}",
         "boolean": lambda: True,
         "bytea": lambda: b"probe",

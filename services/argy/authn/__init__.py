@@ -1,0 +1,1 @@
+"""The authentication service: passkeys, links, sessions, tokens, devices, credentials."""

@@ -1,0 +1,74 @@
+-- name: lock_subject
+-- Changes to one subject's credentials come one after the other until the transaction ends.
+SELECT pg_advisory_xact_lock(hashtextextended($1::text || ' ' || $2::text, 0));
+
+-- name: count_live
+-- How many live credentials of a kind a subject has.
+SELECT count(*) FROM authn.credential
+WHERE tenant_id = $1 AND subject = $2 AND kind = $3 AND revoked_at IS NULL AND expires_at > $4;
+
+-- name: insert_credential
+-- Keep a new credential.
+INSERT INTO authn.credential (
+  tenant_id, id, kind, subject, user_id, name, prefix, scope, secret_hash, lifetime_days,
+  created_by, created_at, expires_at
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
+
+-- name: find_credential
+-- One credential by its id.
+SELECT id, kind, subject, name, prefix, scope, lifetime_days, created_by, created_at, expires_at,
+  last_used_at, revoked_at
+FROM authn.credential
+WHERE tenant_id = $1 AND id = $2;
+
+-- name: lock_credential
+-- One credential by its id; nobody else changes it meanwhile.
+SELECT id, kind, subject, name, prefix, scope, lifetime_days, created_by, created_at, expires_at,
+  last_used_at, revoked_at
+FROM authn.credential
+WHERE tenant_id = $1 AND id = $2
+FOR UPDATE;
+
+-- name: list_credentials
+-- A subject's live credentials, newest first.
+SELECT id, kind, subject, name, prefix, scope, lifetime_days, created_by, created_at, expires_at,
+  last_used_at, revoked_at
+FROM authn.credential
+WHERE tenant_id = $1 AND subject = $2 AND revoked_at IS NULL AND expires_at > $3
+  AND ($4::uuid IS NULL OR id < $4)
+ORDER BY id DESC
+LIMIT $5;
+
+-- name: find_by_secret
+-- The live credential of a secret, the one before the last rotation while it overlaps, whose owner,
+-- if a person, is active.
+SELECT c.id, c.kind, c.subject, c.name, c.prefix, c.scope, c.lifetime_days, c.created_by,
+  c.created_at, c.expires_at, c.last_used_at, c.revoked_at
+FROM authn.credential AS c
+LEFT JOIN directory.user_account AS u ON u.tenant_id = c.tenant_id AND u.user_id = c.user_id
+WHERE c.tenant_id = $1
+  AND (c.secret_hash = $2 OR (c.previous_hash = $2 AND c.previous_expires_at > $3))
+  AND c.revoked_at IS NULL AND c.expires_at > $3
+  AND (c.user_id IS NULL OR u.state = 'ACTIVE');
+
+-- name: rotate
+-- Give a live credential a new secret; the one so far is good until the overlap ends.
+UPDATE authn.credential
+SET prefix = $3, secret_hash = $4, expires_at = $5,
+  previous_hash = CASE WHEN $6::timestamptz IS NULL THEN NULL ELSE secret_hash END,
+  previous_expires_at = $6
+WHERE tenant_id = $1 AND id = $2 AND revoked_at IS NULL AND expires_at > $7
+RETURNING id;
+
+-- name: revoke
+-- End a credential that is not revoked yet.
+UPDATE authn.credential SET revoked_at = $3
+WHERE tenant_id = $1 AND id = $2 AND revoked_at IS NULL
+RETURNING id;
+
+-- name: note_used
+-- When some credentials were last used, to the minute.
+UPDATE authn.credential AS c
+SET last_used_at = greatest(c.last_used_at, used.at)
+FROM unnest($2::uuid[], $3::timestamptz[]) AS used (id, at)
+WHERE c.tenant_id = $1 AND c.id = used.id;

@@ -1,0 +1,31 @@
+"""What somebody may do now, asked of whoever decides the access of calls."""
+
+from argy.base.errors import PermissionDenied
+from argy.rpc.access import AccessDecider
+from argy.rpc.call import Call
+
+
+class Rights:
+    """Asks the access stage's decider about any subject, in the tenant and org of a call."""
+
+    __slots__ = ("_access",)
+
+    def __init__(self, access: AccessDecider) -> None:
+        self._access = access
+
+    async def holds(self, call: Call, subject: str, permission: str) -> bool:
+        """Whether ``subject`` holds ``permission`` (``type:action``) without an approval.
+
+        Raises:
+            Unavailable: when nobody can say; never a yes.
+        """
+        asked = Call(call.method, b"", call.received_ms)
+        asked.tenant_id, asked.org_id, asked.tenant = call.tenant_id, call.org_id, call.tenant
+        asked.source, asked.caller = call.source, subject
+        try:
+            waiting = self._access.permit(asked, permission, platform=False)
+            if waiting is not None:
+                await waiting
+        except PermissionDenied:
+            return False
+        return True

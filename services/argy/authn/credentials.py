@@ -1,0 +1,261 @@
+"""The use cases of personal access tokens and API keys: made, rotated, listed, revoked, verified.
+
+A secret is told once, when it is made, and kept as its SHA-256. Every use is looked up in the
+database, so that what is revoked, and whoever is disabled, is refused by every replica from the
+next call on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+from uuid import UUID
+
+from argy.authn import credential_store as store
+from argy.authn.credential_domain import (
+    HOUR_MS,
+    Credential,
+    Kind,
+    beyond_rights,
+    check_agent,
+    check_days,
+    check_live,
+    check_room,
+    checked_name,
+    checked_scopes,
+    expiry,
+    recognisable,
+    unknown_credential,
+)
+from argy.authn.credential_rights import Rights
+from argy.authn.credential_usage import LastUsed
+from argy.authn.session_audit import SignInLog
+from argy.base.clock import Clock
+from argy.base.errors import PermissionDenied
+from argy.base.ids import uuid7
+from argy.base.secret_token import new_token, token_digest
+from argy.rpc.call import Call
+from argy.rpc.credentials import API_KEY, PAT, VerifiedCredential, invalid_credential
+from argy.rpc.person import require_person, require_recent
+from argy.store.database import Database
+
+READ_ANY: Final = "authn.credential:read_any"
+REVOKE_ANY: Final = "authn.credential:revoke_any"
+MAKE_KEY: Final = "authn.api_key:create"
+_SECRET_KIND: Final[dict[Kind, str]] = {"TOKEN": PAT, "KEY": API_KEY}
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A credential with its secret, which is told this once."""
+
+    credential: Credential
+    secret: str
+
+    def __repr__(self) -> str:
+        """Without the secret, which must reach no log."""
+        return f"Made({self.credential!r})"
+
+
+class Credentials:
+    """Credentials of a tenant's people and agents; a ``CredentialVerifier`` where it is hosted."""
+
+    __slots__ = ("_clock", "_db", "_log", "_rights", "_used")
+
+    def __init__(
+        self, *, db: Database, rights: Rights, used: LastUsed, log: SignInLog, clock: Clock
+    ) -> None:
+        self._db = db
+        self._rights = rights
+        self._used = used
+        self._log = log
+        self._clock = clock
+
+    async def make_token(self, call: Call, *, name: str, scopes: Sequence[str], days: int) -> Made:
+        """Make a personal access token for the caller, who proved lately who they are.
+
+        Raises:
+            InvalidArgument: for a malformed name, scope or lifetime.
+            Unauthenticated: ``PERSON_REQUIRED``.
+            FailedPrecondition: ``STEP_UP_REQUIRED``.
+            PermissionDenied: ``SCOPE_BEYOND_RIGHTS``.
+            ResourceExhausted: ``TOO_MANY_CREDENTIALS``.
+        """
+        person = require_person(call)
+        require_recent(call)
+        return await self._make(call, "TOKEN", call.caller, person, name, scopes, days)
+
+    async def make_key(
+        self, call: Call, *, subject: str, name: str, scopes: Sequence[str], days: int
+    ) -> Made:
+        """Make an API key for an agent: with rights of the agent that its maker holds too.
+
+        Raises as ``make_token``; that the caller may make keys was asked by the access stage.
+        """
+        check_agent(subject)
+        _recent_if_person(call)
+        return await self._make(call, "KEY", subject, None, name, scopes, days)
+
+    async def rotate(self, call: Call, credential_id: UUID, *, overlap_hours: int) -> Made:
+        """Make a new secret; the old one is good for the overlap, and for its own time at most.
+
+        The lifetime begins anew. A token is rotated by its owner, a key by whoever may make it.
+
+        Raises:
+            NotFound: ``CREDENTIAL_UNKNOWN``, also for another's.
+            FailedPrecondition: ``CREDENTIAL_OVER`` or ``STEP_UP_REQUIRED``.
+            PermissionDenied: ``SCOPE_BEYOND_RIGHTS``.
+        """
+        _recent_if_person(call)
+        async with self._db.tenant(call.tenant_id) as tx:
+            found = await store.find(tx, credential_id, lock=False)
+        await self._check_may_rotate(call, found)
+        async with self._db.tenant(call.tenant_id) as tx:
+            now_ms = self._clock.now_ms()
+            live = check_live(await store.find(tx, credential_id, lock=True), now_ms=now_ms)
+            secret = new_token(_SECRET_KIND[live.kind])
+            rotated = replace(
+                live,
+                prefix=recognisable(secret),
+                expires_at_ms=expiry(now_ms, live.lifetime_days),
+            )
+            until_ms = min(now_ms + overlap_hours * HOUR_MS, live.expires_at_ms)
+            await store.rotate(
+                tx,
+                live.id,
+                prefix=rotated.prefix,
+                secret_hash=token_digest(secret),
+                expires_at_ms=rotated.expires_at_ms,
+                overlap_until_ms=until_ms if overlap_hours else None,
+                now_ms=now_ms,
+            )
+            await self._log.done(
+                tx,
+                call,
+                "authn.credential.rotate",
+                live.resource,
+                subject=live.subject,
+                kind=live.kind,
+                overlap_hours=overlap_hours,
+            )
+        return Made(rotated, secret)
+
+    async def list(
+        self, call: Call, *, subject: str, after: UUID | None, limit: int
+    ) -> Sequence[Credential]:
+        """The live credentials of the caller, or of a subject for who may read any's; newest first.
+
+        Raises:
+            PermissionDenied: ``ACCESS_DENIED``.
+        """
+        whose = subject or call.caller
+        if whose != call.caller and not await self._rights.holds(call, call.caller, READ_ANY):
+            raise PermissionDenied("These are not your own credentials", reason="ACCESS_DENIED")
+        async with self._db.tenant(call.tenant_id) as tx:
+            return await store.list_page(
+                tx, whose, after=after, limit=limit, now_ms=self._clock.now_ms()
+            )
+
+    async def revoke(self, call: Call, credential_id: UUID) -> None:
+        """End a credential at once: one's own, or anybody's for who may revoke any's.
+
+        Raises:
+            NotFound: ``CREDENTIAL_UNKNOWN``, also for one that the caller may not end.
+        """
+        may_any = await self._rights.holds(call, call.caller, REVOKE_ANY)
+        async with self._db.tenant(call.tenant_id) as tx:
+            found = await store.find(tx, credential_id, lock=True)
+            if found is None or (found.subject != call.caller and not may_any):
+                raise unknown_credential()
+            # Ended before: said once more, it stays as it was.
+            ended = await store.revoke(tx, found.id, now_ms=self._clock.now_ms())
+            await self._log.done(
+                tx,
+                call,
+                "authn.credential.revoke",
+                found.resource,
+                subject=found.subject,
+                kind=found.kind,
+                first=ended,
+            )
+
+    async def find(self, tenant_id: UUID, secret: str) -> Credential | None:
+        """The credential that a secret is good for now; its use is noted."""
+        now_ms = self._clock.now_ms()
+        async with self._db.tenant(tenant_id) as tx:
+            found = await store.find_by_secret(tx, token_digest(secret), now_ms=now_ms)
+        if found is not None:
+            self._used.note(tenant_id, found.id, now_ms)
+        return found
+
+    async def verify(self, tenant_id: UUID, secret: str) -> VerifiedCredential:
+        """See ``argy.rpc.credentials.CredentialVerifier``."""
+        found = await self.find(tenant_id, secret)
+        if found is None:
+            raise invalid_credential()
+        return VerifiedCredential(str(found.id), found.subject, frozenset(found.scopes))
+
+    async def _make(
+        self,
+        call: Call,
+        kind: Kind,
+        subject: str,
+        user_id: UUID | None,
+        name: str,
+        scopes: Sequence[str],
+        days: int,
+    ) -> Made:
+        name, wanted = checked_name(name), checked_scopes(scopes)
+        check_days(kind, days)
+        await self._check_rights(call, subject, wanted)
+        secret = new_token(_SECRET_KIND[kind])
+        async with self._db.tenant(call.tenant_id, errors=store.ERRORS) as tx:
+            await store.lock_subject(tx, subject)
+            now_ms = self._clock.now_ms()
+            check_room(kind, await store.count_live(tx, subject, kind, now_ms=now_ms))
+            made = Credential(
+                id=uuid7(),
+                kind=kind,
+                subject=subject,
+                name=name,
+                prefix=recognisable(secret),
+                scopes=wanted,
+                lifetime_days=days,
+                created_by=call.caller,
+                created_at_ms=now_ms,
+                expires_at_ms=expiry(now_ms, days),
+            )
+            await store.insert(tx, made, user_id=user_id, secret_hash=token_digest(secret))
+            await self._log.done(
+                tx,
+                call,
+                "authn.credential.create",
+                made.resource,
+                subject=subject,
+                kind=kind,
+                name=name,
+                scopes=list(wanted),
+                expires_at_ms=made.expires_at_ms,
+            )
+        return Made(made, secret)
+
+    async def _check_may_rotate(self, call: Call, found: Credential | None) -> None:
+        if found is None:
+            raise unknown_credential()
+        if found.kind == "TOKEN":
+            if found.subject != call.caller:
+                raise unknown_credential()
+        elif not await self._rights.holds(call, call.caller, MAKE_KEY):
+            raise unknown_credential()
+        await self._check_rights(call, found.subject, found.scopes)
+
+    async def _check_rights(self, call: Call, subject: str, scopes: Sequence[str]) -> None:
+        """Each scope is held by its owner, and by whoever learns the secret."""
+        for scope in scopes:
+            for who in {subject, call.caller}:
+                if not await self._rights.holds(call, who, scope):
+                    raise beyond_rights(scope)
+
+
+def _recent_if_person(call: Call) -> None:
+    if call.caller.startswith("user:"):
+        require_recent(call)

@@ -1,0 +1,235 @@
+"""The use cases of links by mail: asked for, sent as an invitation, looked at, used."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from argy.authn import link_store as store
+from argy.authn import passkey_store
+from argy.authn.device_limits import DeviceLimits, network
+from argy.authn.link_domain import (
+    INVITATION_MS,
+    LINK_BY_ADDRESS,
+    LINK_BY_IP,
+    LINK_BY_TENANT,
+    LINK_MS,
+    TRY_BY_IP,
+    Link,
+    check_bound,
+    check_live,
+    checked_email,
+    link_over,
+    must_register,
+    purpose_of,
+)
+from argy.authn.mail import Outbox
+from argy.authn.mail_texts import invitation, recovered, recovery_link, sign_in_link
+from argy.authn.session_accounts import find_account, find_account_by_email
+from argy.authn.session_audit import NOBODY, SignInLog, subject_of
+from argy.authn.session_domain import DeviceInfo, Session, digest, new_secret
+from argy.authn.sessions import Sessions
+from argy.base.clock import Clock
+from argy.base.errors import ArgyError, FailedPrecondition, NotFound
+from argy.base.ids import uuid7
+from argy.rpc.call import Call
+from argy.store.database import Database
+
+LinksOn = Callable[[str], bool]
+"""Whether people of a tenant, by slug, sign in by links in mails too."""
+_MINUTE_MS = 60_000
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Redeemed:
+    """What a link gave: a session, its secret, and whether a passkey comes next."""
+
+    session: Session
+    secret: str
+    must_register: bool
+
+
+class Links:
+    """Links of a tenant's people. ``base_url`` is the edge's, without a slash at its end."""
+
+    __slots__ = ("_base_url", "_clock", "_db", "_limits", "_links_on", "_log", "_outbox",
+                 "_sessions")  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        db: Database,
+        limits: DeviceLimits,
+        sessions: Sessions,
+        log: SignInLog,
+        outbox: Outbox,
+        clock: Clock,
+        links_on: LinksOn,
+        base_url: str,
+    ) -> None:
+        self._db = db
+        self._limits = limits
+        self._sessions = sessions
+        self._log = log
+        self._outbox = outbox
+        self._clock = clock
+        self._links_on = links_on
+        self._base_url = base_url
+
+    async def request(self, call: Call, email: str, device: DeviceInfo) -> str:
+        """Send a link if the address is that of somebody who may sign in.
+
+        The answer is the same and so is the work: limits, two look-ups, a row and a record. Only
+        the mail, which a task of its own sends afterwards, tells the two apart. Returns the secret
+        for the cookie of the browser that asked.
+
+        Raises:
+            InvalidArgument: ``INVALID_EMAIL``.
+            ResourceExhausted: ``RATE_LIMITED``, whether or not the address is somebody's.
+            FailedPrecondition: ``LINKS_OFF`` for the whole tenant.
+        """
+        self._check_on(call)
+        email = checked_email(email)
+        await self._limits.count(call.tenant_id, LINK_BY_IP, network(device.ip))
+        await self._limits.count(call.tenant_id, LINK_BY_ADDRESS, email.lower())
+        await self._limits.count(call.tenant_id, LINK_BY_TENANT, "all")
+        secret, browser_secret, now_ms = new_secret(), new_secret(), self._clock.now_ms()
+        async with self._db.tenant(call.tenant_id) as tx:
+            found = await find_account_by_email(tx, email)
+            account = found if found is not None and found.active else None
+            some_id = account.user_id if account is not None else uuid7(now_ms)
+            purpose = purpose_of(has_passkey=await passkey_store.has_usable(tx, some_id))
+            made = Link(
+                id=uuid7(now_ms),
+                user_id=None if account is None else account.user_id,
+                purpose=purpose,
+                browser_digest=digest(browser_secret),
+                device=device,
+                created_at_ms=now_ms,
+                expires_at_ms=now_ms + LINK_MS,
+            )
+            await store.insert(tx, made, digest=digest(secret))
+            await self._log.done(
+                tx,
+                call,
+                "authn.link.request",
+                NOBODY if found is None else subject_of(found.user_id),
+                device=device,
+                outcome="DENIED" if account is None else "SUCCESS",
+                reason="" if account else "ADDRESS_UNKNOWN" if found is None else "USER_DISABLED",
+                purpose=purpose,
+                link=str(made.id),
+            )
+        if account is not None:
+            text = recovery_link if purpose == "recovery" else sign_in_link
+            url = self._url(call, secret)
+            minutes = LINK_MS // _MINUTE_MS
+            self._outbox.put(text(account, call.tenant.slug, url, device, minutes))
+        return browser_secret
+
+    async def invite(self, call: Call, user_id: UUID) -> int:
+        """Send an invitation; until when it is good, in milliseconds since the Unix epoch.
+
+        Raises:
+            NotFound: ``USER_UNKNOWN``.
+            FailedPrecondition: ``USER_DISABLED``, or ``LINKS_OFF`` for the whole tenant.
+        """
+        self._check_on(call)
+        secret, now_ms = new_secret(), self._clock.now_ms()
+        async with self._db.tenant(call.tenant_id) as tx:
+            account = await find_account(tx, user_id)
+            if account is None:
+                raise NotFound("No such user", reason="USER_UNKNOWN", field="user_id")
+            if not account.active:
+                raise FailedPrecondition(
+                    "The user is disabled", reason="USER_DISABLED", field="user_id"
+                )
+            made = Link(
+                id=uuid7(now_ms),
+                user_id=user_id,
+                purpose="invitation",
+                browser_digest="",
+                device=DeviceInfo(),
+                created_at_ms=now_ms,
+                expires_at_ms=now_ms + INVITATION_MS,
+            )
+            await store.insert(tx, made, digest=digest(secret))
+            await self._log.done(
+                tx, call, "authn.invitation.send", subject_of(user_id), link=str(made.id)
+            )
+        days = INVITATION_MS // _DAY_MS
+        self._outbox.put(invitation(account, call.tenant.slug, self._url(call, secret), days))
+        return made.expires_at_ms
+
+    async def describe(self, call: Call, secret: str) -> Link:
+        """What a link is, which uses nothing; raises NotFound ``LINK_OVER``."""
+        async with self._db.tenant(call.tenant_id) as tx:
+            found = await store.find(tx, digest(secret))
+        return check_live(found, now_ms=self._clock.now_ms())
+
+    async def redeem(
+        self, call: Call, secret: str, device: DeviceInfo, *, browser_secret: str, confirmed: bool
+    ) -> Redeemed:
+        """Use a link, once.
+
+        Raises:
+            NotFound: ``LINK_OVER``; also for somebody who was disabled meanwhile.
+            FailedPrecondition: ``CONFIRMATION_REQUIRED``, which uses nothing; ``LINKS_OFF``.
+            ResourceExhausted: ``RATE_LIMITED``, which alone is not recorded: each would be a row.
+        """
+        await self._limits.count(call.tenant_id, TRY_BY_IP, network(device.ip))
+        resource = [NOBODY]
+        try:
+            self._check_on(call)
+            async with self._db.tenant(call.tenant_id) as tx:
+                found = await store.find(tx, digest(secret))
+            link = check_live(found, now_ms=self._clock.now_ms())
+            resource[0] = subject_of(link.user_id)
+            check_bound(link, browser_secret=browser_secret, confirmed=confirmed)
+            return await self._use(call, link, secret, device, confirmed=confirmed)
+        except ArgyError as error:
+            await self._log.refused(call, "authn.link.redeem", resource[0], error, device=device)
+            raise
+
+    async def _use(
+        self, call: Call, link: Link, secret: str, device: DeviceInfo, *, confirmed: bool
+    ) -> Redeemed:
+        user_id = link.user_id
+        if user_id is None:
+            raise link_over()
+        async with self._db.tenant(call.tenant_id) as tx:
+            used = await store.use(tx, link, digest=digest(secret), now_ms=self._clock.now_ms())
+            account = await find_account(tx, user_id)
+            if not used or account is None:
+                raise link_over()
+            session, session_secret = await self._sessions.open(
+                tx,
+                call,
+                user_id,
+                "magic_link",
+                device,
+                provisional=must_register(link.purpose),
+            )
+            await self._log.done(
+                tx,
+                call,
+                "authn.link.redeem",
+                f"session:{session.session_id}",
+                actor=subject_of(user_id),
+                device=device,
+                purpose=link.purpose,
+                link=str(link.id),
+                confirmed=confirmed,
+            )
+        if link.purpose == "recovery":
+            self._outbox.put(recovered(account, call.tenant.slug, device))
+        return Redeemed(session, session_secret, must_register(link.purpose))
+
+    def _check_on(self, call: Call) -> None:
+        if not self._links_on(call.tenant.slug):
+            raise FailedPrecondition(
+                "Your organization signs in another way: links are off", reason="LINKS_OFF"
+            )
+
+    def _url(self, call: Call, secret: str) -> str:
+        return f"{self._base_url}/{call.tenant.slug}/link/{secret}"

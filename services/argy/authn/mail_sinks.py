@@ -1,0 +1,152 @@
+"""Where mail goes: a mail server, or in development a folder that pages show."""
+
+import asyncio
+import ipaddress
+import json
+import logging
+import os
+import ssl
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.utils import parseaddr
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import aiosmtplib
+
+from argy.authn.mail import Mail, MailError, MailSink
+from argy.base.errors import InvalidArgument
+from argy.base.ids import uuid7_millis
+
+_PORTS: Final = {"smtps": 465, "smtp": 587, "unsafe-smtp": 25}
+_MAX_MAILS: Final = 200
+"""Mails that the folder keeps, the newest ones."""
+_LOG: Final = logging.getLogger("argy.authn.mail")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailSettings:
+    """What whoever runs the platform wrote: a mail server, or a folder for development."""
+
+    smtp_url: str = ""
+    sender: str = ""
+    ca: Path | None = None
+    unsafe_folder: Path | None = None
+
+
+def sink_of(settings: MailSettings) -> MailSink:
+    """The sink that is set up.
+
+    Raises:
+        InvalidArgument: naming what is missing, malformed, contradictory or not safe.
+    """
+    if settings.unsafe_folder is not None:
+        if settings.smtp_url:
+            raise _bad("ARGY_UNSAFE_MAIL_DIR", "and ARGY_MAIL_SMTP_URL are set: set one")
+        return FolderSink(settings.unsafe_folder)
+    if not settings.smtp_url:
+        raise _bad("ARGY_MAIL_SMTP_URL", "is missing: people sign in by mail at first")
+    return _smtp(settings)
+
+
+class FolderSink:
+    """Writes each mail to ``<folder>/<id>.json`` and its text to the log. Development only."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def deliver(self, mail: Mail) -> None:
+        """See ``MailSink``."""
+        await asyncio.to_thread(self._write, mail)
+        _LOG.info("mail to %s: %s\n%s", mail.to, mail.subject, mail.text)
+
+    def _write(self, mail: Mail) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        document = {
+            "id": str(mail.id),
+            "tenant": mail.tenant,
+            "kind": mail.kind,
+            "to": mail.to,
+            "subject": mail.subject,
+            "text": mail.text,
+            "time_ms": uuid7_millis(mail.id),
+        }
+        scratch = self._folder / f".{mail.id}"
+        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(document, file, ensure_ascii=False, indent=1)
+        scratch.rename(self._folder / f"{mail.id}.json")
+        # Names are UUIDv7, so they sort by time.
+        for old in sorted(self._folder.glob("*.json"))[:-_MAX_MAILS]:
+            old.unlink(missing_ok=True)
+
+
+class SmtpSink:
+    """Hands mail to a server, with STARTTLS or TLS and a verified certificate, unless unsafe."""
+
+    def __init__(self, url: SplitResult, *, sender: str, tls: ssl.SSLContext | None) -> None:
+        self._sender = sender
+        self._server: dict[str, Any] = {
+            "hostname": url.hostname or "",
+            "port": url.port or _PORTS[url.scheme],
+            "username": unquote(url.username) if url.username else None,
+            "password": unquote(url.password) if url.password else None,
+            "use_tls": url.scheme == "smtps",
+            "start_tls": url.scheme == "smtp",
+            "tls_context": tls,
+            # The outbox limits every attempt.
+            "timeout": None,
+        }
+
+    async def deliver(self, mail: Mail) -> None:
+        """See ``MailSink``."""
+        try:
+            await aiosmtplib.send(message_of(mail, sender=self._sender), **self._server)
+        except aiosmtplib.SMTPException as error:
+            # The kind only: a server may answer with what it was sent.
+            raise MailError(type(error).__name__) from error
+
+
+def message_of(mail: Mail, *, sender: str) -> EmailMessage:
+    """The mail as it is sent: plain text, which no client turns into anything else."""
+    message = EmailMessage()
+    message["From"] = sender
+    message["To"] = mail.to
+    message["Subject"] = mail.subject
+    message["Message-ID"] = f"<{mail.id}@{parseaddr(sender)[1].rpartition('@')[2]}>"
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(mail.text, cte="quoted-printable")
+    return message
+
+
+def _smtp(settings: MailSettings) -> SmtpSink:
+    name = "ARGY_MAIL_SMTP_URL"
+    try:
+        url = urlsplit(settings.smtp_url)
+        port_is_sound = url.port is None or url.port > 0
+    except ValueError as error:
+        raise _bad(name, "is not a URL") from error
+    if url.scheme not in _PORTS or not url.hostname or not port_is_sound or url.query:
+        raise _bad(name, "is smtp[s]://[user:password@]host[:port]")
+    if url.scheme == "unsafe-smtp" and url.username and not _loopback(url.hostname):
+        raise _bad(name, "would send the password in the clear: use smtp or smtps")
+    _, address = parseaddr(settings.sender)
+    if "@" not in address or not settings.sender.isprintable():
+        raise _bad("ARGY_MAIL_FROM", "must be set to an address like Argy <sign-in@example.com>")
+    if url.scheme == "unsafe-smtp":
+        return SmtpSink(url, sender=settings.sender, tls=None)
+    tls = ssl.create_default_context(cafile=None if settings.ca is None else str(settings.ca))
+    tls.minimum_version = ssl.TLSVersion.TLSv1_2
+    return SmtpSink(url, sender=settings.sender, tls=tls)
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _bad(name: str, problem: str) -> InvalidArgument:
+    return InvalidArgument(f"{name} {problem}", reason="CONFIG_INVALID", field=name)

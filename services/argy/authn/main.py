@@ -1,0 +1,108 @@
+"""Puts sign-in together; decides nothing."""
+
+from dataclasses import dataclass
+
+from google.protobuf.descriptor import ServiceDescriptor
+
+from argy.api.authn.v1 import credential_pb2, device_pb2, token_pb2
+from argy.authn.credential_rights import Rights
+from argy.authn.credential_service import CredentialService
+from argy.authn.credential_usage import LastUsed
+from argy.authn.credentials import Credentials
+from argy.authn.device_limits import DeviceLimits
+from argy.authn.device_service import DeviceService
+from argy.authn.device_tokens import DeviceTokens
+from argy.authn.devices import Devices
+from argy.authn.mail import MailSink
+from argy.authn.session_audit import SignInLog
+from argy.authn.session_settings import SignInSettings
+from argy.authn.session_wiring import SignIn, assemble_sign_in
+from argy.authn.signing_keys import SigningKeys
+from argy.authn.token_ending import TokenEndings
+from argy.authn.token_issuing import TokenIssuer
+from argy.authn.token_service import TokenService
+from argy.authn.token_use import TokenUse
+from argy.base.clock import Clock
+from argy.rpc.access import AccessDecider
+from argy.rpc.page_token import PageTokens
+from argy.rpc.tokens import TokenVerifier
+from argy.store.database import Database
+from argy.store.redis import RedisStore
+
+
+@dataclass(frozen=True, slots=True)
+class Authn:
+    """The parts. ``start`` before the server, ``close`` after it."""
+
+    services: tuple[tuple[object, ServiceDescriptor], ...]
+    credentials: Credentials
+    """Verifies personal access tokens and API keys, in this process."""
+    issuer: TokenIssuer
+    used: LastUsed
+    sign_in: SignIn
+
+    async def start(self) -> None:
+        """Begin what runs beside the calls."""
+        await self.used.start()
+        await self.sign_in.start()
+
+    async def close(self) -> None:
+        """End it."""
+        await self.sign_in.close()
+        await self.used.close()
+
+
+def assemble(
+    *,
+    db: Database,
+    ending_db: Database,
+    redis: RedisStore,
+    keys: SigningKeys,
+    verifier: TokenVerifier,
+    access: AccessDecider,
+    pages: PageTokens,
+    clock: Clock,
+    mail: MailSink,
+    settings: SignInSettings,
+) -> Authn:
+    """Wire the services; ``db`` and ``ending_db`` act as argy_authn, each with its connections."""
+    log = SignInLog(db, clock)
+    endings = TokenEndings(redis, clock, ending_db)
+    issuer = TokenIssuer(keys=keys, revocations=endings, public_url=settings.base_url, clock=clock)
+    sign_in = assemble_sign_in(
+        db=db,
+        redis=redis,
+        clock=clock,
+        settings=settings,
+        mail=mail,
+        issuer=issuer,
+        revocations=endings,
+        access=access,
+    )
+    used = LastUsed(db)
+    credentials = Credentials(db=db, rights=Rights(access), used=used, log=log, clock=clock)
+    devices = Devices(
+        db=db,
+        limits=DeviceLimits(redis, clock),
+        issuer=DeviceTokens(issuer, sign_in.sessions),
+        log=log,
+        clock=clock,
+    )
+    use = TokenUse(
+        db=db,
+        issuer=issuer,
+        verifier=verifier,
+        revocations=endings,
+        credentials=credentials,
+        clock=clock,
+    )
+    services = (
+        *sign_in.services,
+        (TokenService(use, keys), token_pb2.DESCRIPTOR.services_by_name["TokenService"]),
+        (DeviceService(devices), device_pb2.DESCRIPTOR.services_by_name["DeviceService"]),
+        (
+            CredentialService(credentials, pages),
+            credential_pb2.DESCRIPTOR.services_by_name["CredentialService"],
+        ),
+    )
+    return Authn(services, credentials, issuer, used, sign_in)

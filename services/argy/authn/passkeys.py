@@ -1,0 +1,196 @@
+"""The use cases of a person's own passkeys: register, list, rename, remove."""
+
+import secrets
+from collections.abc import Callable
+from uuid import UUID
+
+from argy.authn import passkey_store as store
+from argy.authn.mail import Outbox
+from argy.authn.mail_texts import passkey_added, passkey_removed
+from argy.authn.passkey_challenges import Challenges
+from argy.authn.passkey_domain import (
+    CEREMONY_MS,
+    CHALLENGE_BYTES,
+    Challenge,
+    Passkey,
+    RelyingParty,
+    check_aaguid,
+    check_challenge,
+    check_may_remove,
+    check_room,
+    checked_name,
+)
+from argy.authn.passkey_webauthn import registration_options, verify_registration
+from argy.authn.session_accounts import Account, find_account
+from argy.authn.session_audit import SignInLog
+from argy.authn.session_domain import new_secret
+from argy.base.clock import Clock
+from argy.base.errors import ArgyError, NotFound, PermissionDenied
+from argy.base.ids import uuid7
+from argy.rpc.call import Call
+from argy.rpc.person import require_person, require_recent
+from argy.store.database import Database, Tx
+
+LinksOn = Callable[[str], bool]
+"""Whether people of a tenant, by slug, sign in by links in mails too."""
+
+
+class Passkeys:
+    """A person's own passkeys; each change needs a proof that is minutes old."""
+
+    __slots__ = ("_challenges", "_clock", "_db", "_links_on", "_log", "_outbox", "_rp")
+
+    def __init__(
+        self,
+        *,
+        db: Database,
+        challenges: Challenges,
+        rp: RelyingParty,
+        log: SignInLog,
+        outbox: Outbox,
+        clock: Clock,
+        links_on: LinksOn,
+    ) -> None:
+        self._db = db
+        self._challenges = challenges
+        self._rp = rp
+        self._log = log
+        self._outbox = outbox
+        self._clock = clock
+        self._links_on = links_on
+
+    async def begin(self, call: Call) -> tuple[str, str]:
+        """Begin a registration for the caller; returns the ceremony's id and its options.
+
+        Raises:
+            FailedPrecondition: ``STEP_UP_REQUIRED``.
+            ResourceExhausted: ``TOO_MANY_PASSKEYS``.
+        """
+        user_id = require_person(call)
+        require_recent(call)
+        async with self._db.tenant(call.tenant_id) as tx:
+            account = await _active(tx, user_id)
+            held = await store.list_of(tx, user_id)
+            check_room(held)
+            handle = await store.handle_of(tx, user_id)
+            await self._log.done(tx, call, "authn.passkey.begin", f"user:{user_id}")
+        ceremony_id, challenge = new_secret(), secrets.token_bytes(CHALLENGE_BYTES)
+        await self._challenges.put(
+            call.tenant_id,
+            ceremony_id,
+            Challenge(
+                ceremony="register",
+                challenge=challenge,
+                expires_at_ms=self._clock.now_ms() + CEREMONY_MS,
+                user_id=user_id,
+            ),
+        )
+        options = registration_options(
+            self._rp, account, handle=handle, challenge=challenge, held=held
+        )
+        return ceremony_id, options
+
+    async def finish(self, call: Call, ceremony_id: str, credential: str, name: str) -> Passkey:
+        """Verify a registration and keep the passkey.
+
+        Raises:
+            InvalidArgument: ``MALFORMED_CREDENTIAL`` or ``INVALID_NAME``.
+            Unauthenticated: naming what is wrong, as ``passkey_domain`` does.
+            AlreadyExists: ``PASSKEY_EXISTS``, whoever's it is.
+        """
+        user_id = require_person(call)
+        try:
+            return await self._finish(call, user_id, ceremony_id, credential, name)
+        except ArgyError as error:
+            await self._log.refused(call, "authn.passkey.register", f"user:{user_id}", error)
+            raise
+
+    async def _finish(
+        self, call: Call, user_id: UUID, ceremony_id: str, credential: str, name: str
+    ) -> Passkey:
+        require_recent(call)
+        name = checked_name(name, default="Passkey")
+        now_ms = self._clock.now_ms()
+        found = await self._challenges.take(call.tenant_id, ceremony_id)
+        begun = check_challenge(found, "register", user_id=user_id, now_ms=now_ms)
+        new = verify_registration(credential, self._rp, challenge=begun.challenge)
+        check_aaguid(new.aaguid, self._rp.allowed_aaguids.get(call.tenant.slug))
+        made = Passkey(
+            id=uuid7(now_ms),
+            user_id=user_id,
+            name=name,
+            credential_id=new.credential_id,
+            public_key=new.public_key,
+            sign_count=new.sign_count,
+            aaguid=new.aaguid,
+            transports=new.transports,
+            backup_eligible=new.backup_eligible,
+            backed_up=new.backed_up,
+            created_at_ms=now_ms,
+        )
+        async with self._db.tenant(call.tenant_id, errors=store.ERRORS) as tx:
+            account = await _active(tx, user_id)
+            check_room(await store.list_of(tx, user_id, alone=True))
+            await store.insert(tx, made)
+            await self._log.done(
+                tx,
+                call,
+                "authn.passkey.register",
+                f"passkey:{made.id}",
+                name=name,
+                aaguid=str(made.aaguid),
+                synced=made.backup_eligible,
+            )
+        self._outbox.put(passkey_added(account, call.tenant.slug, name))
+        return made
+
+    async def list(self, call: Call) -> list[Passkey]:
+        """The caller's own passkeys, oldest first."""
+        user_id = require_person(call)
+        async with self._db.tenant(call.tenant_id) as tx:
+            return await store.list_of(tx, user_id)
+
+    async def rename(self, call: Call, passkey_id: UUID, name: str) -> Passkey:
+        """Name one of the caller's own; raises NotFound ``PASSKEY_UNKNOWN``."""
+        user_id, name = require_person(call), checked_name(name)
+        async with self._db.tenant(call.tenant_id) as tx:
+            renamed = await store.rename(tx, user_id, passkey_id, name)
+            if renamed is None:
+                raise _unknown()
+            await self._log.done(
+                tx, call, "authn.passkey.rename", f"passkey:{passkey_id}", name=name
+            )
+        return renamed
+
+    async def remove(self, call: Call, passkey_id: UUID) -> None:
+        """Forget one of the caller's own passkeys.
+
+        Raises:
+            NotFound: ``PASSKEY_UNKNOWN``.
+            FailedPrecondition: ``STEP_UP_REQUIRED``, or ``LAST_WAY_IN``.
+        """
+        user_id = require_person(call)
+        require_recent(call)
+        async with self._db.tenant(call.tenant_id) as tx:
+            account = await _active(tx, user_id)
+            held = await store.list_of(tx, user_id, alone=True)
+            target = next((one for one in held if one.id == passkey_id), None)
+            if target is None:
+                raise _unknown()
+            check_may_remove(target, held, links=self._links_on(call.tenant.slug))
+            await store.delete(tx, user_id, passkey_id)
+            await self._log.done(
+                tx, call, "authn.passkey.remove", f"passkey:{passkey_id}", name=target.name
+            )
+        self._outbox.put(passkey_removed(account, call.tenant.slug, target.name))
+
+
+async def _active(tx: Tx, user_id: UUID) -> Account:
+    account = await find_account(tx, user_id)
+    if account is None or not account.active:
+        raise PermissionDenied("This account is disabled", reason="ACCOUNT_DISABLED")
+    return account
+
+
+def _unknown() -> NotFound:
+    return NotFound("No such passkey", reason="PASSKEY_UNKNOWN", field="passkey_id")

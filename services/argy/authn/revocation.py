@@ -1,0 +1,194 @@
+"""The deny list of access tokens: in Redis, and a copy in every process that is half a second old.
+
+``t:{tenant}:revoked`` is a sorted set of entries by the millisecond at which they may go;
+``t:{tenant}:revoked-state`` holds the list's epoch and a counter of its changes, so that a copy is
+read anew only when it must be. Both go an hour after the last token was issued or ended. When Redis
+loses them, the next list has another epoch, and tokens of the old one are refused.
+"""
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from argy.base.clock import Clock
+from argy.base.errors import Unavailable
+from argy.rpc.revoked import MAX_LIFETIME_S, Revoked, session_entry
+from argy.store.redis import REDIS_ERRORS, RedisStore
+
+MAX_AGE_S: Final = 0.5
+"""A copy that is older is not believed."""
+_REFRESH_S: Final = 0.2
+"""From this age on a copy that is used is read anew meanwhile."""
+_KEEP_S: Final = 3600
+_TIMEOUT_S: Final = 1.0
+_MARGIN_MS: Final = 5_000
+_MAX_TENANTS: Final = 20_000
+
+
+def _away(error: BaseException) -> Unavailable:
+    away = Unavailable(
+        "Whether a token was ended can't be told at the moment",
+        reason="REVOCATIONS_AWAY",
+        retry_after_ms=250,
+    )
+    away.__cause__ = error
+    return away
+
+
+class RevocationList:
+    """Adds to tenants' lists."""
+
+    __slots__ = ("_clock", "_redis")
+
+    def __init__(self, redis: RedisStore, clock: Clock) -> None:
+        self._redis = redis
+        self._clock = clock
+
+    async def epoch(self, tenant_id: UUID) -> str:
+        """The name of the list that a token issued now stands on; made when there is none.
+
+        Raises:
+            Unavailable: ``REVOCATIONS_AWAY``: no token may be issued that could not be ended.
+        """
+        pipe = self._redis.client.pipeline()
+        state = self._redis.key(tenant_id, "revoked-state")
+        pipe.hsetnx(state, "epoch", secrets.token_hex(8))
+        pipe.hget(state, "epoch")
+        pipe.expire(state, _KEEP_S)
+        replies = await self._run(pipe)
+        return _text(replies[1])
+
+    async def deny(self, tenant_id: UUID, entries: Iterable[str]) -> None:
+        """End tokens (``argy.rpc.revoked`` names entries); every process heeds it in half a second.
+
+        Raises:
+            Unavailable: ``REVOCATIONS_AWAY``: nothing was ended.
+        """
+        now_ms = self._clock.now_ms()
+        # As long as a token that was issued this moment lasts; `user_entry` counts back from it.
+        ends = dict.fromkeys(entries, now_ms + MAX_LIFETIME_S * 1000)
+        if not ends:
+            return
+        state = self._redis.key(tenant_id, "revoked-state")
+        listed = self._redis.key(tenant_id, "revoked")
+        pipe = self._redis.client.pipeline(transaction=not self._redis.cluster)
+        pipe.hsetnx(state, "epoch", secrets.token_hex(8))
+        pipe.zremrangebyscore(listed, "-inf", now_ms - _MARGIN_MS)
+        pipe.zadd(listed, ends)
+        pipe.hincrby(state, "changes", 1)
+        pipe.expire(listed, _KEEP_S)
+        pipe.expire(state, _KEEP_S)
+        await self._run(pipe)
+
+    async def revoke_session(self, tenant_id: UUID, session_id: str) -> None:
+        """End the access tokens of a session; raises as ``deny``."""
+        await self.deny(tenant_id, (session_entry(session_id),))
+
+    async def _run(self, pipe: Any) -> list[Any]:
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                return list(await pipe.execute())
+        except REDIS_ERRORS as error:
+            raise _away(error) from error
+
+
+@dataclass(slots=True)
+class _Copy:
+    revoked: Revoked
+    changes: str
+    read_at_s: float
+    """By the loop's clock, when the reading began."""
+
+
+class RevocationMirror:
+    """A process's copies, one a tenant; implements ``argy.rpc.tokens.Revocations``."""
+
+    def __init__(self, redis: RedisStore, *, max_tenants: int = _MAX_TENANTS) -> None:
+        self._redis = redis
+        self._max_tenants = max_tenants
+        self._copies: OrderedDict[UUID, _Copy] = OrderedDict()
+        self._reads: dict[UUID, asyncio.Task[Revoked]] = {}
+
+    def peek(self, tenant_id: UUID) -> Revoked | None:
+        """See ``Revocations``; a copy that grows old is read anew in the background."""
+        copy = self._copies.get(tenant_id)
+        if copy is None:
+            return None
+        age_s = asyncio.get_running_loop().time() - copy.read_at_s
+        if age_s > MAX_AGE_S:
+            return None
+        if age_s > _REFRESH_S:
+            self._reading(tenant_id)
+        return copy.revoked
+
+    async def get(self, tenant_id: UUID) -> Revoked:
+        """See ``Revocations``."""
+        known = self.peek(tenant_id)
+        if known is not None:
+            return known
+        try:
+            return await asyncio.shield(self._reading(tenant_id))
+        except asyncio.CancelledError as error:
+            reading = self._reads.get(tenant_id)
+            if reading is not None and reading.cancelled():
+                raise _away(error) from None
+            raise
+
+    async def renewed(self, tenant_id: UUID) -> Revoked:
+        """See ``Revocations``."""
+        return await self._read(tenant_id)
+
+    async def close(self) -> None:
+        """End the reads under way."""
+        reads = list(self._reads.values())
+        for read in reads:
+            read.cancel()
+        await asyncio.gather(*reads, return_exceptions=True)
+
+    def _reading(self, tenant_id: UUID) -> "asyncio.Task[Revoked]":
+        reading = self._reads.get(tenant_id)
+        if reading is None:
+            reading = asyncio.create_task(self._read(tenant_id), name="revocations")
+            self._reads[tenant_id] = reading
+            reading.add_done_callback(lambda done: self._finished(tenant_id, done))
+        return reading
+
+    def _finished(self, tenant_id: UUID, done: "asyncio.Task[Revoked]") -> None:
+        self._reads.pop(tenant_id, None)
+        if not done.cancelled():
+            done.exception()  # who waits hears of it; a refresh in the background has nobody
+
+    async def _read(self, tenant_id: UUID) -> Revoked:
+        began_s = asyncio.get_running_loop().time()
+        client = self._redis.client
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                state = self._redis.key(tenant_id, "revoked-state")
+                epoch, changes = (_text(v) for v in await client.hmget(state, "epoch", "changes"))
+                copy = self._copies.get(tenant_id)
+                if copy is not None and (copy.revoked.epoch, copy.changes) == (epoch, changes):
+                    revoked = copy.revoked
+                else:
+                    # The counter was read first: a list that is newer than it is read once more.
+                    rows = await client.zrange(
+                        self._redis.key(tenant_id, "revoked"), 0, -1, withscores=True
+                    )
+                    revoked = Revoked(epoch, {_text(name): int(end) for name, end in rows})
+        except REDIS_ERRORS as error:
+            raise _away(error) from error
+        self._keep(tenant_id, _Copy(revoked, changes, began_s))
+        return revoked
+
+    def _keep(self, tenant_id: UUID, copy: _Copy) -> None:
+        self._copies[tenant_id] = copy
+        self._copies.move_to_end(tenant_id)
+        if len(self._copies) > self._max_tenants:
+            self._copies.popitem(last=False)
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value or "")

@@ -1,0 +1,111 @@
+"""Puts sign-in together: passkeys, links by mail, sessions. Decides nothing."""
+
+from dataclasses import dataclass
+
+from google.protobuf.descriptor import ServiceDescriptor
+
+from argy.api.authn.v1 import magic_link_pb2, passkey_pb2, session_pb2
+from argy.authn.device_limits import DeviceLimits
+from argy.authn.link_service import MagicLinkService
+from argy.authn.links import Links
+from argy.authn.mail import MailSink, Outbox
+from argy.authn.passkey_challenges import Challenges
+from argy.authn.passkey_service import PasskeyService
+from argy.authn.passkey_sign_in import PasskeySignIn
+from argy.authn.passkeys import Passkeys
+from argy.authn.revocation import RevocationList
+from argy.authn.session_audit import SignInLog
+from argy.authn.session_service import SessionService
+from argy.authn.session_settings import SignInSettings
+from argy.authn.session_store import SessionStore
+from argy.authn.session_watch import SessionWatch
+from argy.authn.sessions import Sessions
+from argy.authn.token_issuing import TokenIssuer
+from argy.base.clock import Clock
+from argy.rpc.access import AccessDecider
+from argy.store.database import Database
+from argy.store.redis import RedisStore
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """The parts. ``start`` before the server, ``close`` after it."""
+
+    services: tuple[tuple[object, ServiceDescriptor], ...]
+    sessions: Sessions
+    outbox: Outbox
+    watch: SessionWatch
+
+    async def start(self) -> None:
+        """Begin to send mail and to hear of disabled people."""
+        await self.outbox.start()
+        await self.watch.start()
+
+    async def close(self) -> None:
+        """Stop all that."""
+        await self.watch.close()
+        await self.outbox.close()
+
+
+def assemble_sign_in(
+    *,
+    db: Database,
+    redis: RedisStore,
+    clock: Clock,
+    settings: SignInSettings,
+    mail: MailSink,
+    issuer: TokenIssuer,
+    revocations: RevocationList,
+    access: AccessDecider,
+) -> SignIn:
+    """Wire the services; ``db`` acts as argy_authn."""
+    log, outbox = SignInLog(db, clock), Outbox(mail)
+    sessions = Sessions(
+        db=db,
+        store=SessionStore(redis, settings.limits),
+        revocations=revocations,
+        log=log,
+        clock=clock,
+        limits=settings.limits,
+    )
+    challenges, limits = Challenges(redis), DeviceLimits(redis, clock)
+    passkeys = Passkeys(
+        db=db,
+        challenges=challenges,
+        rp=settings.relying_party,
+        log=log,
+        outbox=outbox,
+        clock=clock,
+        links_on=settings.links_on,
+    )
+    sign_in = PasskeySignIn(
+        db=db,
+        challenges=challenges,
+        rp=settings.relying_party,
+        sessions=sessions,
+        limits=limits,
+        log=log,
+        clock=clock,
+    )
+    links = Links(
+        db=db,
+        limits=limits,
+        sessions=sessions,
+        log=log,
+        outbox=outbox,
+        clock=clock,
+        links_on=settings.links_on,
+        base_url=settings.base_url,
+    )
+    services = (
+        (
+            PasskeyService(passkeys, sign_in),
+            passkey_pb2.DESCRIPTOR.services_by_name["PasskeyService"],
+        ),
+        (MagicLinkService(links), magic_link_pb2.DESCRIPTOR.services_by_name["MagicLinkService"]),
+        (
+            SessionService(sessions, issuer, db, access),
+            session_pb2.DESCRIPTOR.services_by_name["SessionService"],
+        ),
+    )
+    return SignIn(services, sessions, outbox, SessionWatch(db, sessions))

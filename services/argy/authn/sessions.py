@@ -1,0 +1,200 @@
+"""The use cases of sessions: made by a ceremony, used, seen, ended."""
+
+from uuid import UUID
+
+from argy.authn import token_store
+from argy.authn.revocation import RevocationList
+from argy.authn.session_accounts import find_account
+from argy.authn.session_audit import SignInLog, subject_of
+from argy.authn.session_domain import (
+    DeviceInfo,
+    Limits,
+    Method,
+    Session,
+    digest,
+    new_secret,
+    new_session,
+)
+from argy.authn.session_store import SessionStore, surplus
+from argy.base.clock import Clock
+from argy.base.errors import NotFound, Unauthenticated
+from argy.base.ids import uuid7
+from argy.rpc.call import Call
+from argy.rpc.person import require_claims, require_person
+from argy.rpc.revoked import session_entry, user_entry
+from argy.store.database import Database, Tx
+
+
+class Sessions:
+    """Sessions of people.
+
+    An ended session is first put on the revocation list and then forgotten: when Redis fails
+    between the two its tokens are dead already, and ending it again does the rest.
+    """
+
+    __slots__ = ("_clock", "_db", "_limits", "_log", "_revocations", "_store")
+
+    def __init__(
+        self,
+        *,
+        db: Database,
+        store: SessionStore,
+        revocations: RevocationList,
+        log: SignInLog,
+        clock: Clock,
+        limits: Limits,
+    ) -> None:
+        self._db = db
+        self._store = store
+        self._revocations = revocations
+        self._log = log
+        self._clock = clock
+        self._limits = limits
+
+    async def open(
+        self,
+        tx: Tx,
+        call: Call,
+        user_id: UUID,
+        method: Method,
+        device: DeviceInfo,
+        *,
+        provisional: bool = False,
+    ) -> tuple[Session, str]:
+        """Make a session inside the transaction of the ceremony; returns it and its secret.
+
+        The secret is always a fresh one: none that a browser brings is ever taken over.
+        ``provisional``: a passkey must be registered next.
+        """
+        now_ms = self._clock.now_ms()
+        for old in surplus(await self._store.list(tx.tenant_id, user_id, now_ms)):
+            await self._forget(tx.tenant_id, old)
+            await self._log.done(
+                tx,
+                call,
+                "authn.session.end",
+                f"session:{old.session_id}",
+                actor=subject_of(user_id),
+                reason="TOO_MANY_SESSIONS",
+            )
+        made = new_session(
+            session_id=uuid7(now_ms),
+            user_id=user_id,
+            method=method,
+            device=device,
+            now_ms=now_ms,
+            limits=self._limits,
+            provisional=provisional,
+        )
+        secret = new_secret()
+        await self._store.put(tx.tenant_id, made, digest(secret), now_ms)
+        return made, secret
+
+    async def find(self, tenant_id: UUID, secret: str) -> Session:
+        """The live session of a secret, whose person may still sign in; its use is not noted.
+
+        Raises:
+            Unauthenticated: ``SESSION_OVER``.
+        """
+        found = await self._store.find(tenant_id, digest(secret))
+        if found is None:
+            raise _over()
+        if found.over(self._clock.now_ms(), self._limits):
+            await self._store.end(tenant_id, found.user_id, found.session_id, digest=digest(secret))
+            raise _over()
+        async with self._db.tenant(tenant_id) as tx:
+            account = await find_account(tx, found.user_id)
+        if account is None or not account.active:
+            await self.end_of(tenant_id, found.user_id)
+            raise _over()
+        return found
+
+    async def check(self, tenant_id: UUID, secret: str) -> Session:
+        """The live session of a secret; its idle limit begins anew. Raises as ``find``."""
+        found = await self.find(tenant_id, secret)
+        now_ms = self._clock.now_ms()
+        if found.stale(now_ms):
+            found = found.seen(now_ms)
+            await self._store.touch(tenant_id, found, digest(secret), now_ms)
+        return found
+
+    async def prove_again(
+        self, tx: Tx, session: Session, method: Method, secret: str
+    ) -> tuple[Session, str]:
+        """Renew a session's proof; it gets another secret, and the old one is good no more.
+
+        Raises:
+            Unauthenticated: ``SESSION_OVER``, when it was ended or renewed meanwhile.
+        """
+        now_ms = self._clock.now_ms()
+        proved, fresh = session.proved(method, now_ms, self._limits), new_secret()
+        rotated = await self._store.rotate(
+            tx.tenant_id, proved, old=digest(secret), new=digest(fresh), now_ms=now_ms
+        )
+        if not rotated:
+            raise _over()
+        return proved, fresh
+
+    async def list(self, call: Call) -> list[Session]:
+        """The caller's own sessions, newest first."""
+        return await self._store.list(call.tenant_id, require_person(call), self._clock.now_ms())
+
+    async def end(self, call: Call, session_id: UUID) -> None:
+        """End one of the caller's own sessions.
+
+        Raises:
+            NotFound: ``SESSION_UNKNOWN``; also for somebody else's.
+        """
+        user_id = require_person(call)
+        own = await self._store.list(call.tenant_id, user_id, self._clock.now_ms())
+        session = next((one for one in own if one.session_id == session_id), None)
+        if session is None:
+            raise NotFound("No such session", reason="SESSION_UNKNOWN", field="session_id")
+        async with self._db.tenant(call.tenant_id) as tx:
+            await self._log.done(tx, call, "authn.session.end", f"session:{session_id}")
+            await self._forget(call.tenant_id, session)
+
+    async def end_all(self, call: Call, user_id: UUID, *, keep_current: bool) -> int:
+        """End the sessions of a user, or all but the one that asks; how many there were."""
+        kept = require_claims(call).session_id if keep_current else ""
+        now_ms = self._clock.now_ms()
+        found = [
+            one
+            for one in await self._store.list(call.tenant_id, user_id, now_ms)
+            if str(one.session_id) != kept
+        ]
+        async with self._db.tenant(call.tenant_id) as tx:
+            # Tokens outlive a Redis that lost the session that they came of.
+            names = {str(one) for one in await token_store.live_sessions(tx, user_id, now_ms)}
+            lost = names - {str(one.session_id) for one in found} - {kept}
+            await self._log.done(
+                tx,
+                call,
+                "authn.session.end_all",
+                subject_of(user_id),
+                ended=len(found) + len(lost),
+                kept=kept,
+            )
+            await self._revocations.deny(call.tenant_id, map(session_entry, sorted(lost)))
+            await self._forget(call.tenant_id, *found)
+        return len(found) + len(lost)
+
+    async def end_of(self, tenant_id: UUID, user_id: UUID) -> int:
+        """End the sessions and tokens of somebody who may not sign in (any more).
+
+        That they were disabled or deleted has its own record.
+        """
+        await self._revocations.deny(tenant_id, [user_entry(subject_of(user_id))])
+        found = await self._store.list(tenant_id, user_id, self._clock.now_ms())
+        await self._forget(tenant_id, *found)
+        return len(found)
+
+    async def _forget(self, tenant_id: UUID, *sessions: Session) -> None:
+        entries = [session_entry(str(session.session_id)) for session in sessions]
+        await self._revocations.deny(tenant_id, entries)
+        for session in sessions:
+            await self._store.end(tenant_id, session.user_id, session.session_id)
+
+
+def _over() -> Unauthenticated:
+    return Unauthenticated("You are signed out: sign in again", reason="SESSION_OVER")

@@ -1,0 +1,113 @@
+"""Refresh tokens in Postgres."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from argy.authn.token_domain import Grant, RefreshToken
+from argy.store.database import Tx
+from argy.store.queries import Queries
+
+_Q: Final = Queries.load(__package__, "token_queries.sql")
+
+
+async def find_subject(tx: Tx, user_id: UUID) -> tuple[bool, int] | None:
+    """Whether a person is active, and the tenant's role revision (0 for none); None for nobody."""
+    row = await tx.fetchrow(_Q.find_subject, tx.tenant_id, user_id)
+    return None if row is None else (row["state"] == "ACTIVE", row["revision"])
+
+
+async def insert(
+    tx: Tx,
+    grant: Grant,
+    *,
+    token_id: UUID,
+    family_id: UUID,
+    digest: str,
+    now_ms: int,
+    ends: datetime,
+) -> None:
+    """Keep a new token."""
+    await tx.execute(
+        _Q.insert_refresh_token,
+        tx.tenant_id,
+        token_id,
+        family_id,
+        digest,
+        grant.user_id,
+        grant.org_id,
+        grant.session_id,
+        grant.client_id,
+        grant.scope,
+        grant.acr,
+        " ".join(grant.amr),
+        moment(grant.auth_time_ms),
+        moment(now_ms),
+        ends,
+    )
+
+
+async def use(tx: Tx, digest: str, client_id: str, now_ms: int) -> RefreshToken | None:
+    """Use a token up, in one write; None when it can't be."""
+    row = await tx.fetchrow(_Q.use_refresh_token, tx.tenant_id, digest, client_id, moment(now_ms))
+    return _token(row)
+
+
+async def find(tx: Tx, digest: str) -> RefreshToken | None:
+    """A token in whatever state."""
+    return _token(await tx.fetchrow(_Q.find_refresh_token, tx.tenant_id, digest))
+
+
+async def revoke_family(tx: Tx, family_id: UUID, now_ms: int) -> int:
+    """End a family; how many tokens that were."""
+    return await tx.execute(_Q.revoke_family, tx.tenant_id, family_id, moment(now_ms))
+
+
+async def revoke_session(tx: Tx, session_id: UUID, now_ms: int) -> int:
+    """End the tokens of a session; how many they were."""
+    return await tx.execute(_Q.revoke_session, tx.tenant_id, session_id, moment(now_ms))
+
+
+async def live_sessions(tx: Tx, user_id: UUID, now_ms: int) -> list[UUID]:
+    """The sessions of a person with a token that could still be traded."""
+    rows = await tx.fetch(_Q.live_sessions, tx.tenant_id, user_id, moment(now_ms))
+    return [row["session_id"] for row in rows]
+
+
+async def revoke_user(tx: Tx, user_id: UUID, now_ms: int) -> int:
+    """End the tokens of a person; how many they were."""
+    return await tx.execute(_Q.revoke_user, tx.tenant_id, user_id, moment(now_ms))
+
+
+async def forget_ended(tx: Tx, user_id: UUID, now_ms: int) -> None:
+    """Remove a person's tokens whose time is over."""
+    await tx.execute(_Q.forget_ended, tx.tenant_id, user_id, moment(now_ms))
+
+
+def moment(milliseconds: int) -> datetime:
+    """Milliseconds since the Unix epoch as a time in UTC."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _token(row: Any) -> RefreshToken | None:
+    if row is None:
+        return None
+    grant = Grant(
+        user_id=row["user_id"],
+        session_id=row["session_id"],
+        client_id=row["client_id"],
+        acr=row["acr"],
+        amr=tuple(row["amr"].split()),
+        auth_time_ms=int(row["auth_time"].timestamp() * 1000),
+        scope=row["scope"],
+        org_id=row["org_id"],
+    )
+    return RefreshToken(
+        token_id=row["id"],
+        family_id=row["family_id"],
+        grant=grant,
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        used=row["used_at"] is not None,
+        revoked=row["revoked_at"] is not None,
+    )

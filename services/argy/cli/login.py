@@ -1,0 +1,173 @@
+"""``argy login``, ``whoami`` and ``logout``: a person at a terminal, by device flow (RFC 8628)."""
+
+import io
+import json
+import time
+import webbrowser
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from argy.base.errors import (
+    InvalidArgument,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
+from argy.cli import signed_in
+from argy.cli.edge_client import EdgeClient
+from argy.cli.output import Output, printable
+from argy.cli.session import STATE_FILE, Json, state_folder
+from argy.cli.signed_in import CLIENT_ID, Login
+
+GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:device_code"
+_SLOWER_S: Final = 5
+
+Edge = Annotated[
+    str, typer.Option("--edge", envvar="ARGY_EDGE_URL", help="https:// URL of the edge.")
+]
+Ca = Annotated[
+    str, typer.Option("--ca", envvar="ARGY_EDGE_CA_FILE", help="CA file to trust for it.")
+]
+LoginTenant = Annotated[
+    str, typer.Option("--tenant", "-t", envvar="ARGY_TENANT", help="Tenant, by slug.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    app.command("login")(login)
+    app.command("whoami")(whoami)
+    app.command("logout")(logout)
+
+
+def login(
+    tenant: LoginTenant = "acme",
+    edge: Edge = "",
+    ca: Ca = "",
+    scope: Annotated[
+        str, typer.Option(help="Permissions to be bound to, with spaces between; else all yours.")
+    ] = "",
+    browser: Annotated[bool, typer.Option("--browser", help="Open the page here.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Sign in: confirm a code in a browser, here or on another device."""
+    out = Output(as_json=json_output)
+    client = edge_client(edge, ca)
+    fields = {"client_id": CLIENT_ID, **({"scope": scope} if scope else {})}
+    begun = client.post_form(f"/{tenant}/oauth/device_authorization", fields).checked()
+    _show(out, begun, as_json=json_output)
+    if browser and str(begun["verification_uri_complete"]).startswith(f"{client.url}/"):
+        webbrowser.open(str(begun["verification_uri_complete"]))
+    answer = _wait(client, tenant, begun)
+    folder, vault = signed_in.config_folder(), signed_in.system_vault()
+    made = Login(
+        edge=client.url,
+        ca_file=client.ca_file,
+        tenant=tenant,
+        access_token="",
+        refresh_token="",
+        expires_at=0.0,
+        scope="",
+    ).refreshed(answer)
+    signed_in.save(made, folder, vault)
+    told = _whoami(made)
+    out.result({"signed_in": True, **told}, lambda: f"signed in to {tenant} as {_called(told)}")
+
+
+def whoami(json_output: Json = False) -> None:
+    """Tell who is signed in here, as the platform knows them."""
+    told = _whoami(signed_in.current())
+    Output(as_json=json_output).result(
+        told, lambda: f"{_called(told)} in {told['tenant']} ({told['subject']})"
+    )
+
+
+def logout(json_output: Json = False) -> None:
+    """Sign out: end the tokens at the platform, and forget them here."""
+    folder, vault = signed_in.config_folder(), signed_in.system_vault()
+    held = signed_in.load(folder, vault)
+    try:
+        fields = {
+            "token": held.refresh_token,
+            "token_type_hint": "refresh_token",
+            "client_id": CLIENT_ID,
+        }
+        held.client.post_form(held.path("oauth/revoke"), fields).checked()
+    finally:
+        signed_in.forget(held, folder, vault)
+    Output(as_json=json_output).result(
+        {"signed_in": False, "tenant": held.tenant}, lambda: f"signed out of {held.tenant}"
+    )
+
+
+def edge_client(url: str, ca: str) -> EdgeClient:
+    """The edge to call: as told, or the one of a running ``argy up``.
+
+    Raises:
+        InvalidArgument: ``NO_EDGE``.
+    """
+    if url:
+        return EdgeClient(url.rstrip("/"), str(Path(ca).absolute()) if ca else "")
+    try:
+        edge = json.loads((state_folder() / STATE_FILE).read_text())["edge"]
+        return EdgeClient(str(edge["url"]), str(edge["ca_file"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InvalidArgument(
+            "no edge is known: give --edge https://…, or run `argy up`",
+            reason="NO_EDGE",
+            field="edge",
+        ) from None
+
+
+def _show(out: Output, begun: dict[str, Any], *, as_json: bool) -> None:
+    shown = ("user_code", "verification_uri", "verification_uri_complete", "expires_in")
+    if as_json:
+        # Somebody must act on this while the command waits, so it can't wait for its end.
+        typer.echo(json.dumps({name: begun[name] for name in shown}))
+        return
+    # Slow to import, and no other command draws.
+    import segno
+
+    picture = io.StringIO()
+    segno.make(str(begun["verification_uri_complete"]), error="l").terminal(picture, compact=True)
+    typer.echo(picture.getvalue())
+    typer.echo(printable(f"Go to {begun['verification_uri']} and enter the code"))
+    typer.echo(printable(f"\n    {begun['user_code']}\n"))
+    typer.echo(f"It is good for {int(begun['expires_in']) // 60} minutes. Waiting …")
+
+
+def _wait(client: EdgeClient, tenant: str, begun: dict[str, Any]) -> dict[str, Any]:
+    """Poll until somebody decides (RFC 8628 §3.5)."""
+    interval_s, ends_s = float(begun.get("interval", 5)), time.monotonic() + begun["expires_in"]
+    fields = {
+        "grant_type": GRANT_TYPE,
+        "device_code": str(begun["device_code"]),
+        "client_id": CLIENT_ID,
+    }
+    while time.monotonic() + interval_s < ends_s:
+        time.sleep(interval_s)
+        try:
+            answer = client.post_form(f"/{tenant}/oauth/token", fields)
+        except Unavailable:
+            # §3.5: after a time-out, ask less often.
+            interval_s *= 2
+            continue
+        if answer.oauth_error == "slow_down":
+            interval_s += _SLOWER_S
+        elif answer.oauth_error == "access_denied":
+            raise PermissionDenied("the request was refused", reason="LOGIN_DENIED")
+        elif answer.oauth_error == "expired_token":
+            break
+        elif answer.oauth_error != "authorization_pending":
+            return answer.checked()
+    raise Unauthenticated("nobody confirmed the code in time", reason="LOGIN_EXPIRED")
+
+
+def _whoami(held: Login) -> dict[str, Any]:
+    return held.client.get(held.path("whoami"), token=held.access_token).checked()
+
+
+def _called(told: dict[str, Any]) -> str:
+    return str(told.get("email") or told["subject"])

@@ -1,0 +1,138 @@
+"""``argy session``: where one is signed in; ``argy user invite|disable|enable``: who may be."""
+
+from typing import Annotated, Final
+from urllib.parse import quote
+from uuid import UUID
+
+import typer
+
+from argy.api.authn.v1.magic_link_pb2 import InviteUserRequest
+from argy.api.authn.v1.magic_link_pb2_grpc import MagicLinkServiceStub
+from argy.api.authn.v1.session_pb2 import EndUserSessionsRequest
+from argy.api.authn.v1.session_pb2_grpc import SessionServiceStub
+from argy.api.directory.v1.user_pb2 import (
+    USER_STATE_ACTIVE,
+    USER_STATE_DISABLED,
+    ListUsersRequest,
+    SetUserStateRequest,
+    UserState,
+)
+from argy.api.directory.v1.user_pb2_grpc import UserServiceStub
+from argy.base.errors import InvalidArgument, NotFound
+from argy.base.ids import parse_uuid
+from argy.cli import signed_in
+from argy.cli.directory import Reason, user_app
+from argy.cli.output import Output
+from argy.cli.session import Json, Tenant, find_tenant, run
+from argy.client import Connection
+
+app = typer.Typer(help="Where you are signed in (see also: argy login).", no_args_is_help=True)
+
+_COLUMNS: Final = ("id", "methods", "ip", "last_seen_at", "expires_at", "current", "user_agent")
+
+User = Annotated[str, typer.Argument(metavar="USER", help="E-mail address or UUID.")]
+
+
+def register(root: typer.Typer) -> None:
+    """Add the commands to ``root``, and those about signing in to those of users."""
+    root.add_typer(app, name="session")
+    for command in (invite, disable, enable):
+        user_app.command(command.__name__)(command)
+
+
+@app.command("list")
+def list_(json_output: Json = False) -> None:
+    """List your sessions, newest first."""
+    held = signed_in.current()
+    answer = held.client.get(held.path("sessions"), token=held.access_token).checked()
+    rows = [{**row, "methods": " ".join(row["methods"])} for row in answer["sessions"]]
+    Output(as_json=json_output).rows(rows, _COLUMNS)
+
+
+@app.command()
+def end(
+    session_id: Annotated[str, typer.Argument(metavar="[ID]", help="From the list.")] = "",
+    others: Annotated[bool, typer.Option("--others", help="All but this one.")] = False,
+    json_output: Json = False,
+) -> None:
+    """End one of your sessions, with its tokens; or all others."""
+    if bool(session_id) == others:
+        raise InvalidArgument("name a session, or say --others", field="session_id")
+    held = signed_in.current()
+    path = "sessions?keep_current=true" if others else f"sessions/{quote(session_id, safe='')}"
+    answer = held.client.delete(held.path(path), token=held.access_token).checked()
+    ended = int(answer["ended"]) if others else 1
+    _told(Output(as_json=json_output), ended)
+
+
+@app.command("end-user")
+def end_user(user: User, tenant: Tenant, json_output: Json = False) -> None:
+    """End every session of a user, as an operator."""
+
+    async def work(connection: Connection, output: Output) -> None:
+        tenant_id = await find_tenant(connection, tenant)
+        stub = SessionServiceStub(connection.channel(tenant_id))
+        user_id = await _find_user(connection, tenant_id, user)
+        done = await stub.EndUserSessions(EndUserSessionsRequest(user_id=str(user_id)))
+        _told(output, done.ended)
+
+    run(json_output, work)
+
+
+def invite(user: User, tenant: Tenant, json_output: Json = False) -> None:
+    """Mail a user the link to register a first passkey; it is good for a week."""
+
+    async def work(connection: Connection, output: Output) -> None:
+        tenant_id = await find_tenant(connection, tenant)
+        user_id = await _find_user(connection, tenant_id, user)
+        stub = MagicLinkServiceStub(connection.channel(tenant_id))
+        sent = await stub.InviteUser(InviteUserRequest(user_id=str(user_id)))
+        until = sent.expire_time.ToDatetime().isoformat(timespec="seconds") + "Z"
+        output.result(
+            {"user_id": str(user_id), "expires": until},
+            lambda: f"invited {user}; the link in the mail is good until {until}",
+        )
+
+    run(json_output, work)
+
+
+def disable(user: User, tenant: Tenant, reason: Reason, json_output: Json = False) -> None:
+    """Refuse a user from now on, and end their sessions and tokens."""
+    _set_state(user, tenant, USER_STATE_DISABLED, reason, json_output)
+
+
+def enable(user: User, tenant: Tenant, reason: Reason, json_output: Json = False) -> None:
+    """Let a disabled user sign in again."""
+    _set_state(user, tenant, USER_STATE_ACTIVE, reason, json_output)
+
+
+def _set_state(
+    user: str, tenant: str, state: UserState.ValueType, reason: str, json_output: bool
+) -> None:
+    async def work(connection: Connection, output: Output) -> None:
+        tenant_id = await find_tenant(connection, tenant)
+        stub = UserServiceStub(connection.channel(tenant_id))
+        user_id = str(await _find_user(connection, tenant_id, user))
+        request = SetUserStateRequest(user_id=user_id, state=state, reason=reason)
+        changed = (await stub.SetUserState(request)).user
+        name = UserState.Name(changed.state).removeprefix("USER_STATE_")
+        output.result(
+            {"user_id": user_id, "state": name}, lambda: f"{changed.email} is {name} from now on"
+        )
+
+    run(json_output, work)
+
+
+async def _find_user(connection: Connection, tenant_id: UUID, user: str) -> UUID:
+    if "@" not in user:
+        return parse_uuid(user, field="user")
+    stub = UserServiceStub(connection.channel(tenant_id))
+    found = (await stub.ListUsers(ListUsersRequest(email=user, page_size=1))).users
+    if not found:
+        raise NotFound(f"there is no user {user}", reason="USER_UNKNOWN", field="user")
+    return UUID(found[0].user_id)
+
+
+def _told(output: Output, ended: int) -> None:
+    sessions = "1 session" if ended == 1 else f"{ended} sessions"
+    output.result({"ended": ended}, lambda: f"ended {sessions}")

@@ -1,0 +1,186 @@
+"""Who is signed in at this terminal: tokens in the OS keyring, or in a file of mode 0600.
+
+What is no secret (which edge, which tenant) always lies in ``login.json``. The tokens lie beside it
+in the same file when the system has no keyring of its own, or when ARGY_HOME says where everything
+belongs. Refreshing is locked: a refresh token that two commands use at once would end the login.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from argy.base.crypto import read_secret, write_secret
+from argy.base.errors import FailedPrecondition, Unauthenticated
+from argy.cli.edge_client import EdgeClient
+
+CLIENT_ID: Final = "argy-cli"
+FILE: Final = "login.json"
+_EARLY_S: Final = 30
+"""A token that ends this soon is refreshed before it is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """One sign-in of a terminal. ``expires_at`` is in seconds since the Unix epoch."""
+
+    edge: str
+    ca_file: str
+    tenant: str
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    expires_at: float
+    scope: str
+
+    @property
+    def client(self) -> EdgeClient:
+        """The edge that it is good at."""
+        return EdgeClient(self.edge, self.ca_file)
+
+    def path(self, name: str) -> str:
+        """The path of something of its tenant's."""
+        return f"/{self.tenant}/{name}"
+
+    def refreshed(self, answer: dict[str, Any]) -> "Login":
+        """With the tokens of a token endpoint's answer."""
+        return replace(
+            self,
+            access_token=str(answer["access_token"]),
+            refresh_token=str(answer.get("refresh_token", "")),
+            expires_at=time.time() + float(answer.get("expires_in", 0)),
+            scope=str(answer.get("scope", "")),
+        )
+
+
+class Vault(Protocol):
+    """Where secrets lie, by name. Each method raises FailedPrecondition when it does not open."""
+
+    def read(self, name: str) -> str:
+        """The secret of a name; empty when there is none."""
+        ...
+
+    def keep(self, name: str, secret: str) -> None:
+        """Keep a secret."""
+        ...
+
+    def forget(self, name: str) -> None:
+        """Forget a secret that may not be there."""
+        ...
+
+
+def config_folder(env: Mapping[str, str] | None = None) -> Path:
+    """ARGY_HOME, or the user's own folder for configuration."""
+    values = os.environ if env is None else env
+    if home := values.get("ARGY_HOME"):
+        return Path(home)
+    base = values.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(base) / "argy"
+
+
+def system_vault(env: Mapping[str, str] | None = None) -> Vault | None:
+    """The OS keyring, where there is a real one; None under ARGY_HOME, which holds everything."""
+    if (os.environ if env is None else env).get("ARGY_HOME"):
+        return None
+    # Slow to import, and most commands need none.
+    from argy.cli.os_keyring import open_keyring
+
+    return open_keyring()
+
+
+def save(login: Login, folder: Path, vault: Vault | None) -> None:
+    """Remember a sign-in; a keyring that refuses is as good as none."""
+    told = asdict(login)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if vault is not None:
+        secrets = json.dumps({name: told[name] for name in ("access_token", "refresh_token")})
+        with suppress(FailedPrecondition):
+            vault.keep(_name(told), secrets)
+            told |= {"access_token": "", "refresh_token": ""}
+    write_secret(folder / FILE, (json.dumps(told, indent=1) + "\n").encode())
+
+
+def load(folder: Path, vault: Vault | None) -> Login:
+    """Who is signed in.
+
+    Raises:
+        Unauthenticated: ``NOT_SIGNED_IN``.
+        FailedPrecondition: when the file is readable by others or damaged, or the keyring locked.
+    """
+    path = folder / FILE
+    if not path.exists():
+        raise not_signed_in()
+    try:
+        told = json.loads(read_secret(path))
+        if not told["access_token"]:
+            kept = "" if vault is None else vault.read(_name(told))
+            if not kept:
+                raise not_signed_in()
+            told |= json.loads(kept)
+        return Login(**told)
+    except (ValueError, KeyError, TypeError) as error:
+        raise FailedPrecondition(
+            f"{path} is damaged: run `argy login` again", reason="LOGIN_DAMAGED"
+        ) from error
+
+
+def forget(login: Login, folder: Path, vault: Vault | None) -> None:
+    """Remove every trace of a sign-in."""
+    if vault is not None:
+        with suppress(FailedPrecondition):
+            vault.forget(_name(asdict(login)))
+    (folder / FILE).unlink(missing_ok=True)
+
+
+def current() -> Login:
+    """Who is signed in, with an access token that is good for a while.
+
+    Raises:
+        Unauthenticated: ``NOT_SIGNED_IN``, also when the platform ended it.
+        Unavailable: when the edge can't be reached.
+    """
+    folder, vault = config_folder(), system_vault()
+    login = load(folder, vault)
+    if login.expires_at - _EARLY_S > time.time():
+        return login
+    with _locked(folder):
+        # Perhaps another command has refreshed it meanwhile.
+        login = load(folder, vault)
+        if login.expires_at - _EARLY_S > time.time():
+            return login
+        fields = {
+            "grant_type": "refresh_token",
+            "refresh_token": login.refresh_token,
+            "client_id": CLIENT_ID,
+        }
+        answer = login.client.post_form(login.path("oauth/token"), fields)
+        if answer.oauth_error in {"invalid_grant", "invalid_client"}:
+            forget(login, folder, vault)
+            raise not_signed_in()
+        login = login.refreshed(answer.checked())
+        save(login, folder, vault)
+    return login
+
+
+def not_signed_in() -> Unauthenticated:
+    """The refusal of a command that needs a person."""
+    return Unauthenticated("you are not signed in: run `argy login`", reason="NOT_SIGNED_IN")
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    with open(folder / "login.lock", "a", opener=_private) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _name(told: dict[str, Any]) -> str:
+    return f"{told['tenant']}@{told['edge']}"

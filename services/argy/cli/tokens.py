@@ -1,0 +1,154 @@
+"""``argy token`` and ``argy api-key``: long-lived credentials of a person, and of agents.
+
+They act as who is signed in (``argy login``). ``argy keys`` is about other keys: the rings with
+which services sign.
+"""
+
+from typing import Annotated, Any, Final
+from urllib.parse import quote, urlencode
+
+import typer
+
+from argy.base.errors import FailedPrecondition
+from argy.cli import signed_in
+from argy.cli.edge_client import Answer
+from argy.cli.output import Output
+from argy.cli.session import Json
+from argy.cli.signed_in import Login
+
+app = typer.Typer(
+    help="Your personal access tokens, for scripts (see also: argy login).", no_args_is_help=True
+)
+keys = typer.Typer(help="API keys of agents.", no_args_is_help=True)
+
+_COLUMNS: Final = ("id", "name", "prefix", "scopes", "expires_at", "last_used_at")
+
+Name = Annotated[str, typer.Argument(help="What to call it.")]
+Scopes = Annotated[
+    list[str], typer.Option("--scope", "-s", help="A permission, such as project:read; repeatable.")
+]
+Id = Annotated[str, typer.Argument(help="Its id, from the list.")]
+Agent = Annotated[str, typer.Option("--agent", help="The agent's id.")]
+Overlap = Annotated[int, typer.Option("--overlap", help="Hours that the old secret stays good.")]
+
+
+@app.command("create")
+def create_token(
+    name: Name,
+    scope: Scopes,
+    days: Annotated[int, typer.Option(help="Days until it ends, 7 to 366.")] = 90,
+    json_output: Json = False,
+) -> None:
+    """Make a personal access token; its secret is printed this once."""
+    body = {"kind": "token", "name": name, "scopes": scope, "days": days}
+    _make(body, json_output)
+
+
+@app.command("list")
+def list_tokens(json_output: Json = False) -> None:
+    """List your live tokens; never their secrets."""
+    _list("", json_output)
+
+
+@app.command("rotate")
+def rotate_token(token_id: Id, overlap: Overlap = 0, json_output: Json = False) -> None:
+    """Make a new secret, which is printed this once."""
+    _rotate(token_id, overlap, json_output)
+
+
+@app.command("revoke")
+def revoke_token(token_id: Id, json_output: Json = False) -> None:
+    """End a token at once."""
+    _revoke(token_id, json_output)
+
+
+@keys.command("create")
+def create_key(
+    name: Name,
+    agent: Agent,
+    scope: Scopes,
+    days: Annotated[int, typer.Option(help="Days until it ends, 1 to 366.")] = 90,
+    json_output: Json = False,
+) -> None:
+    """Make an API key of an agent; its secret is printed this once."""
+    body = {
+        "kind": "key",
+        "subject": f"agent:{agent}",
+        "name": name,
+        "scopes": scope,
+        "days": days,
+    }
+    _make(body, json_output)
+
+
+@keys.command("list")
+def list_keys(agent: Agent, json_output: Json = False) -> None:
+    """List an agent's live keys; never their secrets."""
+    _list(f"agent:{agent}", json_output)
+
+
+@keys.command("rotate")
+def rotate_key(key_id: Id, overlap: Overlap = 24, json_output: Json = False) -> None:
+    """Make a new secret, which is printed this once; the old one stays good for the overlap."""
+    _rotate(key_id, overlap, json_output)
+
+
+@keys.command("revoke")
+def revoke_key(key_id: Id, json_output: Json = False) -> None:
+    """End a key at once."""
+    _revoke(key_id, json_output)
+
+
+def _make(body: dict[str, Any], json_output: bool) -> None:
+    held = signed_in.current()
+    answer = held.client.post_json(held.path("credentials"), body, token=held.access_token)
+    _told_once(_checked(answer), json_output)
+
+
+def _rotate(credential_id: str, overlap: int, json_output: bool) -> None:
+    held = signed_in.current()
+    path = held.path(f"credentials/{quote(credential_id, safe='')}/rotate")
+    answer = held.client.post_json(path, {"overlap_hours": overlap}, token=held.access_token)
+    _told_once(_checked(answer), json_output)
+
+
+def _list(subject: str, json_output: bool) -> None:
+    held = signed_in.current()
+    rows = [{**row, "scopes": " ".join(row["scopes"])} for row in _all(held, subject)]
+    Output(as_json=json_output).rows(rows, _COLUMNS)
+
+
+def _all(held: Login, subject: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    page_token = ""
+    while True:
+        query = urlencode({"subject": subject, "page_token": page_token})
+        answer = held.client.get(held.path(f"credentials?{query}"), token=held.access_token)
+        page = _checked(answer)
+        found += page["credentials"]
+        page_token = page["next_page_token"]
+        if not page_token:
+            return found
+
+
+def _revoke(credential_id: str, json_output: bool) -> None:
+    held = signed_in.current()
+    path = held.path(f"credentials/{quote(credential_id, safe='')}")
+    _checked(held.client.delete(path, token=held.access_token))
+    Output(as_json=json_output).result(
+        {"id": credential_id, "revoked": True},
+        lambda: f"{credential_id} is refused from now on",
+    )
+
+
+def _told_once(made: dict[str, Any], json_output: bool) -> None:
+    Output(as_json=json_output).result(made, lambda: str(made["secret"]))
+
+
+def _checked(answer: Answer) -> dict[str, Any]:
+    if answer.body.get("reason") == "STEP_UP_REQUIRED":
+        raise FailedPrecondition(
+            "your sign-in is too old for this: run `argy login` again, then repeat it",
+            reason="STEP_UP_REQUIRED",
+        )
+    return answer.checked()

@@ -1,0 +1,229 @@
+"""OAuth 2.0 over HTTP: tokens, their end, their keys, and what the authorization server offers.
+
+    POST /{tenant}/oauth/token        refresh_token (RFC 6749 §6) and the device flow's grant
+    POST /{tenant}/oauth/revoke       RFC 7009
+    POST /{tenant}/oauth/introspect   RFC 7662, for who holds a token of this edge
+    GET  /.well-known/jwks.json       RFC 7517
+    GET  /.well-known/oauth-authorization-server/{tenant}   RFC 8414 §3.1
+
+Clients are public: none has a secret. There is no password grant, for there are no passwords.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from argy.api.authn.v1 import token_pb2 as pb
+from argy.api.authn.v1.token_pb2_grpc import TokenServiceStub
+from argy.base.errors import ArgyError, PermissionDenied, Unauthenticated
+from argy.base.ids import PLATFORM_TENANT_ID
+from argy.client import Connection
+from argy.edge import device
+from argy.edge.oauth_form import OAuthError, needed, read_form, refuse_passwords
+from argy.edge.platform import Tenants, TenantServices
+from argy.edge.problems import from_service
+from argy.edge.request import state_of
+from argy.edge.stages import inner_request_id
+from argy.rpc.client import SignedChannel
+
+_TOKEN: Final = "/{tenant}/oauth/token"  # noqa: S105 - a path
+_REVOKE: Final = "/{tenant}/oauth/revoke"
+_INTROSPECT: Final = "/{tenant}/oauth/introspect"
+_DEVICE: Final = "/{tenant}/oauth/device_authorization"
+_JWKS: Final = "/.well-known/jwks.json"
+_METADATA: Final = "/.well-known/oauth-authorization-server/{tenant}"
+_JWKS_AGE_S: Final = 60
+_METADATA_AGE_S: Final = 3600
+_NOT_STORED: Final = {"cache-control": "no-store", "pragma": "no-cache"}
+_GRANT_LOST: Final = frozenset({"REFRESH_TOKEN_INVALID", "REFRESH_TOKEN_REUSED", "USER_DISABLED"})
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def open_routes(connection: Connection, *, base_url: str) -> list[BaseRoute]:
+    """The endpoints of clients, which hold no token of this edge."""
+    api = OAuth(connection, base_url)
+    return [
+        Route(_TOKEN, _answering(api.token), methods=["POST"]),
+        Route(_REVOKE, _answering(api.revoke), methods=["POST"]),
+        Route(_JWKS, api.jwks, methods=["GET"]),
+        Route(_METADATA, api.metadata, methods=["GET"]),
+    ]
+
+
+def routes(connection: Connection, *, base_url: str) -> list[BaseRoute]:
+    """The endpoint of resource servers, which hold one."""
+    api = OAuth(connection, base_url)
+    return [Route(_INTROSPECT, _answering(api.introspect), methods=["POST"])]
+
+
+class OAuth:
+    """The use cases behind the endpoints."""
+
+    __slots__ = ("_base_url", "_connection", "_grants", "_tenants")
+
+    def __init__(self, connection: Connection, base_url: str) -> None:
+        self._connection = connection
+        self._base_url = base_url
+        self._tenants = Tenants(connection)
+        self._grants: dict[str, Callable[[Request, dict[str, str]], Awaitable[Response]]] = {
+            "refresh_token": self._refresh,
+            device.GRANT_TYPE: self._redeem,
+        }
+
+    async def token(self, request: Request) -> Response:
+        """Tokens for a grant."""
+        refuse_passwords(request)
+        fields = await read_form(request)
+        grant = needed(fields, "grant_type")
+        if grant == "password":
+            raise OAuthError("unsupported_grant_type", "there are no passwords here: use a passkey")
+        if grant not in self._grants:
+            raise OAuthError("unsupported_grant_type", f"use {' or '.join(self._grants)}")
+        return await self._grants[grant](request, fields)
+
+    async def revoke(self, request: Request) -> Response:
+        """End a token; the answer is the same whether it was one."""
+        refuse_passwords(request)
+        fields = await read_form(request)
+        asked = pb.RevokeTokenRequest(
+            token=needed(fields, "token"), client_id=fields.get("client_id", "")
+        )
+        stub, metadata = await self._stub(request)
+        await _asked(request, stub.RevokeToken(asked, metadata=metadata))
+        return Response(status_code=200, headers=_NOT_STORED)
+
+    async def introspect(self, request: Request) -> Response:
+        """What a token is, for a service that may ask."""
+        fields = await read_form(request)
+        asked = pb.IntrospectTokenRequest(token=needed(fields, "token"))
+        service = f"service:{state_of(request.scope).service}"
+        stub, metadata = await self._stub(request, subject=service)
+        try:
+            found = await stub.IntrospectToken(asked, metadata=metadata)
+        except PermissionDenied:
+            raise
+        except ArgyError as error:
+            raise from_service(error, state_of(request.scope).request_id) from error
+        return JSONResponse(self._described(request, found), headers=_NOT_STORED)
+
+    async def jwks(self, request: Request) -> Response:
+        """The keys that verify access tokens, of every tenant."""
+        stub, metadata = self._platform(request)
+        found = await _asked(request, stub.GetJwks(pb.GetJwksRequest(), metadata=metadata))
+        return Response(
+            found.jwks_json,
+            media_type="application/jwk-set+json",
+            headers={"cache-control": f"public, max-age={_JWKS_AGE_S}"},
+        )
+
+    async def metadata(self, request: Request) -> Response:
+        """What the tenant's authorization server offers."""
+        tenant = await self._tenants.find(request.path_params["tenant"])
+        issuer = f"{self._base_url}/{tenant.slug}"
+
+        def url(path: str) -> str:
+            return self._base_url + path.format(tenant=tenant.slug)
+
+        document = {
+            "issuer": issuer,
+            "token_endpoint": url(_TOKEN),
+            "revocation_endpoint": url(_REVOKE),
+            "introspection_endpoint": url(_INTROSPECT),
+            "device_authorization_endpoint": url(_DEVICE),
+            "jwks_uri": url(_JWKS),
+            "grant_types_supported": list(self._grants),
+            "response_types_supported": [],
+            "token_endpoint_auth_methods_supported": ["none"],
+            "revocation_endpoint_auth_methods_supported": ["none"],
+        }
+        headers = {"cache-control": f"public, max-age={_METADATA_AGE_S}"}
+        return JSONResponse(document, headers=headers)
+
+    async def _refresh(self, request: Request, fields: dict[str, str]) -> Response:
+        asked = pb.RefreshTokensRequest(
+            refresh_token=needed(fields, "refresh_token"), client_id=needed(fields, "client_id")
+        )
+        stub, metadata = await self._stub(request)
+        try:
+            answer = await stub.RefreshTokens(asked, metadata=metadata)
+        except Unauthenticated as error:
+            if error.reason in _GRANT_LOST:
+                raise OAuthError("invalid_grant", error.message) from error
+            raise from_service(error, state_of(request.scope).request_id) from error
+        except ArgyError as error:
+            raise from_service(error, state_of(request.scope).request_id) from error
+        tokens = answer.tokens
+        told = {
+            "access_token": tokens.access_token,
+            "token_type": "Bearer",
+            "expires_in": tokens.expires_in_s,
+            "refresh_token": tokens.refresh_token,
+            "scope": tokens.scope,
+        }
+        return JSONResponse(told, headers=_NOT_STORED)
+
+    async def _redeem(self, request: Request, fields: dict[str, str]) -> Response:
+        tenant = await self._tenants.find(request.path_params["tenant"])
+        request_id = state_of(request.scope).request_id
+        services = TenantServices(self._connection, tenant.tenant_id, request_id=request_id)
+        try:
+            return await device.redeem(services, fields)
+        except ArgyError as error:
+            raise from_service(error, request_id) from error
+
+    async def _stub(self, request: Request, *, subject: str = "") -> tuple[Any, Any]:
+        tenant = await self._tenants.find(request.path_params["tenant"])
+        return _of(request, self._connection.channel(tenant.tenant_id, subject=subject))
+
+    def _platform(self, request: Request) -> tuple[Any, Any]:
+        return _of(request, self._connection.channel(PLATFORM_TENANT_ID))
+
+    def _described(self, request: Request, found: pb.IntrospectTokenResponse) -> dict[str, Any]:
+        if not found.active:
+            return {"active": False}
+        told: dict[str, Any] = {
+            "active": True,
+            "token_type": found.token_type,
+            "sub": found.subject,
+            "iss": f"{self._base_url}/{request.path_params['tenant']}",
+            "tenant": found.tenant_id,
+            "org": found.org_id,
+            "scope": found.scope,
+            "client_id": found.client_id,
+            "sid": found.session_id,
+            "iat": found.issue_time.seconds,
+            "exp": found.expire_time.seconds,
+        }
+        return {name: value for name, value in told.items() if value}
+
+
+def _answering(work: Handler) -> Handler:
+    """Tell OAuth's errors as RFC 6749 §5.2 does."""
+
+    async def serve(request: Request) -> Response:
+        try:
+            return await work(request)
+        except OAuthError as error:
+            answer = error.answer()
+            answer.headers.update(_NOT_STORED)
+            if error.status == 401:
+                answer.headers["www-authenticate"] = 'Bearer realm="argy"'
+            return answer
+
+    return serve
+
+
+async def _asked(request: Request, call: Awaitable[Any]) -> Any:
+    try:
+        return await call
+    except ArgyError as error:
+        raise from_service(error, state_of(request.scope).request_id) from error
+
+
+def _of(request: Request, channel: SignedChannel) -> tuple[Any, Any]:
+    request_id = inner_request_id(state_of(request.scope).request_id)
+    return TokenServiceStub(channel), (("x-request-id", request_id),)

@@ -1,0 +1,77 @@
+"""OAuth 2.0 over HTTP: forms in (RFC 6749 §3.2), errors out as JSON (RFC 6749 §5.2)."""
+
+from typing import Final
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from argy.edge.request import header_values
+
+_MAX_BYTES: Final = 16_384
+_MAX_FIELDS: Final = 32
+_MEDIA_TYPE: Final = "application/x-www-form-urlencoded"
+
+
+class OAuthError(Exception):
+    """An answer of RFC 6749 §5.2; ``error`` is one of its registered names."""
+
+    def __init__(self, error: str, description: str, *, status: int = 400) -> None:
+        super().__init__(description)
+        self.error = error
+        self.description = description
+        self.status = status
+
+    def answer(self) -> JSONResponse:
+        """The answer."""
+        body = {"error": self.error, "error_description": self.description}
+        return JSONResponse(body, status_code=self.status)
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """The fields of a form, each at most once; empty ones count as absent (RFC 6749 §3.2).
+
+    Raises:
+        OAuthError: ``invalid_request``.
+    """
+    given = header_values(request.scope, b"content-type")
+    media_type = (given[0] if len(given) == 1 else b"").decode("latin-1").partition(";")[0]
+    if media_type.strip().lower() != _MEDIA_TYPE:
+        raise OAuthError("invalid_request", f"send Content-Type: {_MEDIA_TYPE}")
+    body = await request.body()
+    if len(body) > _MAX_BYTES:
+        raise OAuthError("invalid_request", f"more than {_MAX_BYTES} bytes")
+    try:
+        pairs = parse_qsl(
+            body.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=_MAX_FIELDS,
+        )
+    except ValueError as error:
+        raise OAuthError("invalid_request", "the body is no form") from error
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise OAuthError("invalid_request", "a parameter is there twice")
+    return {name: value for name, value in fields.items() if value}
+
+
+def refuse_passwords(request: Request) -> None:
+    """Refuse Basic authentication: clients are public, and nobody has a password.
+
+    Raises:
+        OAuthError: ``invalid_client``.
+    """
+    if any(
+        value[:6].lower() == b"basic " for value in header_values(request.scope, b"authorization")
+    ):
+        raise OAuthError(
+            "invalid_client", "there are no passwords here: send client_id alone", status=401
+        )
+
+
+def needed(fields: dict[str, str], name: str) -> str:
+    """A field that must be there; raises OAuthError ``invalid_request``."""
+    if name not in fields:
+        raise OAuthError("invalid_request", f"{name} is missing")
+    return fields[name]

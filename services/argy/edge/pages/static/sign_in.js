@@ -1,0 +1,67 @@
+import { able, assert, during, send, tell } from "./webauthn.js";
+
+// A ceremony is minutes long; the one that waits behind the field is begun anew before it ends.
+const FRESH_MS = 3 * 60 * 1000;
+const button = document.getElementById("passkey");
+const field = document.getElementById("email");
+let waiting = null;
+
+async function signIn(extra) {
+  const { ceremony_id, options } = await send("passkey/sign-in/options", {});
+  if (extra.signal?.aborted) return;
+  const credential = await assert(options, extra);
+  const { next } = await send("passkey/sign-in", {
+    ceremony_id,
+    credential,
+    after: button.dataset.after,
+  });
+  location.assign(next);
+}
+
+// Conditional mediation: the browser offers passkeys where the address is typed.
+function offer() {
+  const abort = new AbortController();
+  const done = signIn({ mediation: "conditional", signal: abort.signal }).catch((error) => {
+    if (abort.signal.aborted) return;
+    tell(error);
+    // Not at once: what failed would fail again, without anybody asking for it.
+    field.addEventListener("focus", again, { once: true });
+  });
+  const timer = setTimeout(again, FRESH_MS);
+  waiting = { abort, done, timer };
+}
+
+async function again() {
+  await withdraw();
+  offer();
+}
+
+async function withdraw() {
+  if (!waiting) return;
+  const { abort, done, timer } = waiting;
+  waiting = null;
+  field.removeEventListener("focus", again);
+  clearTimeout(timer);
+  abort.abort();
+  await done;
+}
+
+async function start() {
+  if (!able()) return;
+  button.hidden = false;
+  const autofill = await PublicKeyCredential.isConditionalMediationAvailable?.();
+  button.addEventListener("click", () =>
+    during(button, async () => {
+      await withdraw();
+      try {
+        await signIn({});
+      } catch (error) {
+        if (autofill) offer();
+        throw error;
+      }
+    }),
+  );
+  if (autofill) offer();
+}
+
+start();

@@ -1,0 +1,150 @@
+"""What pages say in words: times, devices, notices, and errors with what to do next."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from argy.base import errors as family
+from argy.base.errors import ArgyError
+
+_SYSTEMS: Final = (
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+)
+_BROWSERS: Final = (
+    ("Edg/", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+_PROGRAM: Final = re.compile(r"[\w.+-]{1,40}(/[\w.+-]{1,20})?")
+
+NOTICES: Final = {
+    "passkey-added": "The passkey was added.",
+    "passkey-renamed": "The passkey was renamed.",
+    "passkey-removed": "The passkey was removed.",
+    "session-ended": "The session was ended.",
+    "others-ended": "Every other session was ended.",
+    "token-revoked": "The token was revoked.",
+}
+
+
+_DOING: Final = {
+    "security/passkey/rename": "rename a passkey",
+    "security/passkey/remove": "remove a passkey",
+    "security/session/end": "end a session",
+    "security/sessions/end-others": "end your other sessions",
+    "security/sessions/end-all": "sign out everywhere",
+    "security/token/create": "make a token that acts as you",
+    "security/token/revoke": "revoke a token",
+    "device/decision": "decide about a device",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An error as a page tells it."""
+
+    title: str
+    detail: str
+    advice: str
+    retry: bool
+    """Whether the same page may work again."""
+
+
+_BY_REASON: Final = {
+    "TOKEN_MISSING": (
+        "Nothing to see here",
+        "Check the address: this one is for programs, or is not there at all.",
+    ),
+    "FORM_STALE": ("This page is out of date", "Go back, load the page again and repeat it."),
+    "CROSS_SITE": (
+        "This request came from elsewhere",
+        "If you followed a link or a form of another site, close that site. Nothing was changed.",
+    ),
+    "TENANT_UNKNOWN": (
+        "No such organization",
+        "Check the address, or ask whoever invited you for the link to your sign-in page.",
+    ),
+    "PLATFORM_UNAVAILABLE": ("Out of reach", "Wait a moment, then try again."),
+}
+_BY_KIND: Final = (
+    (family.InvalidArgument, "That did not fit", "Correct what you entered and try again."),
+    (family.Unauthenticated, "Please sign in", "Sign in again, then repeat what you did."),
+    (
+        family.PermissionDenied,
+        "Not allowed",
+        "If you need this, ask an administrator of your organization.",
+    ),
+    (family.NotFound, "Nothing here", "It may have ended or been used already. Start again."),
+    (family.ResourceExhausted, "Too many attempts", "Wait a few minutes, then try again."),
+    (
+        family.FailedPrecondition,
+        "That is not possible now",
+        "Read the reason above; something else must change first.",
+    ),
+    (family.DeadlineExceeded, "That took too long", "Try again."),
+    (family.Unavailable, "Out of reach", "Wait a moment, then try again."),
+)
+_UNFORESEEN: Final = (
+    "Something went wrong here",
+    "Try again. If it stays, tell your administrator the reference below.",
+)
+_RETRIED: Final = (
+    family.ResourceExhausted,
+    family.DeadlineExceeded,
+    family.Unavailable,
+)
+
+
+def told(error: ArgyError) -> Told:
+    """The error in words; what it says itself is public."""
+    title, advice = _BY_REASON.get(error.reason) or next(
+        ((title, advice) for kind, title, advice in _BY_KIND if isinstance(error, kind)),
+        _UNFORESEEN,
+    )
+    return Told(title, sentence(error.message), advice, isinstance(error, _RETRIED))
+
+
+def doing(path: str) -> str:
+    """What a form at this path does: "remove a passkey"."""
+    return _DOING.get(path.split("/", 2)[-1], "change something")
+
+
+def sentence(text: str) -> str:
+    """A message of a service as a sentence."""
+    text = text.strip()
+    if not text:
+        return ""
+    return text[0].upper() + text[1:] + ("" if text[-1] in ".!?…" else ".")
+
+
+def device_name(user_agent: str) -> str:
+    """What a device calls itself, short: "Chrome on Linux", "argy-cli/1.2", "an unknown device"."""
+    system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
+    browser = next((name for mark, name in _BROWSERS if mark in user_agent), "")
+    if browser:
+        return f"{browser} on {system}" if system else browser
+    program = _PROGRAM.match(user_agent)
+    return program[0] if program else "an unknown device"
+
+
+def moment(stamp: Timestamp) -> datetime | None:
+    """The time of a message, in UTC; None when it is absent."""
+    if not (stamp.seconds or stamp.nanos):
+        return None
+    return datetime.fromtimestamp(stamp.seconds, UTC)
+
+
+def shown(time: datetime | None) -> str:
+    """A time for people: "25 Nov 2026, 14:05 UTC"."""
+    return f"{time.day} {time:%b %Y, %H:%M} UTC" if time else "never"

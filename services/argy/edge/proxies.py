@@ -1,0 +1,69 @@
+"""Who is at the other end of a request when proxies stand between."""
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Final
+
+from argy.base.errors import InvalidArgument
+from argy.edge.request import App, Receive, Scope, Send, header_values, state_of
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_MAX_HOPS: Final = 16
+
+
+def parse_networks(text: str, *, field: str) -> tuple[Network, ...]:
+    """Networks such as "10.0.0.0/8, 2001:db8::/32"; none for an empty text.
+
+    Raises:
+        InvalidArgument: naming ``field``.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        return tuple(ipaddress.ip_network(part) for part in parts)
+    except ValueError as error:
+        raise InvalidArgument(f"{field}: {error}", field=field) from error
+
+
+def clients(app: App, proxies: Sequence[Network]) -> App:
+    """Note the client's address: it is shown to people, and limits count by it."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        peer = scope["client"][0] if scope.get("client") else ""
+        forwarded = header_values(scope, b"x-forwarded-for")
+        state_of(scope).client_ip = client_ip(peer, forwarded, proxies)
+        await app(scope, receive, send)
+
+    return serve
+
+
+def client_ip(peer: str, forwarded: Sequence[bytes], proxies: Sequence[Network]) -> str:
+    """The last address of the way here that is not one of our proxies.
+
+    Every proxy appends whom it saw to X-Forwarded-For, so the list is read from its end, and only
+    as far as our own proxies wrote it: what stands before was written by the client.
+    """
+    client = peer
+    hops = [hop for value in forwarded for hop in value.decode("latin-1").split(",")]
+    for hop in reversed(hops[-_MAX_HOPS:]):
+        if not _is_ours(client, proxies):
+            break
+        known = _address(hop.strip())
+        if known is None:
+            break
+        client = str(known)
+    return client
+
+
+def _is_ours(text: str, proxies: Sequence[Network]) -> bool:
+    known = _address(text)
+    return known is not None and any(known in network for network in proxies)
+
+
+def _address(text: str) -> _Address | None:
+    try:
+        known = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = known.ipv4_mapped if isinstance(known, ipaddress.IPv6Address) else None
+    return mapped or known

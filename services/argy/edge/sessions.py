@@ -1,0 +1,101 @@
+"""The cookies of a browser, and who is signed in with them.
+
+Each name begins with ``__Host-`` (RFC 6265bis §4.1.3.2): set over TLS by this very host, for all of
+its paths, so no other host of the domain can put one in its place.
+"""
+
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from argy.api.authn.v1.session_pb2 import CheckSessionRequest, Device, Session
+from argy.base.errors import NotFound, Unauthenticated
+from argy.edge.platform import TenantServices
+from argy.edge.request import state_of
+
+SESSION: Final = "__Host-session"
+"""The secret of a session."""
+BROWSER: Final = "__Host-browser"
+"""Random; ties a link to the browser that asked for it, and forms to one that has no session."""
+AFTER: Final = "__Host-after"
+"""Where the person was going who was sent to sign in, while a mail is on its way."""
+_SECRET: Final = re.compile(r"[A-Za-z0-9_-]{20,128}")
+_MAX_USER_AGENT: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Cookies:
+    """What the browser sent; empty where it sent nothing, or nothing of ours."""
+
+    session: str
+    browser: str
+
+    @classmethod
+    def of(cls, request: Request) -> "Cookies":
+        """Read them; what can't be ours counts as absent."""
+        return cls(_secret(request, SESSION), _secret(request, BROWSER))
+
+    @property
+    def binding(self) -> str:
+        """What forms are bound to: the session, or without one the browser."""
+        return f"session:{self.session}" if self.session else self.browser
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """Somebody, in one session."""
+
+    session: Session
+    access_token: str
+
+
+async def who_is(services: TenantServices, cookies: Cookies) -> SignedIn | None:
+    """Whose session the cookie holds; None when it is nobody's (any more).
+
+    Raises:
+        ArgyError: when the service can't say.
+    """
+    if not cookies.session:
+        return None
+    request = CheckSessionRequest(secret=cookies.session)
+    try:
+        found = await services.sessions.CheckSession(request, metadata=services.metadata)
+    except (NotFound, Unauthenticated) as error:
+        # Anything else that is missing or wrong is between the edge and the services.
+        if not error.reason.startswith("SESSION_"):
+            raise
+        return None
+    return SignedIn(found.session, found.access_token)
+
+
+def device_of(request: Request) -> Device:
+    """From where a request comes, as the edge sees it."""
+    agent = "".join(c for c in request.headers.get("user-agent", "") if c.isprintable())
+    ip = state_of(request.scope).client_ip
+    return Device(ip=ip[:64], user_agent=agent[:_MAX_USER_AGENT])
+
+
+def new_secret() -> str:
+    """256 random bits in base64url."""
+    return secrets.token_urlsafe(32)
+
+
+def keep(response: Response, name: str, value: str, *, max_age_s: int | None = None) -> None:
+    """Set a cookie; without ``max_age_s`` it ends with the browser."""
+    response.set_cookie(
+        name, value, max_age=max_age_s, path="/", secure=True, httponly=True, samesite="lax"
+    )
+
+
+def forget(response: Response, name: str) -> None:
+    """Remove a cookie."""
+    response.delete_cookie(name, path="/", secure=True, httponly=True, samesite="lax")
+
+
+def _secret(request: Request, name: str) -> str:
+    value = request.cookies.get(name, "")
+    return value if _SECRET.fullmatch(value) else ""

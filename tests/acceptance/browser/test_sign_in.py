@@ -1,0 +1,187 @@
+"""A person's way in: invitation, passkey, autofill, button, step-up, a second passkey, recovery."""
+
+import hashlib
+from typing import Any
+
+PAST_STEP_UP_S = 3_600
+
+
+async def test_onboard_sign_in_step_up_and_change_passkeys(
+    open_tab: Any, person: Any, invite: Any, redis_url: str
+) -> None:
+    tab = await open_tab()
+    page = tab.page
+    laptop = await tab.add_authenticator(automaticPresenceSimulation=False)
+
+    await invite(person)
+    await tab.follow_link(person.email)
+    await tab.look("invitation")
+    await page.get_by_role("button", name="Accept and continue").click()
+    await page.wait_for_url("**/acme/enrol")
+    await tab.look("enrol")
+    await tab.enrol(laptop, "Laptop")
+    await page.get_by_text("The passkey was added.").wait_for()
+    await tab.look("security")
+    assert len(await tab.credentials(laptop)) == 1
+
+    # By autofill: the page offers the passkey behind its field, and the person takes it.
+    button = page.get_by_role("button", name="Sign out", exact=True)
+    await tab.touching(laptop, button, "**/acme/security")
+    assert tab.asked == ["conditional"]
+
+    # By the button, which takes the place of what waits behind the field.
+    await tab.sign_out()
+    await tab.look("sign-in")
+    button = page.get_by_role("button", name="Sign in with a passkey")
+    await tab.touching(laptop, button, "**/acme/security")
+    assert tab.asked == ["conditional", "modal"]
+
+    # A second passkey needs a fresh proof once the first one is old: the page asks, and goes on.
+    await tab.age_session(redis_url, seconds=PAST_STEP_UP_S)
+    tab.expected = ("409", "403")
+    await page.get_by_role("link", name="Add a passkey").click()
+    await page.get_by_label("What to call it").fill("Key")
+    # The touch proves who it is; the same authenticator can't hold a second one.
+    await tab.set_presence(laptop, present=True)
+    await page.get_by_role("button", name="Make a passkey").click()
+    await page.get_by_text("holds a passkey of yours already").wait_for()
+    await tab.look("one-passkey-a-device")
+    await tab.set_presence(laptop, present=False)
+    key = await tab.add_authenticator(transport="usb", automaticPresenceSimulation=False)
+    await tab.enrol(key, "Key")
+    assert len(await tab.credentials(key)) == 1
+
+    # Removing the first one asks for a proof as well, on a page of its own, and then does it.
+    await tab.age_session(redis_url, seconds=PAST_STEP_UP_S)
+    await page.get_by_role("button", name="Remove Laptop").click()
+    await page.get_by_role("heading", name="Confirm that it is you").wait_for()
+    await tab.look("step-up")
+    button = page.get_by_role("button", name="Confirm with a passkey")
+    await tab.touching(key, button, "**/acme/security?done=passkey-removed")
+    assert await page.get_by_role("heading", name="Laptop").count() == 0
+    await tab.look("first-removed")
+
+    # A new name shows at once.
+    await page.get_by_text("Rename Key").click()
+    await page.get_by_label("New name of Key").fill("Key <b>ring</b>")
+    await page.get_by_role("button", name="Save").click()
+    await page.get_by_text("The passkey was renamed.").wait_for()
+    await page.get_by_role("heading", name="Key <b>ring</b>").wait_for()
+
+    # What was removed signs nobody in; what is left does.
+    await tab.sign_out()
+    tab.expected = (*tab.expected, "401")
+    button = page.get_by_role("button", name="Sign in with a passkey")
+    await button.wait_for()
+    await tab.set_presence(laptop, present=True)
+    await button.click()
+    await page.get_by_text("This passkey does not sign in here").wait_for()
+    await tab.look("removed-passkey")
+    await tab.set_presence(laptop, present=False)
+    await tab.touching(key, button, "**/acme/security")
+
+
+async def test_recovery_by_mail_needs_a_new_passkey(
+    open_tab: Any, person: Any, onboard: Any
+) -> None:
+    first = await open_tab()
+    await onboard(first, person)
+    # On another device, without the passkey.
+    tab = await open_tab(viewport={"width": 390, "height": 844}, color_scheme="dark")
+    phone = await tab.add_authenticator(automaticPresenceSimulation=False)
+    await tab.open("/acme/sign-in")
+    await tab.page.get_by_label("E-mail address").fill(person.email)
+    await tab.page.get_by_role("button", name="Send me a link").click()
+    await tab.page.wait_for_url("**/acme/mail-sent")
+    await tab.follow_link(person.email)
+    await tab.page.get_by_text("Chrome on Linux").wait_for()
+    await tab.look("confirm-link")
+    await tab.page.get_by_role("button", name="Yes, sign me in").click()
+    await tab.page.wait_for_url("**/acme/enrol")
+    await tab.enrol(phone, "Phone")
+    await tab.look("security")
+
+
+async def test_a_link_works_once_and_says_so(open_tab: Any, person: Any, invite: Any) -> None:
+    tab = await open_tab()
+    tab.expected = ("404",)
+    await invite(person)
+    await tab.follow_link(person.email)
+    link = tab.page.url
+    # Looking again uses nothing: scanners of mail look at every link.
+    await tab.page.goto(link)
+    await tab.page.get_by_role("button", name="Accept and continue").click()
+    await tab.page.wait_for_url("**/acme/enrol")
+    await tab.page.goto(link)
+    await tab.page.get_by_role("heading", name="Nothing here").wait_for()
+    await tab.look("used-link")
+
+
+async def test_sessions_are_listed_and_ended_from_elsewhere(
+    open_tab: Any, person: Any, invite: Any, onboard: Any
+) -> None:
+    first = await open_tab()
+    await onboard(first, person)
+    second = await open_tab()
+    await invite(person)
+    await second.follow_link(person.email)
+    await second.page.get_by_role("button", name="Accept and continue").click()
+    await second.page.wait_for_url("**/acme/enrol")
+    await second.open("/acme/security")
+    await second.page.get_by_role("button", name="End the session of Chrome on Linux").click()
+    await second.page.get_by_text("The session was ended.").wait_for()
+    await first.page.reload()
+    await first.page.wait_for_url("**/acme/sign-in?next=**")
+    await second.page.get_by_role("button", name="Sign out everywhere").click()
+    await second.page.wait_for_url("**/acme/sign-in")
+    await second.open("/acme/security")
+    await second.page.wait_for_url("**/acme/sign-in?next=**")
+
+
+async def test_cookies_are_host_only_secure_and_out_of_scripts_reach(
+    open_tab: Any, person: Any, onboard: Any
+) -> None:
+    tab = await open_tab()
+    await onboard(tab, person)
+    (session,) = [
+        one for one in await tab.page.context.cookies() if one["name"] == "__Host-session"
+    ]
+    assert (session["secure"], session["httpOnly"], session["sameSite"], session["path"]) == (
+        True,
+        True,
+        "Lax",
+        "/",
+    )
+    assert await tab.page.evaluate("document.cookie") == ""
+
+
+async def test_a_token_is_shown_once_and_revoked(open_tab: Any, person: Any, onboard: Any) -> None:
+    tab = await open_tab()
+    await onboard(tab, person)
+    page = tab.page
+    await page.get_by_text("Make a token").click()
+    await page.get_by_label("Name", exact=True).fill("nightly")
+    await page.get_by_label("Scopes").fill("project:read")
+    await page.get_by_role("button", name="Make the token").click()
+    secret = await page.locator("#secret").inner_text()
+    assert secret.startswith("argy_")
+    await tab.look("token-made")
+    await tab.open("/acme/security")
+    assert secret not in await page.content()
+    await page.get_by_role("button", name="Revoke nightly").click()
+    await page.get_by_text("The token was revoked.").wait_for()
+    assert await page.get_by_role("button", name="Revoke nightly").count() == 0
+
+
+async def test_a_link_is_not_written_to_the_log_of_the_edge(
+    open_tab: Any, person: Any, invite: Any, platform: Any
+) -> None:
+    tab = await open_tab()
+    await invite(person)
+    await tab.follow_link(person.email)
+    await tab.page.get_by_role("button", name="Accept and continue").wait_for()
+    secret = tab.page.url.rpartition("/")[2]
+    log = (platform.home / "log" / "edge.log").read_text()
+    assert "/acme/link/" in log
+    assert secret not in log
+    assert hashlib.sha256(secret.encode()).hexdigest() not in log

@@ -1,0 +1,116 @@
+"""From an invitation to a session and its end, on the running platform, as operators do it."""
+
+import json
+import re
+import secrets
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+MAIL_S: Final = 15.0
+ENDED_S: Final = 1.0
+
+
+@pytest.fixture
+def browser(platform: Any) -> Iterator[httpx.Client]:
+    """A browser without scripts: cookies, forms, and what it says of where it is."""
+    edge = platform.ready["edge"]
+    with httpx.Client(
+        base_url=edge["url"],
+        verify=ssl.create_default_context(cafile=edge["ca_file"]),
+        headers={"origin": edge["url"], "sec-fetch-site": "same-origin", "user-agent": "Test/1"},
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def invited(argy: Callable[..., Any]) -> tuple[str, str]:
+    """The address and id of somebody new at Acme, who was invited."""
+    email = f"{secrets.token_hex(6)}@acme.example"
+    made = argy("user", "create", email, "--tenant", "acme", "--json")
+    user_id = json.loads(made.stdout)["user_id"]
+    sent = argy("user", "invite", email, "--tenant", "acme")
+    assert sent.returncode == 0, sent.stderr
+    assert f"invited {email}" in sent.stdout
+    return email, user_id
+
+
+def link_to(home: Path, email: str) -> str:
+    """The path of the link in the mail to somebody."""
+    until = time.monotonic() + MAIL_S
+    while time.monotonic() < until:
+        for path in (home / "mail").glob("*.json"):
+            mail = json.loads(path.read_text())
+            if mail["to"] == email:
+                found = re.search(r"https://[^/]+(/acme/link/\S+)", mail["text"])
+                assert found is not None
+                return found[1]
+        time.sleep(0.05)
+    raise AssertionError(f"no mail to {email}")
+
+
+def accept(browser: httpx.Client, link: str) -> httpx.Response:
+    """Open a link and press its button."""
+    page = browser.get(link)
+    token = re.search(r'name="csrf"[^>]*value="([^"]+)"', page.text)
+    assert token is not None, page.text
+    return browser.post(link, data={"csrf": token[1], "confirmed": "yes"})
+
+
+def signed_in(browser: httpx.Client) -> bool:
+    """Whether the browser's session is live."""
+    return browser.get("/acme/enrol").status_code == 200
+
+
+def test_an_invitation_signs_in_once_and_an_operator_ends_it(
+    platform: Any, argy: Callable[..., Any], browser: httpx.Client, invited: tuple[str, str]
+) -> None:
+    email, _ = invited
+    link = link_to(platform.home, email)
+    # Mail scanners look at links, and use nothing.
+    assert browser.get(link).status_code == 200
+    done = accept(browser, link)
+    assert (done.status_code, done.headers["location"]) == (303, "/acme/enrol")
+    assert signed_in(browser)
+    assert browser.get(link).status_code == 404
+    ended = argy("session", "end-user", email, "--tenant", "acme")
+    assert (ended.returncode, ended.stdout.strip()) == (0, "ended 1 session")
+    assert not signed_in(browser)
+
+
+def test_a_disabled_person_is_signed_out_within_a_second(
+    platform: Any, argy: Callable[..., Any], browser: httpx.Client, invited: tuple[str, str]
+) -> None:
+    email, user_id = invited
+    accept(browser, link_to(platform.home, email))
+    assert signed_in(browser)
+    disabled = argy("user", "disable", user_id, "--tenant", "acme", "-m", "left the company")
+    assert disabled.stdout.strip() == f"{email} is DISABLED from now on", disabled.stderr
+    until = time.monotonic() + ENDED_S
+    assert not signed_in(browser)
+    assert time.monotonic() < until
+    assert argy("user", "invite", email, "--tenant", "acme").returncode == 5
+    enabled = argy("user", "enable", email, "--tenant", "acme", "-m", "came back")
+    assert enabled.returncode == 0, enabled.stderr
+    assert not signed_in(browser)
+    assert argy("user", "invite", email, "--tenant", "acme").returncode == 0
+
+
+def test_nobody_unknown_is_invited(argy: Callable[..., Any]) -> None:
+    refused = argy("user", "invite", "nobody@acme.example", "--tenant", "acme")
+    assert refused.returncode == 4
+    assert "there is no user nobody@acme.example" in refused.stderr
+
+
+def test_sessions_are_listed_to_who_is_signed_in_at_the_terminal(
+    argy: Callable[..., Any], tmp_path: Path
+) -> None:
+    refused = argy("session", "list", home=tmp_path)
+    assert refused.returncode == 3
+    assert "argy login" in refused.stderr
+    assert argy("session", "end").returncode == 2

@@ -1,0 +1,337 @@
+"""A person at a terminal: ``argy login`` against a running platform, and what follows from it.
+
+The terminal has the edge's address and its CA, and nothing else of the platform.
+"""
+
+import asyncio
+import json
+import os
+import secrets
+import ssl
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import httpx
+import pytest
+
+from argy.api.authn.v1.device_pb2 import DecideDeviceCodeRequest
+from argy.api.authn.v1.device_pb2_grpc import DeviceServiceStub
+from argy.api.authn.v1.magic_link_pb2 import RedeemLinkRequest, RequestLinkRequest
+from argy.api.authn.v1.magic_link_pb2_grpc import MagicLinkServiceStub
+from argy.api.authn.v1.session_pb2 import CheckSessionRequest, Device
+from argy.api.authn.v1.session_pb2_grpc import SessionServiceStub
+from argy.api.authz.v1.authz_pb2 import CheckRequest, Question
+from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
+from argy.base.errors import PermissionDenied, Unauthenticated
+from argy.client import Connection
+
+ARGY: Final = Path(sys.executable).with_name("argy")
+GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
+MAIL_S: Final = 15.0
+
+
+@dataclass
+class Terry:
+    """Somebody of Acme, who signs in by links as the edge's pages do."""
+
+    platform: Any
+    email: str
+    user_id: str
+
+    @property
+    def tenant_id(self) -> UUID:
+        return UUID(self.platform.ready["edge"]["tenant_id"])
+
+    def connect(self) -> Connection:
+        keys = str(self.platform.home / "keys" / "edge.json")
+        return Connection(
+            replace(self.platform.endpoint, source="edge", keys_file=keys), timeout_s=10
+        )
+
+    async def decide(self, user_code: str, *, approved: bool = True) -> None:
+        """Sign in and decide about a device."""
+        here = Device(ip=f"2001:db8:{secrets.token_hex(2)}::1", user_agent="Browser/1")
+        async with self.connect() as connection:
+            channel = connection.channel(self.tenant_id)
+            links: Any = MagicLinkServiceStub(channel)
+            sessions: Any = SessionServiceStub(channel)
+            devices: Any = DeviceServiceStub(channel)
+            asked = await links.RequestLink(RequestLinkRequest(email=self.email, device=here))
+            redeemed = await links.RedeemLink(
+                RedeemLinkRequest(
+                    secret=await self._link(), browser_secret=asked.browser_secret, device=here
+                )
+            )
+            secret = redeemed.session.secret
+            checked = await sessions.CheckSession(CheckSessionRequest(secret=secret))
+            await devices.DecideDeviceCode(
+                DecideDeviceCodeRequest(user_code=user_code, approved=approved, device=here),
+                metadata=(("authorization", f"Bearer {checked.access_token}"),),
+            )
+
+    async def may_check(self, token: str) -> bool:
+        """Ask for a decision with a personal access token."""
+        async with self.connect() as connection:
+            stub: Any = AuthzServiceStub(connection.channel(self.tenant_id))
+            question = Question(subject="user:x", action="read", resource="project:alpha")
+            answer = await stub.Check(
+                CheckRequest(question=question), metadata=(("authorization", f"Bearer {token}"),)
+            )
+            return bool(answer.decision.effect)
+
+    async def _link(self) -> str:
+        ends_s = time.monotonic() + MAIL_S
+        while time.monotonic() < ends_s:
+            for file in sorted((self.platform.home / "mail").glob("*.json"), reverse=True):
+                mail = json.loads(file.read_text())
+                if mail["to"] == self.email and not file.name.endswith(".used"):
+                    file.rename(file.with_suffix(".used"))
+                    (line,) = [line for line in mail["text"].splitlines() if "/link/" in line]
+                    return str(line.rpartition("/")[2])
+            # Mail leaves after the answer, and nothing tells when.
+            await asyncio.sleep(0.05)
+        raise AssertionError("no mail came")
+
+
+@pytest.fixture
+def terry(platform: Any, rows: Any, argy: Any) -> Terry:
+    email = f"t{secrets.token_hex(6)}@acme.example"
+    (made,) = rows("user", "create", email, "--tenant", "acme", "--name", "Terry")
+    user = f"user:{made['user_id']}"
+    granted = argy("grant", user, "PLATFORM_USER", "--tenant", "acme", "-m", "a test")
+    assert granted.returncode == 0, granted.stderr
+    return Terry(platform, email, made["user_id"])
+
+
+@dataclass
+class Terminal:
+    """``argy`` with a home of its own."""
+
+    home: Path
+    env: dict[str, str]
+
+    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [ARGY, *arguments],
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def json(self, *arguments: str) -> dict[str, Any]:
+        done = self.run(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+
+    async def login(
+        self, decide: Callable[[str], Awaitable[None]], *options: str
+    ) -> tuple[int, list[dict[str, Any]], str]:
+        """Run ``argy login`` while ``decide`` acts on the code that it shows."""
+        process = await asyncio.create_subprocess_exec(
+            ARGY, "login", "--json", *options, env=self.env,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdout is not None
+        shown = json.loads(await process.stdout.readline() or "null")
+        assert shown, (await process.communicate())[1].decode()
+        await decide(shown["user_code"])
+        out, errors = await asyncio.wait_for(process.communicate(), 60)
+        told = [shown, *(json.loads(line) for line in out.decode().splitlines())]
+        return process.returncode or 0, told, errors.decode()
+
+
+@pytest.fixture
+def terminal(platform: Any, tmp_path: Path) -> Terminal:
+    edge = platform.ready["edge"]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ARGY_")}
+    home = tmp_path / "terminal"
+    return Terminal(
+        home,
+        {
+            **kept,
+            "ARGY_HOME": str(home),
+            "ARGY_EDGE_URL": edge["url"],
+            "ARGY_EDGE_CA_FILE": edge["ca_file"],
+            "NO_COLOR": "1",
+        },
+    )
+
+
+@pytest.fixture
+async def http(platform: Any) -> AsyncIterator[httpx.AsyncClient]:
+    edge = platform.ready["edge"]
+    context = ssl.create_default_context(cafile=edge["ca_file"])
+    async with httpx.AsyncClient(verify=context, base_url=edge["url"]) as client:
+        yield client
+
+
+async def test_a_person_signs_in_works_and_signs_out(
+    terminal: Terminal, terry: Terry, http: httpx.AsyncClient
+) -> None:
+    code, told, errors = await terminal.login(terry.decide)
+    assert code == 0, errors
+    assert told[0]["verification_uri"].endswith("/acme/device")
+    assert told[0]["user_code"] in told[0]["verification_uri_complete"]
+    assert told[1]["signed_in"] is True
+    file = terminal.home / "login.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    held = json.loads(file.read_text())
+    assert held["access_token"] not in str(told)
+    who = terminal.json("whoami")
+    assert (who["subject"], who["email"]) == (f"user:{terry.user_id}", terry.email)
+    assert terry.email in terminal.run("whoami").stdout
+
+    scope = "authz.decision:check"
+    made = terminal.json("token", "create", "ci", "--scope", scope, "--days", "7")
+    assert await terry.may_check(made["secret"])
+    listed = terminal.run("token", "list").stdout
+    assert made["id"] in listed
+    assert made["secret"] not in listed
+    fresh = terminal.json("token", "rotate", made["id"])
+    with pytest.raises(Unauthenticated):
+        await terry.may_check(made["secret"])
+    assert await terry.may_check(fresh["secret"])
+    assert terminal.json("token", "revoke", made["id"])["revoked"] is True
+    with pytest.raises(Unauthenticated):
+        await terry.may_check(fresh["secret"])
+
+    beyond = terminal.run("token", "create", "x", "-s", "policy:approve")
+    assert beyond.returncode == 3
+    assert "SCOPE_BEYOND_RIGHTS" in beyond.stderr
+    assert terminal.run("api-key", "create", "x", "--agent", "a", "-s", scope).returncode == 3
+
+    assert terminal.json("logout")["signed_in"] is False
+    assert not file.exists()
+    assert terminal.run("whoami").returncode == 3
+    refused = await http.get(
+        "/acme/whoami", headers={"authorization": f"Bearer {held['access_token']}"}
+    )
+    assert refused.status_code == 401
+    again = {
+        "grant_type": "refresh_token",
+        "refresh_token": held["refresh_token"],
+        "client_id": "argy-cli",
+    }
+    answer = await http.post("/acme/oauth/token", data=again)
+    assert answer.json()["error"] == "invalid_grant"
+
+
+async def test_an_old_access_token_is_refreshed_also_by_two_commands_at_once(
+    terminal: Terminal, terry: Terry
+) -> None:
+    code, _, errors = await terminal.login(terry.decide)
+    assert code == 0, errors
+    file = terminal.home / "login.json"
+    held = json.loads(file.read_text())
+    file.write_text(json.dumps({**held, "expires_at": 0.0}))
+    both = await asyncio.gather(*(asyncio.to_thread(terminal.json, "whoami") for _ in range(2)))
+    assert both[0]["subject"] == both[1]["subject"] == f"user:{terry.user_id}"
+    assert json.loads(file.read_text())["refresh_token"] != held["refresh_token"]
+
+
+async def test_a_refused_login_says_so(terminal: Terminal, terry: Terry) -> None:
+    async def refuse(user_code: str) -> None:
+        await terry.decide(user_code, approved=False)
+
+    code, _, errors = await terminal.login(refuse)
+    assert code == 3
+    assert "LOGIN_DENIED" in errors
+    assert not (terminal.home / "login.json").exists()
+
+
+async def test_polling_too_fast_and_redeeming_twice_over_http(
+    terry: Terry, http: httpx.AsyncClient
+) -> None:
+    begun = (
+        await http.post("/acme/oauth/device_authorization", data={"client_id": "argy-cli"})
+    ).json()
+    poll = {
+        "grant_type": GRANT,
+        "device_code": begun["device_code"],
+        "client_id": "argy-cli",
+    }
+    first = await http.post("/acme/oauth/token", data=poll)
+    assert (first.status_code, first.json()["error"]) == (400, "authorization_pending")
+    fast = await http.post("/acme/oauth/token", data=poll)
+    assert fast.json()["error"] == "slow_down"
+    other = await http.post("/acme/oauth/token", data={**poll, "client_id": "other"})
+    assert other.json()["error"] == "expired_token"
+
+    begun = (
+        await http.post("/acme/oauth/device_authorization", data={"client_id": "argy-cli"})
+    ).json()
+    await terry.decide(begun["user_code"])
+    poll["device_code"] = begun["device_code"]
+    granted = await http.post("/acme/oauth/token", data=poll)
+    assert granted.status_code == 200
+    assert granted.headers["cache-control"] == "no-store"
+    assert granted.json()["token_type"] == "Bearer"
+    again = await http.post("/acme/oauth/token", data=poll)
+    assert again.json()["error"] == "expired_token"
+    assert "access_token" not in again.json()
+
+
+async def test_no_secret_reaches_a_log(terminal: Terminal, terry: Terry, platform: Any) -> None:
+    code, told, errors = await terminal.login(terry.decide)
+    assert code == 0, errors
+    held = json.loads((terminal.home / "login.json").read_text())
+    made = terminal.json("token", "create", "ci", "-s", "authz.decision:check")
+    assert await terry.may_check(made["secret"])
+    logs = [file.read_text() for file in (platform.home / "log").iterdir() if file.is_file()]
+    assert len(logs) >= 2
+    code_shown = told[0]["user_code"]
+    for secret in (made["secret"], held["access_token"], held["refresh_token"], code_shown):
+        assert all(secret not in log for log in logs)
+
+
+async def test_the_terminal_shows_code_address_and_picture(
+    terminal: Terminal, terry: Terry
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        ARGY, "login", env=terminal.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    lines: list[str] = []
+    while not lines or "Waiting" not in lines[-1]:
+        lines.append((await asyncio.wait_for(process.stdout.readline(), 30)).decode())
+        assert lines[-1], (await process.communicate())[1].decode()
+    shown = "".join(lines)
+    assert "▀" in shown
+    assert "/acme/device and enter the code" in shown
+    (code,) = [line.strip() for line in lines if len(line.strip()) == 9 and "-" in line]
+    await terry.decide(code)
+    out, errors = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, errors.decode()
+    assert f"signed in to acme as {terry.email}" in out.decode()
+
+
+def test_without_an_edge_or_over_plain_http_nothing_is_sent(terminal: Terminal) -> None:
+    terminal.env["ARGY_EDGE_URL"] = "http://localhost:1"
+    assert terminal.run("login").returncode == 2
+    terminal.env.pop("ARGY_EDGE_URL")
+    done = terminal.run("login")
+    assert done.returncode == 2
+    assert "NO_EDGE" in done.stderr
+
+
+def test_an_edge_whose_certificate_nobody_vouches_for_is_refused(terminal: Terminal) -> None:
+    terminal.env.pop("ARGY_EDGE_CA_FILE")
+    done = terminal.run("login")
+    assert done.returncode == 6
+    assert "EDGE_UNTRUSTED" in done.stderr
+
+
+@pytest.mark.parametrize("secret", ["argy_pat_x", "argy_pat_" + "a" * 43 + "_000000"])
+async def test_a_made_up_token_is_refused(terry: Terry, secret: str) -> None:
+    with pytest.raises((Unauthenticated, PermissionDenied)) as refused:
+        await terry.may_check(secret)
+    assert refused.value.reason == "CREDENTIAL_INVALID"

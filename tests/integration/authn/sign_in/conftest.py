@@ -1,0 +1,437 @@
+"""Sign-in on real Postgres and Valkey, with an authenticator in software and a mail folder.
+
+Handlers are called as the chain calls them, with callers whose access tokens were issued and
+verified; the clock moves when a test says so.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import cbor2
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from argy.api.authn.v1 import magic_link_pb2 as links_pb
+from argy.api.authn.v1 import passkey_pb2 as passkeys_pb
+from argy.api.authn.v1 import session_pb2 as sessions_pb
+from argy.authn.mail_sinks import FolderSink
+from argy.authn.passkey_domain import RelyingParty
+from argy.authn.revocation import RevocationList, RevocationMirror
+from argy.authn.session_domain import Limits
+from argy.authn.session_settings import SignInSettings
+from argy.authn.session_wiring import SignIn, assemble_sign_in
+from argy.authn.signing_keys import SigningKeys
+from argy.authn.token_issuing import TokenIssuer
+from argy.base.clock import FixedClock, SystemClock
+from argy.base.crypto import KeyRing
+from argy.base.envelope import KeyRingKms
+from argy.base.ids import uuid7
+from argy.rpc.access import denied
+from argy.rpc.call import CURRENT, Call
+from argy.rpc.declarations import declared_methods
+from argy.rpc.tokens import TokenVerifier
+from argy.store.database import Database
+from argy.store.migrate import with_login
+from argy.store.redis import RedisStore
+
+ORIGIN = "https://sign-in.example.test"
+RP_ID = "example.test"
+PUBLIC_URL = "https://sign-in.example.test"
+DEVICE = sessions_pb.Device(ip="192.0.2.7", user_agent="Browser/1")
+UP, UV, BE, BS, AT = 0x01, 0x04, 0x08, 0x10, 0x40
+
+
+def b64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def unb64url(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+@dataclass
+class Credential:
+    """What an authenticator keeps of one passkey."""
+
+    id: bytes
+    key: ec.EllipticCurvePrivateKey
+    rp_id: str
+    user_handle: bytes
+    sign_count: int = 0
+
+
+@dataclass
+class Authenticator:
+    """Makes and uses ES256 passkeys as a security key does: real CBOR, COSE and signatures.
+
+    Keyword arguments of ``create`` and ``get`` make it lie.
+    """
+
+    aaguid: bytes = bytes(16)
+    synced: bool = False
+    held: list[Credential] = field(default_factory=list)
+
+    def create(self, options_json: str, **lies: Any) -> str:
+        options = json.loads(options_json)
+        key = lies.get("key") or ec.generate_private_key(ec.SECP256R1())
+        made = Credential(
+            lies.get("credential_id") or secrets.token_bytes(32),
+            key,
+            options["rp"]["id"],
+            unb64url(options["user"]["id"]),
+        )
+        self.held.append(made)
+        numbers = key.public_key().public_numbers()
+        cose = cbor2.dumps(
+            {1: 2, 3: -7, -1: 1, -2: numbers.x.to_bytes(32), -3: numbers.y.to_bytes(32)}
+        )
+        attested = self.aaguid + len(made.id).to_bytes(2) + made.id + cose
+        data = self._data(made, AT, lies) + attested
+        statement = {"fmt": "none", "attStmt": {}, "authData": data}
+        response = {
+            "clientDataJSON": b64url(self._client_data("webauthn.create", options, lies)),
+            "attestationObject": b64url(cbor2.dumps(statement)),
+            "transports": ["internal", "hybrid", "teleport"],
+        }
+        return self._answer(made, response)
+
+    def get(self, options_json: str, **lies: Any) -> str:
+        options = json.loads(options_json)
+        used: Credential = lies.get("credential") or self.held[-1]
+        used.sign_count = lies.get("sign_count", used.sign_count + (0 if self.synced else 1))
+        data = self._data(used, 0, lies)
+        client_data = self._client_data("webauthn.get", options, lies)
+        signed = data + hashlib.sha256(client_data).digest()
+        signer = lies.get("key") or used.key
+        response = {
+            "clientDataJSON": b64url(client_data),
+            "authenticatorData": b64url(data),
+            "signature": b64url(signer.sign(signed, ec.ECDSA(SHA256()))),
+            "userHandle": b64url(lies.get("user_handle", used.user_handle)),
+        }
+        return self._answer(used, response)
+
+    def _data(self, credential: Credential, extra: int, lies: dict[str, Any]) -> bytes:
+        flags = UP | UV | (BE | BS if self.synced else 0)
+        flags = lies.get("flags", flags) | extra
+        rp_id = lies.get("rp_id", credential.rp_id)
+        count = credential.sign_count.to_bytes(4)
+        return bytes(hashlib.sha256(rp_id.encode()).digest() + bytes([flags]) + count)
+
+    def _client_data(self, kind: str, options: dict[str, Any], lies: dict[str, Any]) -> bytes:
+        told = {
+            "type": lies.get("type", kind),
+            "challenge": lies.get("challenge", options["challenge"]),
+            "origin": lies.get("origin", ORIGIN),
+            **({"crossOrigin": lies["cross_origin"]} if "cross_origin" in lies else {}),
+        }
+        return json.dumps(told).encode()
+
+    def _answer(self, credential: Credential, response: dict[str, Any]) -> str:
+        name = b64url(credential.id)
+        return json.dumps(
+            {"id": name, "rawId": name, "type": "public-key", "response": response,
+             "clientExtensionResults": {}}
+        )  # fmt: skip
+
+
+@dataclass
+class Access:
+    """Who holds which permission."""
+
+    held: set[tuple[str, str]] = field(default_factory=set)
+
+    def permit(
+        self, call: Call, permission: str, platform: bool, resource_id: str = "-"
+    ) -> Awaitable[None] | None:
+        if (call.caller, permission) not in self.held:
+            raise denied(permission)
+        return None
+
+
+@dataclass(frozen=True)
+class Person:
+    """A user of a tenant."""
+
+    tenant: Any
+    user_id: UUID
+    email: str
+
+    @property
+    def subject(self) -> str:
+        return f"user:{self.user_id}"
+
+
+@dataclass
+class World:
+    """The sign-in services, and what a test looks at."""
+
+    parts: SignIn
+    db: Database
+    redis: RedisStore
+    clock: FixedClock
+    access: Access
+    mail_folder: Path
+    verifier: TokenVerifier
+    audit: Callable[[UUID], Awaitable[list[asyncpg.Record]]]
+
+    async def call(
+        self, tenant: Any, rpc: str, request: Any, *, token: str = "", caller: str = "service:edge"
+    ) -> Any:
+        """Call ``rpc`` in a tenant: as the edge, as a person with a token, or as anybody."""
+        for servicer, descriptor in self.parts.services:
+            for method in declared_methods(descriptor):
+                if method.name.endswith(f".{rpc}"):
+                    return await self._handle(servicer, method, tenant, request, token, caller)
+        raise AssertionError(rpc)
+
+    async def _handle(
+        self, servicer: Any, method: Any, tenant: Any, request: Any, token: str, caller: str
+    ) -> Any:
+        call = Call(method, b"", self.clock.now_ms())
+        call.source, call.caller, call.request_id = "edge", caller, uuid7().hex
+        call.tenant_id, call.tenant = tenant.tenant_id, _Slug(tenant.slug)
+        if token:
+            claims: Any = self.verifier.verify(token, tenant_id=tenant.tenant_id, slug=tenant.slug)
+            claims = claims if hasattr(claims, "subject") else await claims
+            call.claims, call.caller = claims, claims.subject
+        CURRENT.set(call)
+        answer = await getattr(servicer, method.name.rpartition(".")[2])(request, None)
+        assert method.read_only or call.audited, f"{method.name} left no record"
+        return answer
+
+    async def mails(self) -> list[dict[str, Any]]:
+        """Every mail so far, oldest first."""
+        await self.parts.outbox.drain()
+        return [json.loads(path.read_text()) for path in sorted(self.mail_folder.glob("*.json"))]
+
+    async def link_secret(self) -> str:
+        """The secret of the last mail's link."""
+        text = (await self.mails())[-1]["text"]
+        (line,) = [line for line in text.splitlines() if "/link/" in line]
+        return str(line.rpartition("/")[2])
+
+    async def ask_link(self, person: Person, *, device: Any = DEVICE) -> tuple[str, str]:
+        """Ask for a link; its secret, and that of the browser."""
+        asked = await self.call(
+            person.tenant,
+            "MagicLinkService.RequestLink",
+            links_pb.RequestLinkRequest(email=person.email, device=device),
+        )
+        return await self.link_secret(), asked.browser_secret
+
+    async def redeem(self, tenant: Any, secret: str, browser: str = "", **more: Any) -> Any:
+        """Use a link."""
+        request = links_pb.RedeemLinkRequest(
+            secret=secret, browser_secret=browser, **{"device": DEVICE, **more}
+        )
+        return await self.call(tenant, "MagicLinkService.RedeemLink", request)
+
+    async def by_link(self, person: Person) -> Any:
+        """Sign in by a link; the session."""
+        return (await self.redeem(person.tenant, *await self.ask_link(person))).session
+
+    async def token(self, tenant: Any, secret: str) -> str:
+        """An access token of a session."""
+        return str((await self.check(tenant, secret)).access_token)
+
+    async def check(self, tenant: Any, secret: str) -> Any:
+        request = sessions_pb.CheckSessionRequest(secret=secret)
+        return await self.call(tenant, "SessionService.CheckSession", request)
+
+    async def begin_registration(self, tenant: Any, token: str) -> Any:
+        request = passkeys_pb.BeginRegistrationRequest()
+        return await self.call(tenant, "PasskeyService.BeginRegistration", request, token=token)
+
+    async def finish_registration(
+        self, tenant: Any, token: str, ceremony_id: str, credential: str, name: str = "Key"
+    ) -> Any:
+        request = passkeys_pb.FinishRegistrationRequest(
+            ceremony_id=ceremony_id, credential_json=credential, name=name
+        )
+        done = await self.call(tenant, "PasskeyService.FinishRegistration", request, token=token)
+        return done.passkey
+
+    async def register(self, person: Person, device: Authenticator, **lies: Any) -> Any:
+        """Sign in by a link and register a passkey."""
+        tenant = person.tenant
+        token = await self.token(tenant, (await self.by_link(person)).secret)
+        begun = await self.begin_registration(tenant, token)
+        credential = device.create(begun.options_json, **lies)
+        return await self.finish_registration(tenant, token, begun.ceremony_id, credential)
+
+    async def begin_sign_in(self, tenant: Any) -> Any:
+        request = passkeys_pb.BeginSignInRequest()
+        return await self.call(tenant, "PasskeyService.BeginSignIn", request)
+
+    async def finish_sign_in(
+        self, tenant: Any, ceremony_id: str, credential: str, session_secret: str = ""
+    ) -> Any:
+        request = passkeys_pb.FinishSignInRequest(
+            ceremony_id=ceremony_id,
+            credential_json=credential,
+            device=DEVICE,
+            session_secret=session_secret,
+        )
+        return (await self.call(tenant, "PasskeyService.FinishSignIn", request)).session
+
+    async def sign_in(
+        self, tenant: Any, device: Authenticator, *, session_secret: str = "", **lies: Any
+    ) -> Any:
+        """Sign in with a passkey; the session."""
+        begun = await self.begin_sign_in(tenant)
+        credential = device.get(begun.options_json, **lies)
+        return await self.finish_sign_in(tenant, begun.ceremony_id, credential, session_secret)
+
+    async def records(self, tenant: Any, action: str) -> list[asyncpg.Record]:
+        """The tenant's audit records of an action, oldest first."""
+        return [row for row in await self.audit(tenant.tenant_id) if row["action"] == action]
+
+
+@dataclass(frozen=True)
+class _Slug:
+    slug: str
+    org_slug: str = ""
+
+
+@pytest.fixture
+async def read_audit(db_factory: Any) -> Callable[[UUID], Awaitable[list[asyncpg.Record]]]:
+    """Every audit record of a tenant, oldest first."""
+    db = await db_factory("argy_audit", max_size=2)
+
+    async def read(tenant_id: UUID) -> list[asyncpg.Record]:
+        async with db.tenant(tenant_id) as tx:
+            return list(
+                await tx.fetch(
+                    "SELECT actor, action, resource, outcome, reason, detail::text"
+                    " FROM audit.event WHERE tenant_id = $1 ORDER BY id",
+                    tenant_id,
+                )
+            )
+
+    return read
+
+
+KEK = KeyRing.generate("kek1")
+"""One for the run, as the signing keys stay in the database."""
+
+
+@pytest.fixture(scope="session")
+def pg_dsn(fresh_database: Callable[..., str], worker_number: int) -> str:
+    """A database of their own: signing keys open with these tests' key-encryption key only."""
+    return fresh_database(f"argy_sign_in_{worker_number}")
+
+
+@pytest.fixture(scope="session")
+def login_dsn(servers: Any, pg_dsn: str) -> Callable[[str], str]:
+    """Map a role to the DSN of its login."""
+    return lambda role: with_login(pg_dsn, f"{role}_login", servers.password)
+
+
+@pytest.fixture
+async def world(
+    db_factory: Any, redis_store: RedisStore, tmp_path: Path, read_audit: Any
+) -> AsyncIterator[World]:
+    """The services, started."""
+    clock = FixedClock(SystemClock().now_ms())
+    db = await db_factory("argy_authn", max_size=8)
+    keys = SigningKeys(db, KeyRingKms(KEK), clock)
+    await keys.start()
+    revocations = RevocationList(redis_store, clock)
+    mirror = RevocationMirror(redis_store)
+    access = Access()
+    parts = assemble_sign_in(
+        db=db,
+        redis=redis_store,
+        clock=clock,
+        settings=SignInSettings(
+            relying_party=RelyingParty(
+                rp_id=RP_ID,
+                name="Example",
+                origins=(ORIGIN, "https://other.example.test"),
+                allowed_aaguids={"t-strict": frozenset({UUID(int=7)})},
+            ),
+            base_url=PUBLIC_URL,
+            limits=Limits(idle_s=1_800, absolute_s=43_200),
+            links_off={"t-linkless"},
+        ),
+        mail=FolderSink(tmp_path / "mail"),
+        issuer=TokenIssuer(keys=keys, revocations=revocations, public_url=PUBLIC_URL, clock=clock),
+        revocations=revocations,
+        access=access,
+    )
+    await parts.start()
+    verifier = TokenVerifier(keys=keys, revocations=mirror, public_url=PUBLIC_URL, clock=clock)
+    yield World(parts, db, redis_store, clock, access, tmp_path / "mail", verifier, read_audit)
+    await parts.close()
+    await mirror.close()
+    await keys.close()
+
+
+@pytest.fixture
+async def person_in(db_factory: Any) -> Callable[..., Awaitable[Person]]:
+    """Make a user of a tenant."""
+    db = await db_factory("argy_directory", max_size=2)
+
+    async def make(tenant: Any) -> Person:
+        person = Person(tenant, uuid7(), f"{os.urandom(6).hex()}@Example.test")
+        async with db.tenant(tenant.tenant_id) as tx:
+            await tx.execute(
+                "INSERT INTO directory.user_account (tenant_id, user_id, email, display_name)"
+                " VALUES ($1, $2, $3, 'Ada')",
+                tenant.tenant_id,
+                person.user_id,
+                person.email,
+            )
+        return person
+
+    return make
+
+
+@pytest.fixture
+async def change_user(db_factory: Any) -> Callable[..., Awaitable[None]]:
+    """Disable, enable or delete a user as the directory does."""
+    db = await db_factory("argy_directory", max_size=2)
+
+    async def change(person: Person, state: str) -> None:
+        tenant_id = person.tenant.tenant_id
+        async with db.tenant(tenant_id) as tx:
+            if state == "DELETED":
+                await tx.execute(
+                    "DELETE FROM directory.user_account WHERE tenant_id = $1 AND user_id = $2",
+                    tenant_id,
+                    person.user_id,
+                )
+            else:
+                await tx.execute(
+                    "UPDATE directory.user_account SET state = $3"
+                    " WHERE tenant_id = $1 AND user_id = $2",
+                    tenant_id,
+                    person.user_id,
+                    state,
+                )
+
+    return change
+
+
+@pytest.fixture
+async def ada(tenant_factory: Any, person_in: Any) -> Person:
+    """A user of a fresh tenant."""
+    person: Person = await person_in(await tenant_factory())
+    return person
+
+
+@pytest.fixture
+def authenticator() -> Callable[..., Authenticator]:
+    """Make an authenticator in software: ``authenticator(synced=True)``."""
+    return Authenticator

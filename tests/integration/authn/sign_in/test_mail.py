@@ -1,0 +1,169 @@
+"""Sign-in mail: by STARTTLS to a real server or into a folder; bounded; silent in the log."""
+
+import asyncio
+import json
+import logging
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email import message_from_bytes, policy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.smtp import SMTP
+
+from argy.authn.mail import Mail, MailSink, Outbox
+from argy.authn.mail_sinks import FolderSink, MailSettings, sink_of
+from argy.authn.mail_texts import passkey_added, sign_in_link
+from argy.authn.session_accounts import Account
+from argy.authn.session_domain import DeviceInfo
+from argy.base.errors import InvalidArgument
+from argy.base.ids import uuid7
+from argy.local.dev_ca import ensure_dev_certificates
+
+ADA = Account(uuid7(), "ada@example.test", "Ada", True)
+SECRET = "s" * 43
+
+
+def link(**device: str) -> Mail:
+    url = f"https://id.example.test/acme/link/{SECRET}"
+    return sign_in_link(ADA, "acme", url, DeviceInfo(**device), 10)
+
+
+class Inbox:
+    """What a mail server took, and how; refuses as often as it is told to."""
+
+    def __init__(self, refuse: int = 0) -> None:
+        self.mails: list[Any] = []
+        self.encrypted: list[bool] = []
+        self.refuse = refuse
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        if self.refuse:
+            self.refuse -= 1
+            return "451 try again"
+        self.mails.append(envelope)
+        self.encrypted.append(session.ssl is not None)
+        return "250 OK"
+
+
+@asynccontextmanager
+async def mail_server(inbox: Inbox, **options: Any) -> AsyncIterator[int]:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: SMTP(inbox, loop=loop, hostname="mail.test", **options), "127.0.0.1", 0
+    )
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@asynccontextmanager
+async def outbox(sink: MailSink, **options: Any) -> AsyncIterator[Outbox]:
+    made = Outbox(sink, **{"backoff_s": (0.0, 0.0), **options})
+    await made.start()
+    yield made
+    await made.close()
+
+
+async def test_mail_goes_by_starttls_and_the_log_holds_no_secret(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="argy")
+    made = ensure_dev_certificates(tmp_path / "ca", now=datetime.now(UTC))
+    inbox = Inbox(refuse=1)
+    options = {"tls_context": made.server_context(), "require_starttls": True}
+    async with mail_server(inbox, **options) as port:
+        sink = sink_of(
+            MailSettings(
+                smtp_url=f"smtp://127.0.0.1:{port}",
+                sender="Argy <sign-in@example.test>",
+                ca=made.ca_file,
+            )
+        )
+        async with outbox(sink) as sent:
+            sent.put(link(ip="192.0.2.1", user_agent="B\r\nBcc: evil@example.test\u202e"))
+            await sent.drain()
+            assert (sent.delivered, sent.lost) == (1, 0)
+    (taken,) = inbox.mails
+    assert inbox.encrypted == [True]
+    assert taken.rcpt_tos == ["ada@example.test"]
+    message = message_from_bytes(taken.content, policy=policy.default)
+    assert message["Subject"] == "Sign in to acme"
+    assert message["Bcc"] is None
+    body = message.get_content()
+    assert f"/acme/link/{SECRET}\n" in body.replace("\r\n", "\n")
+    assert "\u202e" not in body
+    assert SECRET not in caplog.text
+    assert SECRET not in repr(link())
+
+
+async def test_a_server_without_the_right_certificate_gets_nothing(tmp_path: Path) -> None:
+    made = ensure_dev_certificates(tmp_path / "ca", now=datetime.now(UTC))
+    other = ensure_dev_certificates(tmp_path / "other", now=datetime.now(UTC))
+    inbox = Inbox()
+    async with mail_server(inbox, tls_context=made.server_context()) as port:
+        sink = sink_of(
+            MailSettings(
+                smtp_url=f"smtp://127.0.0.1:{port}", sender="a@example.test", ca=other.ca_file
+            )
+        )
+        async with outbox(sink) as sent:
+            sent.put(link())
+            await sent.drain()
+            assert (sent.delivered, sent.lost) == (0, 1)
+    assert inbox.mails == []
+
+
+async def test_a_full_queue_loses_mail_and_never_holds_up_the_caller(tmp_path: Path) -> None:
+    full = Outbox(FolderSink(tmp_path / "mail"), max_queued=2)
+    for _ in range(5):
+        full.put(link())
+    assert full.lost == 3
+    await full.start()
+    await full.drain()
+    assert full.delivered == 2
+    await full.close()
+
+
+async def test_a_closed_outbox_tells_what_it_lost(tmp_path: Path) -> None:
+    never = Outbox(FolderSink(tmp_path / "mail"))
+    never.put(link())
+    await never.close()
+    assert never.lost == 1
+
+
+async def test_the_folder_is_private_and_keeps_the_newest(tmp_path: Path) -> None:
+    folder = tmp_path / "mail"
+    sink = FolderSink(folder)
+    mails = [passkey_added(ADA, "acme", f"Key {number}") for number in range(203)]
+    for mail in mails:
+        await sink.deliver(mail)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == [f"{mail.id}.json" for mail in mails[3:]]
+    kept = folder / names[-1]
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    told = json.loads(kept.read_text())
+    assert (told["to"], told["tenant"], told["kind"]) == ("ada@example.test", "acme", "notice")
+
+
+@pytest.mark.parametrize(
+    ("written", "field"),
+    [
+        ({}, "ARGY_MAIL_SMTP_URL"),
+        ({"smtp_url": "http://mail.test"}, "ARGY_MAIL_SMTP_URL"),
+        ({"smtp_url": "smtp://"}, "ARGY_MAIL_SMTP_URL"),
+        ({"smtp_url": "smtp://mail.test:x"}, "ARGY_MAIL_SMTP_URL"),
+        ({"smtp_url": "unsafe-smtp://u:p@mail.test"}, "ARGY_MAIL_SMTP_URL"),
+        ({"smtp_url": "smtp://mail.test"}, "ARGY_MAIL_FROM"),
+        ({"smtp_url": "smtp://mail.test", "sender": "nobody"}, "ARGY_MAIL_FROM"),
+        ({"smtp_url": "smtp://mail.test", "sender": "a@b.c\nBcc: x@y.z"}, "ARGY_MAIL_FROM"),
+        ({"smtp_url": "smtp://mail.test", "unsafe_folder": Path("x")}, "ARGY_UNSAFE_MAIL_DIR"),
+    ],
+)
+def test_what_is_missing_or_unsafe_is_named(written: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        sink_of(MailSettings(**written))
+    assert refused.value.field == field

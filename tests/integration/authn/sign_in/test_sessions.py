@@ -1,0 +1,330 @@
+"""Sessions: their limits, their secrets, their end, and what is left when Redis loses them."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from argy.api.authn.v1 import session_pb2 as pb
+from argy.authn.session_domain import DeviceInfo, Limits, digest, new_secret, new_session
+from argy.authn.session_store import SessionStore
+from argy.base.errors import ArgyError, NotFound, PermissionDenied, Unauthenticated, Unavailable
+from argy.base.ids import uuid7
+from argy.local.valkey import EmbeddedValkey
+from argy.store.redis import RedisStore
+
+LIMITS = Limits(idle_s=1_800, absolute_s=43_200)
+
+
+async def _list(world: Any, person: Any, token: str) -> list[Any]:
+    request = pb.ListSessionsRequest()
+    found = await world.call(person.tenant, "SessionService.ListSessions", request, token=token)
+    return list(found.sessions)
+
+
+async def _end(world: Any, person: Any, token: str, session_id: str) -> None:
+    request = pb.EndSessionRequest(session_id=session_id)
+    await world.call(person.tenant, "SessionService.EndSession", request, token=token)
+
+
+async def _end_all(world: Any, tenant: Any, **more: Any) -> int:
+    request = pb.EndUserSessionsRequest(
+        user_id=more.pop("user_id", ""), keep_current=more.pop("keep_current", False)
+    )
+    done = await world.call(tenant, "SessionService.EndUserSessions", request, **more)
+    return int(done.ended)
+
+
+async def _refused(world: Any, tenant: Any, secret: str) -> None:
+    with pytest.raises(Unauthenticated) as refused:
+        await world.check(tenant, secret)
+    assert refused.value.reason == "SESSION_OVER"
+
+
+async def _eventually(check: Callable[[], Any], within_s: float = 1.0) -> None:
+    """Until the announcement was heard; fails after ``within_s``."""
+    async with asyncio.timeout(within_s):
+        while True:
+            if await check():
+                return
+            await asyncio.sleep(0.01)
+
+
+async def test_a_session_ends_when_it_is_idle(world: Any, ada: Any) -> None:
+    session = await world.by_link(ada)
+    world.clock.advance(1_800_000 - 1)
+    await world.check(ada.tenant, session.secret)
+    world.clock.advance(1_800_000 - 1)
+    await world.check(ada.tenant, session.secret)
+    world.clock.advance(1_860_000)
+    await _refused(world, ada.tenant, session.secret)
+
+
+async def test_a_session_ends_at_its_absolute_limit_however_busy(world: Any, ada: Any) -> None:
+    session = await world.by_link(ada)
+    for _ in range(24):
+        await world.check(ada.tenant, session.secret)
+        world.clock.advance(1_799_000)
+    await world.check(ada.tenant, session.secret)
+    world.clock.advance(24_000)
+    await _refused(world, ada.tenant, session.secret)
+
+
+async def test_redis_holds_digests_that_end_by_themselves(world: Any, ada: Any) -> None:
+    session = await world.by_link(ada)
+    key = world.redis.key(ada.tenant.tenant_id, "session", digest(session.secret))
+    assert 0 < await world.redis.client.pttl(key) <= 1_860_000
+    index = world.redis.key(ada.tenant.tenant_id, "user_sessions", str(ada.user_id))
+    # As long as the longest session that may be in it, which is a device's.
+    assert 0 < await world.redis.client.pttl(index) <= 30 * 86_400_000
+    kept = str(await world.redis.client.get(key)) + str(await world.redis.client.hgetall(index))
+    assert session.secret not in kept
+    await _refused(world, ada.tenant, digest(session.secret))
+
+
+async def test_a_step_up_renews_the_proof_and_the_old_secret_is_good_no_more(
+    world: Any, ada: Any, authenticator: Any
+) -> None:
+    device = authenticator()
+    await world.register(ada, device)
+    first = await world.by_link(ada)
+    world.clock.advance(600_000)
+    renewed = await world.sign_in(ada.tenant, device, session_secret=first.secret)
+    assert renewed.session.session_id == first.session.session_id
+    assert renewed.secret != first.secret
+    await _refused(world, ada.tenant, first.secret)
+    checked = await world.check(ada.tenant, renewed.secret)
+    assert checked.session.auth_time.ToMilliseconds() == world.clock.now_ms()
+    made_ms = first.session.create_time.ToMilliseconds()
+    assert checked.session.expire_time.ToMilliseconds() == made_ms + 43_200_000
+    assert checked.session.acr == "urn:argy:acr:passkey"
+    assert list(checked.session.methods) == ["passkey", "magic_link"]
+    (record,) = await world.records(ada.tenant, "authn.session.step_up")
+    assert record["actor"] == ada.subject
+    with pytest.raises(Unauthenticated):
+        await world.sign_in(ada.tenant, device, session_secret=first.secret)
+
+
+async def test_people_see_and_end_their_own_sessions_only(
+    world: Any, ada: Any, person_in: Any
+) -> None:
+    first = await world.by_link(ada)
+    world.clock.advance(1_000)
+    second = await world.by_link(ada)
+    token = await world.token(ada.tenant, second.secret)
+    found = await _list(world, ada, token)
+    assert [one.session_id for one in found] == [
+        second.session.session_id,
+        first.session.session_id,
+    ]
+    assert [one.current for one in found] == [True, False]
+    eve = await person_in(ada.tenant)
+    eves = await world.token(ada.tenant, (await world.by_link(eve)).secret)
+    with pytest.raises(NotFound):
+        await _end(world, eve, eves, first.session.session_id)
+    await _end(world, ada, token, first.session.session_id)
+    await _refused(world, ada.tenant, first.secret)
+    await world.check(ada.tenant, second.secret)
+    (record,) = await world.records(ada.tenant, "authn.session.end")
+    assert record["actor"] == ada.subject
+
+
+async def test_an_ended_session_takes_its_access_tokens_along(world: Any, ada: Any) -> None:
+    session = await world.by_link(ada)
+    token = await world.token(ada.tenant, session.secret)
+    await _end(world, ada, token, session.session.session_id)
+
+    async def refused() -> bool:
+        try:
+            await _list(world, ada, token)
+        except Unauthenticated as error:
+            return error.reason == "TOKEN_REVOKED"
+        return False
+
+    await _eventually(refused)
+
+
+async def test_signing_out_everywhere_may_spare_the_session_that_asks(world: Any, ada: Any) -> None:
+    others = [await world.by_link(ada) for _ in range(3)]
+    own = await world.by_link(ada)
+    token = await world.token(ada.tenant, own.secret)
+    assert await _end_all(world, ada.tenant, token=token, keep_current=True) == 3
+    for session in others:
+        await _refused(world, ada.tenant, session.secret)
+    await world.check(ada.tenant, own.secret)
+    assert await _end_all(world, ada.tenant, token=token) == 1
+    await _refused(world, ada.tenant, own.secret)
+
+
+async def test_an_administrator_ends_anybodys_sessions_and_nobody_else_does(
+    world: Any, ada: Any, person_in: Any
+) -> None:
+    session = await world.by_link(ada)
+    eve = await person_in(ada.tenant)
+    token = await world.token(ada.tenant, (await world.by_link(eve)).secret)
+    user_id = str(ada.user_id)
+    with pytest.raises(PermissionDenied):
+        await _end_all(world, ada.tenant, token=token, user_id=user_id)
+    await world.check(ada.tenant, session.secret)
+    world.access.held.add((eve.subject, "authn.session:end_any"))
+    assert await _end_all(world, ada.tenant, token=token, user_id=user_id) == 1
+    await _refused(world, ada.tenant, session.secret)
+    (record,) = await world.records(ada.tenant, "authn.session.end_all")
+    assert (record["actor"], record["resource"]) == (eve.subject, ada.subject)
+
+
+@pytest.mark.parametrize("state", ["DISABLED", "DELETED"])
+async def test_who_is_disabled_or_deleted_is_signed_out_within_a_second(
+    world: Any, ada: Any, change_user: Any, state: str
+) -> None:
+    session = await world.by_link(ada)
+    token = await world.token(ada.tenant, session.secret)
+    await _list(world, ada, token)
+    key = world.redis.key(ada.tenant.tenant_id, "session", digest(session.secret))
+    await change_user(ada, state)
+    # Nobody uses the session meanwhile: the announcement alone ends it and its tokens.
+
+    async def gone() -> bool:
+        return bool(await world.redis.client.exists(key) == 0)
+
+    async def token_refused() -> bool:
+        try:
+            await _list(world, ada, token)
+        except Unauthenticated as error:
+            return error.reason == "TOKEN_REVOKED"
+        return False
+
+    await _eventually(gone)
+    await _eventually(token_refused)
+    await _refused(world, ada.tenant, session.secret)
+
+
+async def test_a_disabled_person_is_refused_at_once_even_if_nothing_was_announced(
+    world: Any, ada: Any, change_user: Any
+) -> None:
+    session = await world.by_link(ada)
+    await world.parts.watch.close()
+    await change_user(ada, "DISABLED")
+    await _refused(world, ada.tenant, session.secret)
+    await change_user(ada, "ACTIVE")
+    await _refused(world, ada.tenant, session.secret)
+
+
+async def test_a_session_of_another_tenant_is_unknown(
+    world: Any, ada: Any, tenant_factory: Any
+) -> None:
+    session = await world.by_link(ada)
+    await _refused(world, await tenant_factory(), session.secret)
+
+
+async def test_one_session_too_many_ends_the_one_that_is_unused_for_longest(
+    world: Any, ada: Any
+) -> None:
+    store = SessionStore(world.redis, LIMITS)
+    now_ms = world.clock.now_ms()
+    secrets = [new_secret() for _ in range(100)]
+    for age, secret in enumerate(secrets):
+        made = new_session(
+            session_id=uuid7(),
+            user_id=ada.user_id,
+            method="passkey",
+            device=DeviceInfo(),
+            now_ms=now_ms - age * 1_000,
+            limits=LIMITS,
+        )
+        await store.put(ada.tenant.tenant_id, made, digest(secret), now_ms)
+    newest = await world.by_link(ada)
+    await _refused(world, ada.tenant, secrets[-1])
+    await world.check(ada.tenant, secrets[-2])
+    token = await world.token(ada.tenant, newest.secret)
+    assert len(await _list(world, ada, token)) == 100
+    (record,) = await world.records(ada.tenant, "authn.session.end")
+    assert record["reason"] == "TOO_MANY_SESSIONS"
+
+
+async def test_an_ended_session_is_not_written_again_by_a_late_touch(world: Any, ada: Any) -> None:
+    secret, store = new_secret(), SessionStore(world.redis, LIMITS)
+    tenant_id, now_ms = ada.tenant.tenant_id, world.clock.now_ms()
+    made = new_session(
+        session_id=uuid7(),
+        user_id=ada.user_id,
+        method="passkey",
+        device=DeviceInfo(),
+        now_ms=now_ms,
+        limits=LIMITS,
+    )
+    await store.put(tenant_id, made, digest(secret), now_ms)
+    assert await store.end(tenant_id, ada.user_id, made.session_id)
+    await store.touch(tenant_id, made.seen(now_ms), digest(secret), now_ms)
+    assert await store.find(tenant_id, digest(secret)) is None
+    rotated = await store.rotate(
+        tenant_id, made, old=digest(secret), new=digest(new_secret()), now_ms=now_ms
+    )
+    assert not rotated
+
+
+async def test_of_two_rotations_at_once_one_wins(world: Any, ada: Any, authenticator: Any) -> None:
+    device = authenticator(synced=True)
+    await world.register(ada, device)
+    session = await world.by_link(ada)
+    ends = await asyncio.gather(
+        *(world.sign_in(ada.tenant, device, session_secret=session.secret) for _ in range(4)),
+        return_exceptions=True,
+    )
+    errors = [end for end in ends if isinstance(end, ArgyError)]
+    assert {error.reason for error in errors} == {"SESSION_OVER"}
+    assert len(errors) == 3
+
+
+async def test_garbage_in_redis_is_no_session(world: Any, ada: Any) -> None:
+    secret = new_secret()
+    key = world.redis.key(ada.tenant.tenant_id, "session", digest(secret))
+    for garbage in (b"", b"{}", b'{"user_id": "x"}', json.dumps([1]).encode()):
+        await world.redis.client.set(key, garbage, ex=60)
+        await _refused(world, ada.tenant, secret)
+
+
+@pytest.fixture
+async def own_valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
+    """A Valkey that a test may kill."""
+    valkey = EmbeddedValkey(tmp_path / "valkey", durable=False)
+    yield valkey
+    valkey.stop()
+
+
+async def test_redis_away_means_refused_and_emptied_means_sign_in_again(
+    own_valkey: EmbeddedValkey, ada: Any
+) -> None:
+    redis = await RedisStore.open(own_valkey.start())
+    store, secret, now_ms = SessionStore(redis, LIMITS), new_secret(), 1_000_000
+    made = new_session(
+        session_id=uuid7(),
+        user_id=ada.user_id,
+        method="passkey",
+        device=DeviceInfo(),
+        now_ms=now_ms,
+        limits=LIMITS,
+    )
+    tenant_id = ada.tenant.tenant_id
+    await store.put(tenant_id, made, digest(secret), now_ms)
+    assert await store.find(tenant_id, digest(secret)) == made
+    own_valkey.stop()
+    for attempt in (
+        store.find(tenant_id, digest(secret)),
+        store.list(tenant_id, ada.user_id, now_ms),
+        store.put(tenant_id, made, digest(secret), now_ms),
+        store.touch(tenant_id, made, digest(secret), now_ms),
+    ):
+        with pytest.raises(Unavailable):
+            await attempt
+    await redis.close()
+    shutil.rmtree(own_valkey.folder / "data")
+    redis = await RedisStore.open(own_valkey.start())
+    store = SessionStore(redis, LIMITS)
+    assert await store.find(tenant_id, digest(secret)) is None
+    assert await store.list(tenant_id, ada.user_id, now_ms) == []
+    await redis.close()

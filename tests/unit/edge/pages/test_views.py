@@ -1,0 +1,137 @@
+"""The templates: each renders, nothing in them runs, values are escaped, fields have labels."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from argy.api.authn.v1.credential_pb2 import CreatePersonalAccessTokenResponse, Credential
+from argy.api.authn.v1.device_pb2 import DescribeDeviceCodeResponse
+from argy.api.authn.v1.magic_link_pb2 import DescribeLinkResponse
+from argy.api.authn.v1.passkey_pb2 import Passkey
+from argy.api.authn.v1.session_pb2 import Device, Session
+from argy.base.errors import NotFound
+from argy.edge.pages import words
+from argy.edge.pages.dev_mail import Mail
+from argy.edge.pages.views import HEADERS, Views
+from argy.edge.platform import Tenant
+
+EVIL = "\"><script>alert('x')</script>"
+NOW = Timestamp(seconds=1_795_577_100)
+DEVICE = Device(ip=EVIL, user_agent=EVIL)
+SESSION = Session(session_id=str(uuid4()), methods=["passkey"], device=DEVICE, create_time=NOW)
+CREDENTIAL = Credential(name=EVIL, prefix=EVIL, scopes=[EVIL], expire_time=NOW)
+TENANT = Tenant(uuid4(), "acme", EVIL)
+OF_TENANT = {"tenant": TENANT, "signed_in": True, "csrf": EVIL}
+VIEWS = Views()
+
+PAGES: dict[str, dict[str, Any]] = {
+    "start.html": {"wrong": True},
+    "error.html": {
+        "error": words.told(NotFound(EVIL)),
+        "reference": EVIL,
+        "slug": EVIL,
+    },
+    "dev_mail.html": {
+        "mails": [Mail(EVIL, EVIL, datetime.now(UTC), ((EVIL, False), ("https://x/", True)))]
+    },
+    "sign_in.html": {**OF_TENANT, "after": EVIL, "email": EVIL, "error": EVIL},
+    "mail_sent.html": OF_TENANT,
+    "link.html": {
+        **OF_TENANT,
+        "link": DescribeLinkResponse(purpose="sign_in", device=DEVICE, create_time=NOW),
+        "purpose": EVIL,
+        "elsewhere": True,
+    },
+    "enrol.html": OF_TENANT,
+    "step_up.html": {**OF_TENANT, "action": EVIL, "again": [(EVIL, EVIL)], "doing": EVIL},
+    "device.html": {**OF_TENANT, "code": EVIL, "error": EVIL},
+    "device_decide.html": {
+        **OF_TENANT,
+        "asked": DescribeDeviceCodeResponse(client_id=EVIL, device=DEVICE, create_time=NOW),
+        "client": EVIL,
+        "scopes": [EVIL],
+        "code": EVIL,
+        "elsewhere": True,
+    },
+    "device_done.html": {**OF_TENANT, "approved": True},
+    "security.html": {
+        **OF_TENANT,
+        "notice": EVIL,
+        "error": EVIL,
+        "made": CreatePersonalAccessTokenResponse(credential=CREDENTIAL, secret=EVIL),
+        "days": (7, 30),
+        "passkeys": [Passkey(passkey_id=EVIL, name=EVIL, create_time=NOW, blocked=True)],
+        "sessions": [SESSION, SESSION],
+        "tokens": [CREDENTIAL],
+    },
+}
+
+
+class Elements(HTMLParser):
+    """Every element with its attributes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def of(self, *tags: str) -> Iterator[dict[str, str | None]]:
+        return (attributes for tag, attributes in self.found if tag in tags)
+
+
+def elements(name: str) -> Elements:
+    return Elements(bytes(VIEWS.page(name, **PAGES[name]).body).decode())
+
+
+def test_every_template_is_tried_here() -> None:
+    assert set(PAGES) | {"base.html", "tenant.html"} == set(VIEWS.templates())
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_runs_or_styles_but_our_own_files(name: str) -> None:
+    page = elements(name)
+    assert all((script["src"] or "").startswith("/-/static/") for script in page.of("script"))
+    assert not list(page.of("style", "iframe", "object", "embed", "base"))
+    for _, attributes in page.found:
+        assert not [key for key in attributes if key.startswith("on") or key == "style"]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_fields_have_labels_and_none_is_for_a_password(name: str) -> None:
+    page = elements(name)
+    labelled = {label["for"] for label in page.of("label")}
+    for field in page.of("input", "select", "textarea"):
+        assert field.get("type") != "password"
+        assert field.get("type") == "hidden" or field["id"] in labelled
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_forms_that_change_something_carry_their_token(name: str) -> None:
+    html = bytes(VIEWS.page(name, **PAGES[name]).body).decode()
+    for form in html.split("<form ")[1:]:
+        if 'method="post"' in form:
+            assert 'name="csrf"' in form.split("</form>")[0]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_has_a_language_a_title_one_heading_and_a_main_part(name: str) -> None:
+    page = elements(name)
+    assert [html["lang"] for html in page.of("html")] == ["en"]
+    assert (
+        len(list(page.of("title"))) == len(list(page.of("h1"))) == len(list(page.of("main"))) == 1
+    )
+
+
+def test_what_a_browser_may_do_is_little() -> None:
+    policy = HEADERS["content-security-policy"]
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+    assert HEADERS["cache-control"] == "no-store"
