@@ -16,7 +16,7 @@ from uuid import UUID
 
 from argy.base.clock import Clock
 from argy.base.errors import Unavailable
-from argy.rpc.revoked import MAX_LIFETIME_S, Revoked, session_entry
+from argy.rpc.revoked import MAX_LIFETIME_S, Revoked
 from argy.store.redis import REDIS_ERRORS, RedisStore
 
 MAX_AGE_S: Final = 0.5
@@ -83,10 +83,6 @@ class RevocationList:
         pipe.expire(listed, _KEEP_S)
         pipe.expire(state, _KEEP_S)
         await self._run(pipe)
-
-    async def revoke_session(self, tenant_id: UUID, session_id: str) -> None:
-        """End the access tokens of a session; raises as ``deny``."""
-        await self.deny(tenant_id, (session_entry(session_id),))
 
     async def _run(self, pipe: Any) -> list[Any]:
         try:

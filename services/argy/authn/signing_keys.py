@@ -57,7 +57,6 @@ class SigningKey:
 
     kid: str
     created_at_ms: int
-    retired_at_ms: int | None
     private: RSAPrivateKey = field(repr=False)
 
 
@@ -214,11 +213,9 @@ class SigningKeys:
 
     async def _key(self, row: Any, held: SigningKey | None) -> SigningKey:
         private = held.private if held else await asyncio.to_thread(self._unsealed, row)
-        retired = row["retired_at"]
         return SigningKey(
             kid=row["kid"],
             created_at_ms=int(row["created_at"].timestamp() * 1000),
-            retired_at_ms=int(retired.timestamp() * 1000) if retired else None,
             private=private,
         )
 

@@ -5,6 +5,7 @@ ending again does the rest.
 """
 
 from collections.abc import Iterable
+from typing import Final
 from uuid import UUID
 
 from argy.authn import token_store
@@ -13,7 +14,7 @@ from argy.base.clock import Clock
 from argy.store.database import Database, Tx
 from argy.store.redis import RedisStore
 
-_SUBJECT = "user:"
+_SUBJECT: Final = "user:"
 
 
 class TokenEndings(RevocationList):
@@ -32,6 +33,8 @@ class TokenEndings(RevocationList):
     async def deny(self, tenant_id: UUID, entries: Iterable[str]) -> None:
         """See ``RevocationList``."""
         listed = list(entries)
+        if not listed:
+            return
         now_ms = self._clock.now_ms()
         async with self._db.tenant(tenant_id) as tx:
             for entry in listed:
