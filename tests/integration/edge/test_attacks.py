@@ -66,7 +66,7 @@ def test_a_browser_is_told_in_words_what_a_program_is_told_as_json(http: Any) ->
         "Bearer \u00e9",
     ],
     # Tokens are new in each process that collects the tests.
-    ids=["none", "unknown", "of-another-kind", "in-another-scheme", "too-long", "not-ascii"],
+    ids=["none", "unknown", "of-another-kind", "too-long", "not-ascii"],
 )
 def test_a_wrong_token_is_refused(
     http: Any, asked: Any, problem_of: Any, authorization: str

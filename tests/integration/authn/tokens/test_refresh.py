@@ -95,7 +95,12 @@ async def test_another_tenant_can_not_trade_it(
     assert (await world.refresh(replica, ada, first.refresh_token)).access_token
 
 
-@pytest.mark.parametrize("made_up", ["x", new_token("rt"), new_token("pat"), "argy_rt_x_y"])
+@pytest.mark.parametrize(
+    "made_up",
+    ["x", new_token("rt"), new_token("pat"), "argy_rt_x_y"],
+    # Tokens are new in each process that collects the tests.
+    ids=["short", "unknown", "of-another-kind", "without-check"],
+)
 async def test_a_made_up_token(world: Any, replica: Any, ada: Any, made_up: str) -> None:
     assert await reason(world.refresh(replica, ada, made_up)) == INVALID
 
