@@ -10,11 +10,16 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from pathlib import Path
+
+# What tests and benches share.
+sys.path.append(str(Path(__file__).parents[1] / "shared"))
 
 import calls
 import decisions
 import ladder
 import local
+import signin
 import stages
 import tokens
 from table import Row, show
@@ -59,6 +64,10 @@ def _tokens(quick: bool, tell: calls.Tell) -> Iterable[Row]:
     return tokens.rates(500 if quick else 3_000)
 
 
+def _signin(quick: bool, tell: calls.Tell) -> Iterable[Row]:
+    return signin.ceremonies(200 if quick else 800, 60 if quick else 300, tell)
+
+
 SECTIONS: dict[str, Callable[[bool, calls.Tell], Iterable[Row]]] = {
     "decisions": _decisions,
     "local": _local,
@@ -66,6 +75,7 @@ SECTIONS: dict[str, Callable[[bool, calls.Tell], Iterable[Row]]] = {
     "tenants": _tenants,
     "processes": _processes,
     "tokens": _tokens,
+    "signin": _signin,
     "profile": _profile,
 }
 

@@ -36,6 +36,7 @@ class Stand:
     servers: list[psutil.Process]
     echo: psutil.Process
     echo_port: int
+    edge_url: str
 
     @property
     def key_ring(self) -> Path:
@@ -92,6 +93,7 @@ def standing(processes: int = 1) -> Iterator[Stand]:
                 _servers(psutil.Process(up.pid)),
                 psutil.Process(echo.pid),
                 int(echo.stdout.readline()),
+                shown["edge"]["url"],
             )
         finally:
             if echo is not None:

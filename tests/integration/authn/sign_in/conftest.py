@@ -4,22 +4,18 @@ Handlers are called as the chain calls them, with callers whose access tokens we
 verified; the clock moves when a test says so.
 """
 
-import base64
-import hashlib
 import json
 import os
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import asyncpg
-import cbor2
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
+from authenticator import Authenticator
 
 from argy.api.authn.v1 import magic_link_pb2 as links_pb
 from argy.api.authn.v1 import passkey_pb2 as passkeys_pb
@@ -48,101 +44,6 @@ ORIGIN = "https://sign-in.example.test"
 RP_ID = "example.test"
 PUBLIC_URL = "https://sign-in.example.test"
 DEVICE = sessions_pb.Device(ip="192.0.2.7", user_agent="Browser/1")
-UP, UV, BE, BS, AT = 0x01, 0x04, 0x08, 0x10, 0x40
-
-
-def b64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-
-def unb64url(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-@dataclass
-class Credential:
-    """What an authenticator keeps of one passkey."""
-
-    id: bytes
-    key: ec.EllipticCurvePrivateKey
-    rp_id: str
-    user_handle: bytes
-    sign_count: int = 0
-
-
-@dataclass
-class Authenticator:
-    """Makes and uses ES256 passkeys as a security key does: real CBOR, COSE and signatures.
-
-    Keyword arguments of ``create`` and ``get`` make it lie.
-    """
-
-    aaguid: bytes = bytes(16)
-    synced: bool = False
-    held: list[Credential] = field(default_factory=list)
-
-    def create(self, options_json: str, **lies: Any) -> str:
-        options = json.loads(options_json)
-        key = lies.get("key") or ec.generate_private_key(ec.SECP256R1())
-        made = Credential(
-            lies.get("credential_id") or secrets.token_bytes(32),
-            key,
-            options["rp"]["id"],
-            unb64url(options["user"]["id"]),
-        )
-        self.held.append(made)
-        numbers = key.public_key().public_numbers()
-        cose = cbor2.dumps(
-            {1: 2, 3: -7, -1: 1, -2: numbers.x.to_bytes(32), -3: numbers.y.to_bytes(32)}
-        )
-        attested = self.aaguid + len(made.id).to_bytes(2) + made.id + cose
-        data = self._data(made, AT, lies) + attested
-        statement = {"fmt": "none", "attStmt": {}, "authData": data}
-        response = {
-            "clientDataJSON": b64url(self._client_data("webauthn.create", options, lies)),
-            "attestationObject": b64url(cbor2.dumps(statement)),
-            "transports": ["internal", "hybrid", "teleport"],
-        }
-        return self._answer(made, response)
-
-    def get(self, options_json: str, **lies: Any) -> str:
-        options = json.loads(options_json)
-        used: Credential = lies.get("credential") or self.held[-1]
-        used.sign_count = lies.get("sign_count", used.sign_count + (0 if self.synced else 1))
-        data = self._data(used, 0, lies)
-        client_data = self._client_data("webauthn.get", options, lies)
-        signed = data + hashlib.sha256(client_data).digest()
-        signer = lies.get("key") or used.key
-        response = {
-            "clientDataJSON": b64url(client_data),
-            "authenticatorData": b64url(data),
-            "signature": b64url(signer.sign(signed, ec.ECDSA(SHA256()))),
-            "userHandle": b64url(lies.get("user_handle", used.user_handle)),
-        }
-        return self._answer(used, response)
-
-    def _data(self, credential: Credential, extra: int, lies: dict[str, Any]) -> bytes:
-        flags = UP | UV | (BE | BS if self.synced else 0)
-        flags = lies.get("flags", flags) | extra
-        rp_id = lies.get("rp_id", credential.rp_id)
-        count = credential.sign_count.to_bytes(4)
-        return bytes(hashlib.sha256(rp_id.encode()).digest() + bytes([flags]) + count)
-
-    def _client_data(self, kind: str, options: dict[str, Any], lies: dict[str, Any]) -> bytes:
-        told = {
-            "type": lies.get("type", kind),
-            "challenge": lies.get("challenge", options["challenge"]),
-            "origin": lies.get("origin", ORIGIN),
-            **({"crossOrigin": lies["cross_origin"]} if "cross_origin" in lies else {}),
-        }
-        return json.dumps(told).encode()
-
-    def _answer(self, credential: Credential, response: dict[str, Any]) -> str:
-        name = b64url(credential.id)
-        return json.dumps(
-            {"id": name, "rawId": name, "type": "public-key", "response": response,
-             "clientExtensionResults": {}}
-        )  # fmt: skip
 
 
 @dataclass
@@ -434,4 +335,4 @@ async def ada(tenant_factory: Any, person_in: Any) -> Person:
 @pytest.fixture
 def authenticator() -> Callable[..., Authenticator]:
     """Make an authenticator in software: ``authenticator(synced=True)``."""
-    return Authenticator
+    return partial(Authenticator, origin=ORIGIN)
