@@ -9,8 +9,8 @@ from argy.authz.view import TenantView
 from argy.base.clock import Clock
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.policy import NEEDS_APPROVAL
-from argy.rpc.access import ANY, denied
-from argy.rpc.call import Call
+from argy.rpc.access import ANY, auth_facts, denied
+from argy.rpc.call import Call, Claims
 from argy.rpc.stages import ACT_FOR, subject_id
 
 _MAX_PERMISSIONS: Final = 4096
@@ -38,8 +38,8 @@ class LocalAccess:
         view = self._snapshots.peek(tenant_id)
         org = "" if platform else call.tenant.org_slug
         if view is None:
-            return self._load(tenant_id, call.caller, org, permission, resource_id)
-        self._decide(view, call.caller, org, permission, resource_id)
+            return self._load(tenant_id, call, org, permission, resource_id)
+        self._decide(view, call.caller, org, permission, resource_id, call.claims)
         return None
 
     def readmit(self, view: TenantView, call: Call) -> None:
@@ -53,16 +53,24 @@ class LocalAccess:
         if call.acts_for:
             service, whom = f"service:{call.source}", subject_id(call.acts_for)
             self._decide(view, service, call.tenant.org_slug, ACT_FOR, whom)
-        self._decide(view, call.caller, call.tenant.org_slug, call.method.permission)
+        org, permission = call.tenant.org_slug, call.method.permission
+        self._decide(view, call.caller, org, permission, claims=call.claims)
 
     async def _load(
-        self, tenant_id: UUID, subject: str, org: str, permission: str, resource_id: str
+        self, tenant_id: UUID, call: Call, org: str, permission: str, resource_id: str
     ) -> None:
+        subject, claims = call.caller, call.claims
         view = await self._snapshots.get(tenant_id)
-        self._decide(view, subject, org, permission, resource_id)
+        self._decide(view, subject, org, permission, resource_id, claims)
 
     def _decide(
-        self, view: TenantView, subject: str, org: str, permission: str, resource_id: str = ANY
+        self,
+        view: TenantView,
+        subject: str,
+        org: str,
+        permission: str,
+        resource_id: str = ANY,
+        claims: Claims | None = None,
     ) -> None:
         parts = self._parts.get(permission)
         if parts is None:
@@ -72,6 +80,7 @@ class LocalAccess:
                 self._parts[permission] = parts
         kind, action = parts
         now_ms = self._clock.now_ms()
-        decision = view.snapshot.check(subject, org, kind + resource_id, action, None, now_ms)
+        facts = auth_facts(claims, now_ms)
+        decision = view.snapshot.check(subject, org, kind + resource_id, action, facts, now_ms)
         if not decision.allowed:
             raise denied(permission, needs_approval=decision.reason == NEEDS_APPROVAL)

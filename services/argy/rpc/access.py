@@ -1,7 +1,7 @@
 """The access stage's question to the policy engine, asked remotely where authz is not hosted."""
 
 from collections.abc import Awaitable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from argy.api.authz.v1.authz_pb2 import (
     EFFECT_ALLOW,
@@ -12,7 +12,7 @@ from argy.api.authz.v1.authz_pb2 import (
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
 from argy.base.errors import PermissionDenied
 from argy.base.ids import PLATFORM_TENANT_ID
-from argy.rpc.call import Call
+from argy.rpc.call import Call, Claims
 from argy.rpc.client import SignedChannel
 
 ANY: Final = "-"
@@ -56,6 +56,35 @@ def denied(permission: str, *, needs_approval: bool = False) -> PermissionDenied
     )
 
 
+def auth_facts(claims: Claims | None, now_ms: int) -> dict[str, object] | None:
+    """What conditions see as ``ctx`` of how the caller signed in; None for who brought no token.
+
+    ``ctx.auth`` has ``acr``, ``methods``, ``auth_time_s`` (since the Unix epoch) and ``age_s``, the
+    seconds since the person last proved who they are. Numbers are floats, as in every context.
+    """
+    if claims is None:
+        return None
+    return {
+        "auth": {
+            "acr": claims.acr,
+            "methods": list(claims.amr),
+            "auth_time_s": float(claims.auth_time_s),
+            "age_s": max(0.0, now_ms / 1000 - claims.auth_time_s),
+        }
+    }
+
+
+def access_question(call: Call, permission: str, resource_id: str) -> Question:
+    """The question whether a call's caller holds a permission, as the authz service is asked it."""
+    kind, action = permission.split(":", 1)
+    question = Question(subject=call.caller, action=action, resource=f"{kind}:{resource_id}")
+    facts = auth_facts(call.claims, call.received_ms)
+    if facts is not None:
+        context: Any = question.context
+        context.update(facts)
+    return question
+
+
 class RemoteAccess:
     """Asks the authz service over a signed channel, for servers that don't host it."""
 
@@ -69,12 +98,11 @@ class RemoteAccess:
         self, call: Call, permission: str, platform: bool, resource_id: str = ANY
     ) -> None:
         """See ``AccessDecider``; an unreachable authz service is Unavailable, never a yes."""
-        kind, action = permission.split(":", 1)
         tenant_id, org_id = (
             (PLATFORM_TENANT_ID, None) if platform else (call.tenant_id, call.org_id)
         )
         stub = AuthzServiceStub(self._channel.for_tenant(tenant_id, org_id))
-        question = Question(subject=call.caller, action=action, resource=f"{kind}:{resource_id}")
+        question = access_question(call, permission, resource_id)
         response = await stub.Check(CheckRequest(question=question), timeout=self._timeout_s)
         effect = response.decision.effect
         if effect != EFFECT_ALLOW:

@@ -1,0 +1,127 @@
+"""The access stage: permissions of calls, and what conditions see of how a caller signed in."""
+
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from argy.api.authz.v1.authz_pb2 import CheckRequest
+from argy.authz.access import LocalAccess
+from argy.authz.domain import TenantFacts
+from argy.authz.view import LazyContext, TenantView
+from argy.base.errors import PermissionDenied
+from argy.policy import Assignment, compile_policy
+from argy.policy.loader import parse_policy
+from argy.rpc.access import access_question, auth_facts
+from argy.rpc.call import Call, Claims
+from argy.rpc.declarations import Method
+from argy.store.tenants import TenantInfo
+
+MODEL = (Path(__file__).parents[3] / "policy" / "model.conf").read_text()
+TENANT = UUID("01900000-0000-7000-8000-000000000001")
+EVA = "user:eva"
+NOW_S = 1_800_000_000
+RECENT = "has(ctx.auth) && ctx.auth.age_s <= 300"
+BY_PASSKEY = "'passkey' in ctx.auth.methods && ctx.auth.acr == 'urn:argy:acr:passkey'"
+SINCE = f"ctx.auth.auth_time_s >= {NOW_S - 100}"
+
+
+class Clock:
+    """A clock that stands."""
+
+    def now_ms(self) -> int:
+        """The time in milliseconds."""
+        return NOW_S * 1000
+
+
+class Views:
+    """One tenant's view, loaded or not yet."""
+
+    def __init__(self, rule: str, *, loaded: bool) -> None:
+        text = f'p, role:R, *, thing:*, end, allow, "{rule}"\n'
+        policy = compile_policy(parse_policy({"model.conf": MODEL, "roles/all.csv": text}))
+        self._view = TenantView(
+            TenantFacts(TENANT, "acme", 1, (Assignment(EVA, "role:R"),)), policy
+        )
+        self._loaded = loaded
+
+    def peek(self, _tenant_id: UUID) -> TenantView | None:
+        """The view when it is loaded."""
+        return self._view if self._loaded else None
+
+    async def get(self, _tenant_id: UUID) -> TenantView:
+        """The view."""
+        return self._view
+
+
+def call(age_s: int | None, methods: tuple[str, ...] = ("passkey",)) -> Call:
+    """A call of Eva's, with a token whose proof is so old; None for no token."""
+    made = Call(Method("/x/Y", "x.Y", "x", CheckRequest, False), b"", NOW_S * 1000)
+    made.tenant_id, made.caller = TENANT, EVA
+    made.tenant = TenantInfo(TENANT, "acme", "ACTIVE")
+    if age_s is not None:
+        made.claims = Claims(
+            subject=EVA,
+            tenant_id=TENANT,
+            org_id=None,
+            session_id="s",
+            client_id="edge",
+            acr=f"urn:argy:acr:{methods[0]}",
+            amr=methods,
+            auth_time_s=NOW_S - age_s,
+            scope="",
+            token_id="j",
+            family_id="",
+            revision="",
+            issued_at_s=NOW_S,
+            expires_at_s=NOW_S + 600,
+        )
+    return made
+
+
+async def may(rule: str, asked: Call, *, loaded: bool) -> bool:
+    """Whether the rule lets the call in."""
+    views: Any = Views(rule, loaded=loaded)
+    try:
+        waiting = LocalAccess(views, Clock()).permit(asked, "thing:end", platform=False)
+        if waiting is not None:
+            await waiting
+    except PermissionDenied:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("loaded", [True, False], ids=["loaded", "not_yet"])
+@pytest.mark.parametrize(
+    ("rule", "asked", "allowed"),
+    [
+        (RECENT, call(300), True),
+        (RECENT, call(301), False),
+        (RECENT, call(None), False),
+        (BY_PASSKEY, call(9_000), True),
+        (BY_PASSKEY, call(1, ("magic_link",)), False),
+        (BY_PASSKEY, call(None), False),
+        (SINCE, call(100), True),
+        (SINCE, call(101), False),
+    ],
+)
+async def test_conditions_see_how_and_when_the_caller_signed_in(
+    rule: str, asked: Call, allowed: bool, loaded: bool
+) -> None:
+    assert await may(rule, asked, loaded=loaded) is allowed
+
+
+def test_a_server_without_authz_tells_it_the_same() -> None:
+    asked = call(7)
+    question = access_question(asked, "thing:end", "-")
+    assert (question.subject, question.action, question.resource) == (EVA, "end", "thing:-")
+    told = dict(LazyContext(question.context))
+    assert told == auth_facts(asked.claims, NOW_S * 1000)
+    assert told["auth"] == {
+        "acr": "urn:argy:acr:passkey",
+        "methods": ["passkey"],
+        "auth_time_s": NOW_S - 7,
+        "age_s": 7,
+    }
+    assert not access_question(call(None), "thing:end", "-").HasField("context")
