@@ -22,6 +22,7 @@ from argy.authz.wire import DecisionEncoder, decision_message, effect_of, rule_r
 from argy.base.clock import Clock
 from argy.base.errors import InvalidArgument
 from argy.base.revisions import parse_revision
+from argy.rpc.access import tell_sign_in
 from argy.rpc.call import Call, current_call
 from argy.rpc.page_token import PageTokens, page_size
 
@@ -59,6 +60,8 @@ class AuthzService(AuthzServiceServicer):
             view = await self._fresh(call, request.at_least)
         self._log.require_room()
         question = request.question
+        if call.claims is not None:
+            tell_sign_in(call, (question,))
         facts = LazyContext(question.context) if question.HasField("context") else None
         now_ms = self._clock.now_ms()
         decision = view.snapshot.check(
@@ -84,6 +87,8 @@ class AuthzService(AuthzServiceServicer):
         check, field = view.snapshot.check, self._encoder.field
         org, now_ms = call.tenant.org_slug, self._clock.now_ms()
         questions = request.questions
+        if call.claims is not None:
+            tell_sign_in(call, questions)
         decisions = [
             check(
                 question.subject,
@@ -108,6 +113,7 @@ class AuthzService(AuthzServiceServicer):
         view = await self._fresh(call, request.at_least)
         self._log.require_room()
         question = request.question
+        tell_sign_in(call, (question,))
         explained = view.snapshot.explain(
             question.subject,
             call.tenant.org_slug,

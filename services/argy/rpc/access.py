@@ -1,6 +1,6 @@
 """The access stage's question to the policy engine, asked remotely where authz is not hosted."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from typing import Any, Final, Protocol
 
 from argy.api.authz.v1.authz_pb2 import (
@@ -78,11 +78,22 @@ def access_question(call: Call, permission: str, resource_id: str) -> Question:
     """The question whether a call's caller holds a permission, as the authz service is asked it."""
     kind, action = permission.split(":", 1)
     question = Question(subject=call.caller, action=action, resource=f"{kind}:{resource_id}")
-    facts = auth_facts(call.claims, call.received_ms)
-    if facts is not None:
-        context: Any = question.context
-        context.update(facts)
+    tell_sign_in(call, (question,))
     return question
+
+
+def tell_sign_in(call: Call, questions: Iterable[Question]) -> None:
+    """Put ``auth_facts`` into what a person who brought a token asks about themselves.
+
+    It replaces what was sent as ``auth``: of its own caller the platform knows better.
+    """
+    facts = auth_facts(call.claims, call.received_ms)
+    if facts is None:
+        return
+    for question in questions:
+        if question.subject == call.caller:
+            context: Any = question.context
+            context.update(facts)
 
 
 class RemoteAccess:

@@ -69,6 +69,7 @@ p, role:PLATFORM_ADMIN, *, *, *, allow, true
 p, role:PLATFORM_USER, *, project:*, read, allow, true
 p, role:PLATFORM_USER, *, authz.decision:*, check, allow, true
 p, role:DEPLOYER, *, project:*, deploy, allow, true
+p, role:PLATFORM_USER, *, project:*, purge, allow, has(ctx.auth) && ctx.auth.age_s <= 300
 p, role:KEY_MAKER, *, authn.api_key:*, create, allow, true
 """
 SERVICES = """\
