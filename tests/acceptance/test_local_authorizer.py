@@ -7,13 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from argy.api.authn.v1.magic_link_pb2 import RedeemLinkRequest, RequestLinkRequest
+from argy.api.authn.v1.magic_link_pb2_grpc import MagicLinkServiceStub
+from argy.api.authn.v1.session_pb2 import CheckSessionRequest, Device, EndSessionRequest
+from argy.api.authn.v1.session_pb2_grpc import SessionServiceStub
 from argy.api.authz.v1.assignment_pb2 import (
     GrantRoleRequest,
     ListRoleAssignmentsRequest,
@@ -23,7 +29,7 @@ from argy.api.authz.v1.assignment_pb2_grpc import AssignmentServiceStub
 from argy.api.directory.v1.tenant_pb2 import ListTenantsRequest
 from argy.api.directory.v1.tenant_pb2_grpc import TenantServiceStub
 from argy.base.dsse import SigningKeys, TrustedKeys
-from argy.base.errors import FailedPrecondition, PermissionDenied, Unavailable
+from argy.base.errors import ArgyError, FailedPrecondition, PermissionDenied, Unavailable
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.client import (
     Authorizer,
@@ -313,3 +319,147 @@ async def test_a_new_policy_is_followed(
         assert remote == after
         held: Any = AssignmentServiceStub(cli.channel(tenant))
         assert (await held.ListRoleAssignments(ListRoleAssignmentsRequest(subject=who))).assignments
+
+
+@dataclass
+class Person:
+    """Somebody of Acme who signed in by a link, as the edge does it for them."""
+
+    subject: str
+    access_token: str
+    channel: Any
+
+    async def end_session(self, session_id: str) -> None:
+        sessions: Any = SessionServiceStub(self.channel)
+        await sessions.EndSession(
+            EndSessionRequest(session_id=session_id),
+            metadata=(("authorization", f"Bearer {self.access_token}"),),
+        )
+
+
+@pytest.fixture
+async def person(
+    platform: Any, acme: UUID, rows: Callable[..., list[dict[str, Any]]], argy: Any
+) -> AsyncIterator[Person]:
+    email = f"l{uuid4().hex[:12]}@acme.example"
+    (made,) = rows("user", "create", email, "--tenant", "acme", "--name", "Lena")
+    subject = f"user:{made['user_id']}"
+    granted = argy("grant", subject, "PLATFORM_ENGINEER", "--tenant", "acme", "-m", "a test")
+    assert granted.returncode == 0, granted.stderr
+    keys = str(platform.home / "keys" / "edge.json")
+    edge = replace(platform.endpoint, source="edge", keys_file=keys)
+    async with Connection(edge, timeout_s=10) as connection:
+        channel = connection.channel(acme)
+        links: Any = MagicLinkServiceStub(channel)
+        sessions: Any = SessionServiceStub(channel)
+        here = Device(ip=f"2001:db8:{uuid4().hex[:4]}::1", user_agent="Browser/1")
+        asked = await links.RequestLink(RequestLinkRequest(email=email, device=here))
+        mails: list[str] = []
+
+        def arrived() -> bool:
+            found = (
+                json.loads(file.read_text()) for file in (platform.home / "mail").glob("*.json")
+            )
+            mails.extend(mail["text"] for mail in found if mail["to"] == email)
+            return bool(mails)
+
+        await until(arrived)
+        (line,) = [line for line in mails[0].splitlines() if "/link/" in line]
+        redeemed = await links.RedeemLink(
+            RedeemLinkRequest(
+                secret=line.rpartition("/")[2], browser_secret=asked.browser_secret, device=here
+            )
+        )
+        secret = redeemed.session.secret
+        checked = await sessions.CheckSession(CheckSessionRequest(secret=secret))
+        yield Person(subject, checked.access_token, channel)
+
+
+def refusal(what: Callable[[], object]) -> str:
+    """The reason of a refusal; empty when there was none."""
+    try:
+        what()
+    except ArgyError as error:
+        return error.reason
+    return ""
+
+
+async def test_a_token_is_verified_here_and_refused_within_a_second_of_its_sessions_end(
+    local: Local, acme: UUID, person: Person, record_property: Callable[..., None]
+) -> None:
+    authorizer = await local(acme)
+    await authorizer.ready(PATIENCE_S)
+    token = person.access_token
+
+    def outcome() -> str:
+        return refusal(lambda: authorizer.verify_token(token, tenant_id=acme))
+
+    await until(lambda: not outcome())
+    claims = authorizer.verify_token(token, tenant_id=acme)
+    assert (claims.subject, claims.tenant_id) == (person.subject, acme)
+    assert authorizer.check_token(token, *QUESTION, tenant_id=acme).allowed
+    assert not authorizer.check_token(token, "abolish", "project:alpha", tenant_id=acme).allowed
+
+    started = time.monotonic()
+    await person.end_session(claims.session_id)
+    ended = time.monotonic()
+    await until(lambda: outcome() != "")
+    took_s = time.monotonic() - ended
+    assert outcome() == "TOKEN_REVOKED"
+    assert refusal(lambda: authorizer.check_token(token, *QUESTION, tenant_id=acme)) == (
+        "TOKEN_REVOKED"
+    )
+    record_property("ended_session_seen_s", took_s)
+    sys.stdout.write(
+        f"session ended, its token refused within {took_s * 1000:.0f} ms of the answer,"
+        f" {(time.monotonic() - started) * 1000:.0f} ms of the question\n"
+    )
+
+
+async def test_tokens_that_are_not_the_platforms_for_this_tenant_are_refused(
+    local: Local, acme: UUID, person: Person, rows: Callable[..., list[dict[str, Any]]]
+) -> None:
+    other = UUID(rows("tenant", "create", f"other-{uuid4().hex[:8]}")[0]["tenant_id"])
+    authorizer = await local(acme, other)
+    await authorizer.ready(PATIENCE_S)
+    token = person.access_token
+    header, payload, signature = token.split(".")
+
+    def outcome(given: str, tenant_id: UUID = acme) -> str:
+        return refusal(lambda: authorizer.verify_token(given, tenant_id=tenant_id))
+
+    await until(lambda: not outcome(token))
+    await until(lambda: not outcome(token, other).startswith("REVOCATIONS_"))
+    assert outcome(token, other) == "TOKEN_OF_ANOTHER_TENANT"
+    kid = json.loads(urlsafe_b64decode(header + "=="))["kid"]
+    said = json.dumps({"alg": "none", "typ": "at+jwt", "kid": kid}).encode()
+    unsigned = urlsafe_b64encode(said).rstrip(b"=").decode()
+    assert outcome(f"{unsigned}.{payload}.{signature}") == "TOKEN_ALGORITHM_REFUSED"
+    assert outcome(f"{unsigned}.{payload}.") == "TOKEN_MALFORMED"
+    assert outcome(f"{header}.{payload}.") == "TOKEN_MALFORMED"
+    assert outcome(f"{header}.{payload}") == "TOKEN_MALFORMED"
+    other_bytes = "B" if signature[0] == "A" else "A"
+    assert outcome(f"{header}.{payload}.{other_bytes}{signature[1:]}") == (
+        "TOKEN_SIGNATURE_INVALID"
+    )
+    assert outcome(token, uuid4()) == "TENANT_NOT_REPLICATED"
+
+
+async def test_a_token_is_refused_by_a_stale_replica_even_by_one_that_serves_stale_decisions(
+    platform: Any, local: Local, acme: UUID, person: Person
+) -> None:
+    authorizer = await local(acme, on_stale="serve", max_silence_s=1.5)
+    await authorizer.ready(PATIENCE_S)
+
+    def outcome() -> str:
+        return refusal(lambda: authorizer.verify_token(person.access_token, tenant_id=acme))
+
+    await until(lambda: not outcome())
+    server = platform.server()
+    server.send_signal(signal.SIGSTOP)
+    try:
+        await until(lambda: outcome() == "REVOCATIONS_STALE")
+        assert authorizer.check(person.subject, *QUESTION, tenant_id=acme).allowed
+    finally:
+        server.send_signal(signal.SIGCONT)
+    await until(lambda: not outcome())

@@ -41,6 +41,7 @@ class Authz:
     log: DecisionLog
     publishing: Publishing | None
     shadow_runs: ShadowRuns | None
+    replication: ReplicationService
 
     async def start(self) -> None:
         """Begin to listen for changes, to log decisions and to follow what is published."""
@@ -139,4 +140,13 @@ def assemble(
             clock=clock,
             shadow=runs,
         )
-    return Authz(services, LocalAccess(snapshots, clock), holder, snapshots, log, publishing, runs)
+    return Authz(
+        services,
+        LocalAccess(snapshots, clock),
+        holder,
+        snapshots,
+        log,
+        publishing,
+        runs,
+        replication,
+    )

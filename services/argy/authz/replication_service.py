@@ -1,11 +1,13 @@
-"""Keeps replicas in other processes current: the policy in force, and one tenant's facts.
+"""Keeps replicas in other processes current: policy, one tenant's facts, what ended of its tokens.
 
 A replica is told everything once and differences from then on. When nothing changes it is sent a
 heartbeat each second, but only while this server itself is sure to be current: so a replica that
-hears nothing knows that it may be stale.
+hears nothing knows that it may be stale. What verifies tokens is told apart from that, each second
+too: when nobody can say which tokens were ended, roles are still told, and replicas verify nothing.
 """
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -14,6 +16,7 @@ from argy.api.authz.v1 import replication_pb2 as pb
 from argy.api.authz.v1.replication_pb2_grpc import ReplicationServiceServicer
 from argy.authz.access import LocalAccess
 from argy.authz.domain import TenantFacts
+from argy.authz.replication_tokens import TokenFacts, TokenSource, revocations_between
 from argy.authz.revision_watch import RevisionWatch
 from argy.authz.snapshots import Snapshots
 from argy.base.clock import Clock
@@ -22,8 +25,12 @@ from argy.policy import Assignment, Membership
 from argy.rpc.call import current_call
 
 HEARTBEAT_S: Final = 1.0
+TOKENS_S: Final = 0.25
+"""How often a stream looks for tokens that were ended."""
 PART_ITEMS: Final = 5_000
 """Assignments, memberships, subjects and orgs in one message; about 600 kB."""
+_SLACK_S: Final = TOKENS_S / 2
+"""Ticks don't come to the millisecond."""
 
 NOTHING: Final = TenantFacts(UUID(int=0), "", 0)
 """What a replica knows at first."""
@@ -69,6 +76,11 @@ class ReplicationService(ReplicationServiceServicer):
         self._published = published
         self._access = LocalAccess(snapshots, clock)
         self._clock = clock
+        self._tokens: TokenSource | None = None
+
+    def use_tokens(self, source: TokenSource) -> None:
+        """Tell what verifies tokens too, to streams that begin from now on."""
+        self._tokens = source
 
     async def Replicate(
         self, request: pb.ReplicateRequest, context: Any
@@ -87,8 +99,10 @@ class ReplicationService(ReplicationServiceServicer):
                 field="x-org-id",
             )
         digest, sequence = request.bundle_digest, request.sequence
-        facts = NOTHING
-        async with aclosing(self._watch.watch(call.tenant_id, tick_s=HEARTBEAT_S)) as changes:
+        facts, told = NOTHING, _Told(self._tokens)
+        tick_s = HEARTBEAT_S if self._tokens is None else TOKENS_S
+        spoke_s = float("-inf")
+        async with aclosing(self._watch.watch(call.tenant_id, tick_s=tick_s)) as changes:
             async for _ in changes:
                 view = await self._snapshots.get(call.tenant_id)
                 # A stream lives for an hour: what was granted at its start may be gone.
@@ -103,17 +117,44 @@ class ReplicationService(ReplicationServiceServicer):
                         )
                     )
                     digest, sequence = published.digest, published.sequence
-                if view.facts is facts:
-                    beat = pb.Heartbeat(now_ms=self._clock.now_ms())
-                    yield pb.ReplicateResponse(heartbeat=beat)
-                    continue
+                now_s = time.monotonic()
                 if view.facts.revision < facts.revision:
                     # A load that lost a race; or a restored database, and then the replica hears
                     # nothing more, asks anew and is told everything.
                     continue
-                for part in changes_between(facts, view.facts):
-                    yield pb.ReplicateResponse(facts=part)
-                facts = view.facts
+                if view.facts is facts:
+                    if now_s - spoke_s >= HEARTBEAT_S - _SLACK_S:
+                        beat = pb.Heartbeat(now_ms=self._clock.now_ms())
+                        yield pb.ReplicateResponse(heartbeat=beat)
+                        spoke_s = now_s
+                else:
+                    for part in changes_between(facts, view.facts):
+                        yield pb.ReplicateResponse(facts=part)
+                    facts, spoke_s = view.facts, now_s
+                for message in await told.news(call.tenant_id, view.facts.slug, now_s):
+                    yield pb.ReplicateResponse(revocations=message)
+
+
+class _Told:
+    """What one stream was told of tokens."""
+
+    __slots__ = ("_at_s", "_facts", "_source")
+
+    def __init__(self, source: TokenSource | None) -> None:
+        self._source = source
+        self._facts: TokenFacts | None = None
+        self._at_s = float("-inf")
+
+    async def news(
+        self, tenant_id: UUID, slug: str, now_s: float
+    ) -> Iterable[pb.TenantRevocations]:
+        """What to say now: what changed, or each second that nothing did."""
+        facts = None if self._source is None else await self._source.now(tenant_id, slug)
+        if facts is None or (facts == self._facts and now_s - self._at_s < HEARTBEAT_S - _SLACK_S):
+            return ()
+        messages = revocations_between(self._facts, facts)
+        self._facts, self._at_s = facts, now_s
+        return messages
 
 
 def changes_between(old: TenantFacts, new: TenantFacts) -> Iterator[pb.TenantFactsChange]:

@@ -3,6 +3,9 @@
 async with Connection.from_env(source="billing") as argy:
     authorizer = Authorizer(argy)
     await authorizer.require("user:…", "refund", "invoice:7", tenant_id=tenant)
+
+``LocalAuthorizer`` decides in this process, and verifies people's access tokens: ``verify_token``
+and ``check_token``.
 """
 
 from argy.client.approvals import Need, RequestedApproval, request_digest
@@ -13,11 +16,13 @@ from argy.client.interceptor import Caller, PermissionInterceptor, Requirement
 from argy.client.local_authorizer import LocalAuthorizer
 from argy.client.replica import ReplicaState, ReplicaStatus
 from argy.policy.statements import PolicyTrust
+from argy.rpc.call import Claims
 
 __all__ = [
     "Answer",
     "Authorizer",
     "Caller",
+    "Claims",
     "Connection",
     "Endpoint",
     "LocalAuthorizer",

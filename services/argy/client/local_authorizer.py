@@ -3,7 +3,8 @@
 The platform streams its policy (signed, verified here) and the facts of the tenants that this
 service serves; each decision is the engine's own, on the same snapshots as the platform's. What is
 decided is reported to the audit log in batches. When the stream falls silent the replica is stale
-after ``max_silence_s``: visible in ``status``, and by default the end of its answers.
+after ``max_silence_s``: visible in ``status``, and by default the end of its answers. Access tokens
+are verified here too, against the keys and the ended sessions that the same stream tells.
 """
 
 import asyncio
@@ -18,35 +19,19 @@ from argy.base.errors import (
     PermissionDenied,
     Unavailable,
 )
-from argy.client.approvals import need_of
 from argy.client.authorizer import Answer
 from argy.client.connection import Connection
 from argy.client.decision_report import MAX_PENDING, DecisionReport, OnFull
 from argy.client.replica import PolicyReader, ReplicaState, ReplicaStatus, TenantReplica
+from argy.client.replicated_tenant import ReplicatedTenant
 from argy.client.replicator import Replicator
-from argy.policy import Decision, TenantSnapshot
+from argy.client.token_replica import check_limits
 from argy.policy.statements import PolicyTrust
+from argy.rpc.call import Claims
 
-_MAX_ANSWERS: Final = 65_536
 _LOG: Final = logging.getLogger("argy.client")
 
 OnStale = Literal["refuse", "serve"]
-
-
-class _Tenant:
-    """A replica with what makes answering from it cheap."""
-
-    __slots__ = ("answers", "changed", "fresh_until_s", "loud", "replica", "task")
-
-    def __init__(self, replica: TenantReplica) -> None:
-        self.replica = replica
-        self.answers: dict[int, tuple[Decision, Answer]] = {}
-        """Answers by the identity of their decision, which the entry keeps alive."""
-        self.fresh_until_s = float("-inf")
-        self.changed = asyncio.Event()
-        self.loud = ReplicaState.LOADING
-        """The state that was logged last."""
-        self.task: asyncio.Task[None] | None = None
 
 
 class LocalAuthorizer:
@@ -87,7 +72,7 @@ class LocalAuthorizer:
         self._replicator = Replicator(connection, PolicyReader(trust), max_silence_s=max_silence_s)
         self._max_silence_s = max_silence_s
         self._serve_stale = on_stale == "serve"
-        self._tenants: dict[UUID, _Tenant] = {}
+        self._tenants: dict[UUID, ReplicatedTenant] = {}
         self._report = DecisionReport(connection, on_full=on_report_full) if report else None
         self._watchdog: asyncio.Task[None] | None = None
 
@@ -117,7 +102,7 @@ class LocalAuthorizer:
         """Replicate another tenant; ``ready`` waits for it."""
         if tenant_id in self._tenants:
             return
-        tenant = self._tenants[tenant_id] = _Tenant(TenantReplica(tenant_id))
+        tenant = self._tenants[tenant_id] = ReplicatedTenant(TenantReplica(tenant_id))
         following = self._replicator.keep(
             tenant.replica, lambda rebuilt: self._applied(tenant, rebuilt)
         )
@@ -174,23 +159,9 @@ class LocalAuthorizer:
     def status(self) -> list[ReplicaStatus]:
         """Every replica as it is now."""
         now_s = time.monotonic()
-        told = []
-        for tenant in self._tenants.values():
-            replica, verified = tenant.replica, tenant.replica.policy
-            told.append(
-                ReplicaStatus(
-                    tenant_id=replica.tenant_id,
-                    tenant=replica.tenant,
-                    state=replica.state(now_s, self._max_silence_s),
-                    silent_s=now_s - replica.heard_s,
-                    sequence=verified.sequence if verified else 0,
-                    policy_revision=verified.policy.revision if verified else "",
-                    revision=replica.revision,
-                    subjects=replica.known,
-                    problem=replica.problem,
-                )
-            )
-        return told
+        return [
+            tenant.replica.status(now_s, self._max_silence_s) for tenant in self._tenants.values()
+        ]
 
     def check(
         self,
@@ -210,15 +181,11 @@ class LocalAuthorizer:
             Unavailable: ``REPLICA_LOADING`` or ``REPLICA_STALE``; treat it as a refusal.
             ResourceExhausted: ``DECISION_LOG_FULL``, when nothing more can be reported.
         """
-        tenant = self._tenants.get(tenant_id)
-        if tenant is None:
-            raise FailedPrecondition(
-                f"tenant {tenant_id} is not replicated here", reason="TENANT_NOT_REPLICATED"
-            )
+        tenant = self._tenant(tenant_id)
         replica = tenant.replica
         snapshot = replica.snapshot
         if snapshot is None or (time.monotonic() > tenant.fresh_until_s and not self._serve_stale):
-            raise self._unusable(tenant)
+            raise tenant.unusable()
         org = ""
         if org_id is not None:
             org = replica.orgs.get(org_id, "")
@@ -235,7 +202,7 @@ class LocalAuthorizer:
         now_ms = time.time_ns() // 1_000_000
         decision = snapshot.check(subject, org, resource, action, context, now_ms)
         known = tenant.answers.get(id(decision))
-        answer = known[1] if known is not None else self._answer(tenant, snapshot, decision)
+        answer = known[1] if known is not None else tenant.answer(snapshot, decision)
         if report is not None and not full:
             report.pending.append(
                 (tenant_id, org_id, subject, action, resource, context, decision, answer, now_ms)
@@ -268,40 +235,59 @@ class LocalAuthorizer:
             )
         return answer
 
-    def _answer(self, tenant: _Tenant, snapshot: TenantSnapshot, decision: Decision) -> Answer:
-        replica = tenant.replica
-        rule = decision.rule
-        answer = Answer(
-            allowed=decision.allowed,
-            effect=decision.effect,
-            reason=decision.reason,
-            rule="" if rule is None else f"{rule.file}:{rule.line}",
-            role_path=decision.role_path,
-            policy_revision=snapshot.policy.revision,
-            revision=replica.token,
-            approvals=tuple(need_of(line) for line in decision.approvals),
-        )
-        if len(tenant.answers) >= _MAX_ANSWERS:
-            tenant.answers = {}
-        tenant.answers[id(decision)] = (decision, answer)
-        return answer
+    def verify_token(self, token: str, *, tenant_id: UUID) -> Claims:
+        """Whose access token this is, if it is good and was not ended.
 
-    def _unusable(self, tenant: _Tenant) -> Unavailable:
-        replica = tenant.replica
-        if replica.snapshot is None:
-            return Unavailable(
-                f"tenant {replica.tenant_id} is not here yet", reason="REPLICA_LOADING"
+        An ended session is known here within a second. What was last known is never good enough
+        for a token: ``on_stale`` is about decisions alone. Works from the first moment that the
+        platform says what was ended, which may be just after ``ready``.
+
+        Raises:
+            FailedPrecondition: ``TENANT_NOT_REPLICATED``.
+            Unauthenticated: with a reason that starts with ``TOKEN_``: not signed by the platform
+                with RS256, of another tenant, expired, ended.
+            Unavailable: ``REVOCATIONS_UNKNOWN`` when the platform never said what was ended,
+                ``REVOCATIONS_STALE`` when it fell silent; treat it as a refusal.
+        """
+        tokens = self._tenant(tenant_id).replica.tokens
+        return tokens.verify(token, max_silence_s=self._max_silence_s)
+
+    def check_token(
+        self,
+        token: str,
+        action: str,
+        resource: str,
+        *,
+        tenant_id: UUID,
+        org_id: UUID | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """Verify an access token, and decide for whose it is; its scopes and its org limit it.
+
+        Raises:
+            PermissionDenied: ``ORG_NOT_IN_TOKEN`` when the token is bound to another org,
+                ``SCOPE_INSUFFICIENT`` when its scopes name permissions, and not this one as
+                ``<type>:<action>``; and as ``check``.
+            Unauthenticated, Unavailable: as ``verify_token``; and as ``check``.
+        """
+        claims = self.verify_token(token, tenant_id=tenant_id)
+        check_limits(claims, action, resource, org_id)
+        return self.check(
+            claims.subject, action, resource, tenant_id=tenant_id, org_id=org_id, context=context
+        )
+
+    def _tenant(self, tenant_id: UUID) -> ReplicatedTenant:
+        tenant = self._tenants.get(tenant_id)
+        if tenant is None:
+            raise FailedPrecondition(
+                f"tenant {tenant_id} is not replicated here", reason="TENANT_NOT_REPLICATED"
             )
-        return Unavailable(
-            f"nothing was heard of tenant {replica.tenant_id} for"
-            f" {time.monotonic() - replica.heard_s:.1f} s: {replica.problem or 'silence'}",
-            reason="REPLICA_STALE",
-        )
+        return tenant
 
-    def _state(self, tenant: _Tenant) -> ReplicaState:
+    def _state(self, tenant: ReplicatedTenant) -> ReplicaState:
         return tenant.replica.state(time.monotonic(), self._max_silence_s)
 
-    def _applied(self, tenant: _Tenant, rebuilt: bool) -> None:
+    def _applied(self, tenant: ReplicatedTenant, rebuilt: bool) -> None:
         """Something was heard; ``rebuilt`` says whether answers may differ from now on."""
         if rebuilt:
             tenant.answers = {}
@@ -316,7 +302,7 @@ class LocalAuthorizer:
             for tenant in self._tenants.values():
                 self._tell(tenant)
 
-    def _tell(self, tenant: _Tenant) -> None:
+    def _tell(self, tenant: ReplicatedTenant) -> None:
         state = self._state(tenant)
         if state is tenant.loud:
             return

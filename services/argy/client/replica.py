@@ -7,8 +7,10 @@ from typing import Final
 from uuid import UUID
 
 from argy.api.authz.v1 import replication_pb2 as pb
+from argy.base.clock import SystemClock
 from argy.base.errors import FailedPrecondition
 from argy.base.revisions import revision_token
+from argy.client.token_replica import TokenReplica
 from argy.policy import Assignment, CompiledPolicy, Membership, TenantSnapshot, compile_policy
 from argy.policy.statements import (
     PolicyTrust,
@@ -48,6 +50,8 @@ class ReplicaStatus:
     subjects: int
     problem: str
     """Why the stream broke last; empty while it stands."""
+    tokens_silent_s: float
+    """Seconds since the platform last said which tokens were ended; infinite when it never did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,7 @@ class TenantReplica:
         self.heard_s = float("-inf")
         """When the platform last said that the copy is current, by ``time.monotonic``."""
         self.problem = ""
+        self.tokens = TokenReplica(tenant_id, SystemClock())
         self.revision = 0
         self.tenant = ""
         self.token = ""
@@ -152,6 +157,7 @@ class TenantReplica:
     def forget(self) -> None:
         """Say that the stream broke: changes may be missed, so everything must come anew."""
         self._based = self.whole = False
+        self.tokens.forget()
 
     @property
     def large(self) -> bool:
@@ -199,6 +205,22 @@ class TenantReplica:
         """
         if self.whole:
             self.heard_s = now_s
+
+    def status(self, now_s: float, max_silence_s: float) -> ReplicaStatus:
+        """As it is now."""
+        verified = self.policy
+        return ReplicaStatus(
+            tenant_id=self.tenant_id,
+            tenant=self.tenant,
+            state=self.state(now_s, max_silence_s),
+            silent_s=now_s - self.heard_s,
+            sequence=verified.sequence if verified else 0,
+            policy_revision=verified.policy.revision if verified else "",
+            revision=self.revision,
+            subjects=self.known,
+            problem=self.problem,
+            tokens_silent_s=now_s - self.tokens.heard_s,
+        )
 
     def state(self, now_s: float, max_silence_s: float) -> ReplicaState:
         """How far it can be believed now."""

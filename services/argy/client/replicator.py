@@ -73,6 +73,11 @@ class Replicator:
     async def _apply(self, replica: TenantReplica, message: pb.ReplicateResponse) -> bool:
         kind = message.WhichOneof("change")
         rebuild = False
+        if kind == "revocations":
+            # Says nothing of the facts, which have heartbeats of their own.
+            replica.tokens.collect(message.revocations, time.monotonic())
+            replica.problem = ""
+            return False
         if kind == "policy":
             replica.policy = await asyncio.to_thread(
                 self._reader.read, message.policy, replica.policy

@@ -21,6 +21,7 @@ import uvloop
 from argy.audit import main as audit
 from argy.authz import main as authz
 from argy.authz.policy_folder import begin
+from argy.authz.replication_service import ReplicationService
 from argy.base import config, log
 from argy.base.clock import Clock, SystemClock
 from argy.base.crypto import KeyRing
@@ -175,6 +176,7 @@ async def _assemble(
     stack.push_async_callback(lane.close)
     parts: list[tuple[object, Any]] = []
     access: AccessDecider
+    replication: ReplicationService | None = None
     if "authz" in services:
         keys_of_policy = policy_keys(settings)
         decider = authz.assemble(
@@ -190,7 +192,7 @@ async def _assemble(
         await decider.start()
         stack.push_async_callback(decider.close)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, decider.poke)
-        access = decider.access
+        access, replication = decider.access, decider.replication
         parts += decider.services
     else:
         channel = channel_to(
@@ -212,6 +214,8 @@ async def _assemble(
         target, ca = settings.authn_target, settings.authn_ca
         asked = channel_to(stack, target, ca, services, settings, keys) if target else None
         sign_in = serve_authn.elsewhere(stack, settings, asked, redis, clock)
+    if replication is not None and sign_in.replicated is not None:
+        replication.use_tokens(sign_in.replicated)
     if "directory" in services:
         parts += directory.assemble(db=databases["directory"], pages=pages, clock=clock)
     if "audit" in services:

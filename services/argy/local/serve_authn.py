@@ -10,6 +10,7 @@ from argy.authn.mail_sinks import MailSettings, sink_of
 from argy.authn.revocation import RevocationMirror
 from argy.authn.session_settings import SignInSettings, sign_in_settings
 from argy.authn.signing_keys import SigningKeys
+from argy.authz.replication_tokens import ReplicatedTokens
 from argy.base.clock import Clock
 from argy.base.envelope import KeyRingKms
 from argy.base.errors import InvalidArgument
@@ -33,6 +34,8 @@ class SignIn:
     tokens: TokenVerifier | None = None
     credentials: CredentialVerifier | None = None
     parts: tuple[tuple[object, Any], ...] = ()
+    replicated: ReplicatedTokens | None = None
+    """What replicas verify tokens with."""
 
 
 def check(settings: Settings) -> None:
@@ -60,7 +63,7 @@ async def host(
     stack.push_async_callback(keys.close)
     ending_db = await Database.open(settings.authn_dsn, role=db.role, max_size=_ENDING_CONNECTIONS)
     stack.push_async_callback(ending_db.close)
-    verifier = _verifier(stack, settings, keys, redis, clock)
+    verifier, replicated = _verifier(stack, settings, keys, redis, clock)
     hosted = authn.assemble(
         db=db,
         ending_db=ending_db,
@@ -75,7 +78,7 @@ async def host(
     )
     await hosted.start()
     stack.push_async_callback(hosted.close)
-    return SignIn(verifier, hosted.credentials, hosted.services)
+    return SignIn(verifier, hosted.credentials, hosted.services, replicated)
 
 
 def elsewhere(
@@ -90,17 +93,19 @@ def elsewhere(
         return SignIn()
     keys = RemoteKeys(channel)
     stack.push_async_callback(keys.close)
-    verifier = _verifier(stack, settings, keys, redis, clock)
-    return SignIn(verifier, RemoteCredentials(channel))
+    verifier, replicated = _verifier(stack, settings, keys, redis, clock)
+    return SignIn(verifier, RemoteCredentials(channel), replicated=replicated)
 
 
 def _verifier(
     stack: AsyncExitStack, settings: Settings, keys: KeySource, redis: RedisStore, clock: Clock
-) -> TokenVerifier:
+) -> tuple[TokenVerifier, ReplicatedTokens]:
     mirror = RevocationMirror(redis)
     stack.push_async_callback(mirror.close)
-    return TokenVerifier(
-        keys=keys, revocations=mirror, public_url=_public_url(settings), clock=clock
+    url = _public_url(settings)
+    return (
+        TokenVerifier(keys=keys, revocations=mirror, public_url=url, clock=clock),
+        ReplicatedTokens(keys=keys, revocations=mirror, public_url=url),
     )
 
 
