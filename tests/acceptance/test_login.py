@@ -37,6 +37,10 @@ GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 MAIL_S: Final = 15.0
 
 
+def _here() -> Device:
+    return Device(ip=f"2001:db8:{secrets.token_hex(2)}::1", user_agent="Browser/1")
+
+
 @dataclass
 class Terry:
     """Somebody of Acme, who signs in by links as the edge's pages do."""
@@ -57,24 +61,33 @@ class Terry:
 
     async def decide(self, user_code: str, *, approved: bool = True) -> None:
         """Sign in and decide about a device."""
-        here = Device(ip=f"2001:db8:{secrets.token_hex(2)}::1", user_agent="Browser/1")
+        token = await self.access_token(await self.sign_in())
         async with self.connect() as connection:
-            channel = connection.channel(self.tenant_id)
-            links: Any = MagicLinkServiceStub(channel)
-            sessions: Any = SessionServiceStub(channel)
-            devices: Any = DeviceServiceStub(channel)
+            devices: Any = DeviceServiceStub(connection.channel(self.tenant_id))
+            await devices.DecideDeviceCode(
+                DecideDeviceCodeRequest(user_code=user_code, approved=approved, device=_here()),
+                metadata=(("authorization", f"Bearer {token}"),),
+            )
+
+    async def sign_in(self) -> str:
+        """Sign in by a link; the secret of the session."""
+        here = _here()
+        async with self.connect() as connection:
+            links: Any = MagicLinkServiceStub(connection.channel(self.tenant_id))
             asked = await links.RequestLink(RequestLinkRequest(email=self.email, device=here))
             redeemed = await links.RedeemLink(
                 RedeemLinkRequest(
                     secret=await self._link(), browser_secret=asked.browser_secret, device=here
                 )
             )
-            secret = redeemed.session.secret
+            return str(redeemed.session.secret)
+
+    async def access_token(self, secret: str) -> str:
+        """An access token of a session; raises Unauthenticated when it is over."""
+        async with self.connect() as connection:
+            sessions: Any = SessionServiceStub(connection.channel(self.tenant_id))
             checked = await sessions.CheckSession(CheckSessionRequest(secret=secret))
-            await devices.DecideDeviceCode(
-                DecideDeviceCodeRequest(user_code=user_code, approved=approved, device=here),
-                metadata=(("authorization", f"Bearer {checked.access_token}"),),
-            )
+            return str(checked.access_token)
 
     async def may_check(self, token: str) -> bool:
         """Ask for a decision with a personal access token."""
@@ -223,6 +236,50 @@ async def test_a_person_signs_in_works_and_signs_out(
     }
     answer = await http.post("/acme/oauth/token", data=again)
     assert answer.json()["error"] == "invalid_grant"
+
+
+async def test_sessions_are_listed_and_ended_from_the_terminal(
+    terminal: Terminal, terry: Terry, http: httpx.AsyncClient
+) -> None:
+    code, _, errors = await terminal.login(terry.decide)
+    assert code == 0, errors
+    secrets_of = [await terry.sign_in() for _ in range(2)]
+
+    done = terminal.run("session", "list", "--json")
+    assert done.returncode == 0, done.stderr
+    listed = [json.loads(line) for line in done.stdout.splitlines()]
+    newest, _, current, approving = listed
+    assert [row["methods"] for row in listed] == ["magic_link"] * 2 + ["device", "magic_link"]
+    assert [row["current"] for row in listed] == [False, False, True, False]
+    table = terminal.run("session", "list")
+    assert table.returncode == 0, table.stderr
+    for row in listed:
+        assert row["id"][:8] in table.stdout
+
+    assert terminal.json("session", "end", newest["id"]) == {"ended": 1}
+    with pytest.raises(Unauthenticated) as over:
+        await terry.access_token(secrets_of[1])
+    assert over.value.reason == "SESSION_OVER"
+    assert await terry.access_token(secrets_of[0])
+    again = terminal.run("session", "end", newest["id"])
+    assert again.returncode != 0
+    assert "SESSION_UNKNOWN" in again.stderr
+    assert terminal.run("session", "end").returncode == 2
+    assert terminal.run("session", "end", approving["id"], "--others").returncode == 2
+
+    assert terminal.json("session", "end", "--others") == {"ended": 2}
+    with pytest.raises(Unauthenticated):
+        await terry.access_token(secrets_of[0])
+    assert terminal.json("session", "list")["id"] == current["id"]
+
+    held = json.loads((terminal.home / "login.json").read_text())
+    assert terminal.json("session", "end", current["id"]) == {"ended": 1}
+    bearer = {"authorization": f"Bearer {held['access_token']}"}
+    async with asyncio.timeout(5):
+        # Every process heeds it within half a second.
+        while (await http.get("/acme/sessions", headers=bearer)).status_code != 401:
+            pass
+    assert terminal.run("session", "list").returncode == 3
 
 
 async def test_an_old_access_token_is_refreshed_also_by_two_commands_at_once(
