@@ -9,6 +9,7 @@ from uuid import UUID
 from argy.authn.passkey_domain import RelyingParty
 from argy.authn.session_domain import ABSOLUTE_S, IDLE_S, Limits
 from argy.base.errors import InvalidArgument
+from argy.base.origins import origin_of, parse_origins
 
 MAX_ABSOLUTE_S: Final = 604_800
 """No session lasts longer than a week, whatever is set."""
@@ -69,7 +70,7 @@ def sign_in_settings(
     party = RelyingParty(
         rp_id=rp_id,
         name=rp_name,
-        origins=(f"{own.scheme}://{own.netloc}", *_origins(origins)),
+        origins=(origin_of(base_url), *parse_origins(origins, field="ARGY_PASSKEY_ORIGINS")),
         allowed_aaguids=_aaguids(aaguids),
     )
     return SignInSettings(
@@ -78,15 +79,6 @@ def sign_in_settings(
         limits=Limits(idle_s=idle_s, absolute_s=absolute_s),
         links_off=frozenset(_listed(links_off)),
     )
-
-
-def _origins(text: str) -> list[str]:
-    found = _listed(text)
-    for origin in found:
-        parts = urlsplit(origin)
-        if parts.scheme != "https" or not parts.hostname or f"https://{parts.netloc}" != origin:
-            raise _bad("PASSKEY_ORIGINS", "must be origins such as https://id.example.com")
-    return found
 
 
 def _aaguids(text: str) -> Mapping[str, frozenset[UUID]]:

@@ -13,7 +13,7 @@ from argy.base.crypto import read_secret
 from argy.base.errors import FailedPrecondition
 from argy.client import Connection
 from argy.client.connection import Endpoint
-from argy.edge import authzen, device, device_credentials, oauth, pages
+from argy.edge import authzen, device, device_credentials, oauth, pages, webauthn
 from argy.edge.app import build
 from argy.edge.callers import Callers
 from argy.edge.health import Health
@@ -63,6 +63,7 @@ def assemble(
         ],
         open_routes=[
             *oauth.open_routes(connection, base_url=url),
+            *webauthn.routes(settings.origins),
             *device.routes(connection, base_url=url),
             *device_credentials.routes(connection),
             *pages.routes(

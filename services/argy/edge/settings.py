@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from argy.base.config import setting
 from argy.base.errors import InvalidArgument
+from argy.base.origins import origin_of, parse_origins
 from argy.edge.proxies import Network, parse_networks
 
 LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -30,6 +31,9 @@ class EdgeSettings:
     )
     public_url: str = setting(
         "EDGE_PUBLIC_URL", "what callers call it, https://…; else made of EDGE_LISTEN", default=""
+    )
+    passkey_origins: str = setting(
+        "EDGE_PASSKEY_ORIGINS", "as ARGY_PASSKEY_ORIGINS: browsers are told of them", default=""
     )
     dev_mailbox: Path | None = setting(
         "EDGE_DEV_MAILBOX", "folder of mail to show on /dev/mail; on localhost alone", default=None
@@ -67,6 +71,16 @@ class EdgeSettings:
                 field="ARGY_EDGE_PUBLIC_URL",
             )
         return self.public_url.rstrip("/")
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The origins where passkeys are used, its own first.
+
+        Raises:
+            InvalidArgument: naming the variable.
+        """
+        more = parse_origins(self.passkey_origins, field="ARGY_EDGE_PASSKEY_ORIGINS")
+        return tuple(dict.fromkeys((origin_of(self.base_url), *more)))
 
     @property
     def proxy_networks(self) -> tuple[Network, ...]:

@@ -472,6 +472,17 @@ def test_the_host_header_is_not_believed(http: Any, edge: Any) -> None:
     assert answer.json()["policy_decision_point"] == f"https://127.0.0.1:{edge.port}"
 
 
+def test_where_passkeys_are_used_is_told_to_anybody_and_not_by_the_request(
+    http: Any, edge: Any
+) -> None:
+    del http.headers["authorization"]
+    answer = http.get("/.well-known/webauthn", headers={"host": "evil.example"})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == {"origins": [f"https://127.0.0.1:{edge.port}"]}
+    assert http.post("/.well-known/webauthn", content="{}").status_code == 405
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 def test_tls_before_1_2_is_refused(edge: Any, version: ssl.TLSVersion) -> None:

@@ -23,6 +23,25 @@ def test_a_public_url_that_no_pdp_may_have_is_refused(url: str) -> None:
         _ = EdgeSettings(tokens=Path("t"), public_url=url).base_url
 
 
+def test_the_origins_of_passkeys_are_its_own_and_those_that_are_told() -> None:
+    alone = EdgeSettings(tokens=Path("t"), public_url="https://id.example.com/argy")
+    assert alone.origins == ("https://id.example.com",)
+    more = "https://shop.example.net, https://id.example.com,https://example.org:8443"
+    told = EdgeSettings(tokens=Path("t"), public_url="https://id.example.com", passkey_origins=more)
+    assert told.origins == (
+        "https://id.example.com",
+        "https://shop.example.net",
+        "https://example.org:8443",
+    )
+
+
+@pytest.mark.parametrize("origin", ["http://x.example", "https://x.example/", "*", "x.example"])
+def test_what_is_no_origin_is_refused(origin: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        _ = EdgeSettings(tokens=Path("t"), passkey_origins=origin).origins
+    assert refused.value.field == "ARGY_EDGE_PASSKEY_ORIGINS"
+
+
 @pytest.mark.parametrize("listen", ["8443", ":8443", "x:", "x:99999", "x:-1"])
 def test_an_address_that_is_none_is_refused(listen: str) -> None:
     with pytest.raises(InvalidArgument):
