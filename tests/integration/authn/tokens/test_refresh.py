@@ -116,13 +116,18 @@ async def test_a_family_ends_thirty_days_after_its_first_token(
     assert await reason(world.refresh(replica, ada, token)) == INVALID
 
 
-async def test_a_disabled_person_gets_nothing(world: Any, replica: Any, ada: Any) -> None:
+async def test_a_disabled_person_gets_nothing_at_any_replica(
+    world: Any, replica: Any, ada: Any
+) -> None:
+    other = await world.replica()
     first = await world.sign_in(replica, ada)
+    assert (await world.introspect(other, ada.tenant, first.access_token)).active
     await world.set_state(ada, "DISABLED")
-    assert await reason(world.refresh(replica, ada, first.refresh_token)) == "USER_DISABLED"
-    assert await reason(world.sign_in(replica, ada)) == "USER_DISABLED"
-    for token in (first.access_token, first.refresh_token):
-        assert not (await world.introspect(replica, ada.tenant, token)).active
+    for one in (replica, other):
+        assert await reason(world.refresh(one, ada, first.refresh_token)) == "USER_DISABLED"
+        assert await reason(world.sign_in(one, ada)) == "USER_DISABLED"
+        for token in (first.access_token, first.refresh_token):
+            assert not (await world.introspect(one, ada.tenant, token)).active
 
 
 async def test_a_refused_trade_does_not_use_the_token_up(
