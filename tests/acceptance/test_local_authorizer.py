@@ -160,7 +160,8 @@ async def test_what_was_decided_is_in_the_audit_log(
         authorizer.check(people["Alice"], "deploy", resource, tenant_id=acme)
     authorizer.check(people["Bob"], "deploy", resource, tenant_id=acme, context={"mfa": True})
     await authorizer.close()
-    found = rows("audit", "tail", "--tenant", "acme", "--resource", "authz.decision:local")
+    about = ("--resource", "authz.decision:local")
+    found = rows("audit", "tail", "--tenant", "acme", "-n", "1000", *about)
     told = [
         item
         for event in found

@@ -27,7 +27,9 @@ def test_it_shows_an_allow_and_a_deny_with_reasons_and_records(
     assert text.startswith("p, role:PLATFORM_ENGINEER")
     assert allow["role_path"] == [allow["subject"], "role:PLATFORM_ENGINEER"]
     assert deny["reason"] == "NO_MATCHING_RULE"
-    events = rows("audit", "tail", "--tenant", "acme", "-n", "200")
+    # Other tests ask this platform too: only what is asked about this project counts.
+    about = ("--action", "authz.decision.check", "--resource", "project:alpha")
+    events = rows("audit", "tail", "--tenant", "acme", "-n", "1000", *about)
     recorded = {event["event_id"]: event for event in events}
     for check, outcome in ((allow, "SUCCESS"), (deny, "DENIED")):
         event = recorded[check["event_id"]]

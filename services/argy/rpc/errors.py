@@ -30,7 +30,12 @@ _CODES: Final[Mapping[type[ArgyError], grpc.StatusCode]] = {
     family.Unavailable: grpc.StatusCode.UNAVAILABLE,
     family.Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
 }
-_CLASSES: Final = {code: kind for kind, code in _CODES.items()}
+_CLASSES: Final[Mapping[grpc.StatusCode, type[ArgyError]]] = {
+    **{code: kind for kind, code in _CODES.items()},
+    # Whoever gives up a call here gets asyncio's CancelledError: a call that comes back as
+    # cancelled was ended by a server that stops.
+    grpc.StatusCode.CANCELLED: family.Unavailable,
+}
 
 
 def status_code(error: ArgyError) -> grpc.StatusCode:
