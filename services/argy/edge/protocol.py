@@ -43,7 +43,6 @@ class BoundedProtocol(HttpToolsProtocol):
         """A head begins."""
         super().on_message_begin()
         self._in_head = True
-        self._head_bytes = 0
         if self._head_timer is None:
             self._start_timer()
 
@@ -57,6 +56,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """A request is complete: what follows belongs to the next head."""
         super().on_message_complete()
         self._in_head = True
+        # Not when the next head begins: that may be in the middle of a read that holds all of it.
         self._head_bytes = 0
         self._requests += 1
 
