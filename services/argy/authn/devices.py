@@ -20,12 +20,12 @@ from argy.authn.device_domain import (
     poll,
     user_digest,
 )
-from argy.authn.device_limits import (
+from argy.authn.limits import (
     BEGIN_BY_ADDRESS,
     BEGIN_BY_TENANT,
     ENTRY_BY_ADDRESS,
     ENTRY_BY_PERSON,
-    DeviceLimits,
+    RateLimits,
     network,
 )
 from argy.authn.session_audit import SignInLog, subject_of
@@ -87,7 +87,7 @@ class Devices:
         self,
         *,
         db: Database,
-        limits: DeviceLimits,
+        limits: RateLimits,
         issuer: Issuer,
         log: SignInLog,
         clock: Clock,

@@ -14,7 +14,7 @@ from hmac import compare_digest
 from typing import Final, Literal
 from uuid import UUID
 
-from argy.authn.device_limits import Rate
+from argy.authn.limits import Rate
 from argy.authn.session_domain import DeviceInfo, digest
 from argy.base.errors import FailedPrecondition, InvalidArgument, NotFound
 

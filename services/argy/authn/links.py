@@ -7,7 +7,7 @@ from uuid import UUID
 
 from argy.authn import link_store as store
 from argy.authn import passkey_store
-from argy.authn.device_limits import DeviceLimits, network
+from argy.authn.limits import RateLimits, network
 from argy.authn.link_domain import (
     INVITATION_MS,
     LINK_BY_ADDRESS,
@@ -63,7 +63,7 @@ class Links:
         self,
         *,
         db: Database,
-        limits: DeviceLimits,
+        limits: RateLimits,
         sessions: Sessions,
         log: SignInLog,
         outbox: Outbox,

@@ -9,10 +9,10 @@ from argy.authn.credential_rights import Rights
 from argy.authn.credential_service import CredentialService
 from argy.authn.credential_usage import LastUsed
 from argy.authn.credentials import Credentials
-from argy.authn.device_limits import DeviceLimits
 from argy.authn.device_service import DeviceService
 from argy.authn.device_tokens import DeviceTokens
 from argy.authn.devices import Devices
+from argy.authn.limits import RateLimits
 from argy.authn.mail import MailSink
 from argy.authn.session_audit import SignInLog
 from argy.authn.session_settings import SignInSettings
@@ -83,7 +83,7 @@ def assemble(
     credentials = Credentials(db=db, rights=Rights(access), used=used, log=log, clock=clock)
     devices = Devices(
         db=db,
-        limits=DeviceLimits(redis, clock),
+        limits=RateLimits(redis, clock),
         issuer=DeviceTokens(issuer, sign_in.sessions),
         log=log,
         clock=clock,

@@ -6,7 +6,7 @@ from hmac import compare_digest
 from typing import Final
 
 from argy.authn import passkey_store as store
-from argy.authn.device_limits import DeviceLimits, Rate, network
+from argy.authn.limits import Rate, RateLimits, network
 from argy.authn.passkey_challenges import Challenges
 from argy.authn.passkey_domain import (
     CEREMONY_MS,
@@ -56,7 +56,7 @@ class PasskeySignIn:
         challenges: Challenges,
         rp: RelyingParty,
         sessions: Sessions,
-        limits: DeviceLimits,
+        limits: RateLimits,
         log: SignInLog,
         clock: Clock,
     ) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from google.protobuf.descriptor import ServiceDescriptor
 
 from argy.api.authn.v1 import magic_link_pb2, passkey_pb2, session_pb2
-from argy.authn.device_limits import DeviceLimits
+from argy.authn.limits import RateLimits
 from argy.authn.link_service import MagicLinkService
 from argy.authn.links import Links
 from argy.authn.mail import MailSink, Outbox
@@ -68,7 +68,7 @@ def assemble_sign_in(
         clock=clock,
         limits=settings.limits,
     )
-    challenges, limits = Challenges(redis), DeviceLimits(redis, clock)
+    challenges, limits = Challenges(redis), RateLimits(redis, clock)
     passkeys = Passkeys(
         db=db,
         challenges=challenges,

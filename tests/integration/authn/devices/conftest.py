@@ -26,10 +26,10 @@ from argy.authn.credential_rights import Rights
 from argy.authn.credential_service import CredentialService
 from argy.authn.credential_usage import LastUsed
 from argy.authn.credentials import Credentials
-from argy.authn.device_limits import DeviceLimits
 from argy.authn.device_service import DeviceService
 from argy.authn.device_tokens import DeviceTokens
 from argy.authn.devices import Devices
+from argy.authn.limits import RateLimits
 from argy.authn.revocation import RevocationMirror
 from argy.authn.session_audit import SignInLog
 from argy.authn.session_domain import Limits
@@ -339,7 +339,7 @@ async def world(
             )
             devices = Devices(
                 db=db,
-                limits=DeviceLimits(redis, clock),
+                limits=RateLimits(redis, clock),
                 issuer=DeviceTokens(issuer, sessions),
                 log=log,
                 clock=clock,

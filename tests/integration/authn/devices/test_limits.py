@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from redis.asyncio import Redis
 
-from argy.authn.device_limits import DeviceLimits, Rate, arrive
+from argy.authn.limits import Rate, RateLimits, arrive
 from argy.base.clock import FixedClock
 from argy.base.errors import ResourceExhausted, Unavailable
 from argy.base.ids import uuid7
@@ -15,7 +15,7 @@ from argy.store.redis import RedisStore
 RATE = Rate("test_limit", every_ms=700, burst=4)
 
 
-async def waited(limits: DeviceLimits, tenant_id: UUID, who: str) -> int:
+async def waited(limits: RateLimits, tenant_id: UUID, who: str) -> int:
     try:
         await limits.count(tenant_id, RATE, who)
     except ResourceExhausted as refused:
@@ -25,7 +25,7 @@ async def waited(limits: DeviceLimits, tenant_id: UUID, who: str) -> int:
 
 async def test_the_script_is_the_function(redis_store: RedisStore) -> None:
     clock, tenant_id, stored = FixedClock(1_800_000_000_000), uuid7(), 0
-    limits, chance = DeviceLimits(redis_store, clock), random.Random(7)  # noqa: S311 - a test's
+    limits, chance = RateLimits(redis_store, clock), random.Random(7)  # noqa: S311 - a test's
     for _ in range(300):
         # Less than the keys live by Redis's own clock, which this one does not move.
         clock.advance(chance.choice((0, 0, 1, 350, 700, 1_500)))
@@ -35,7 +35,7 @@ async def test_the_script_is_the_function(redis_store: RedisStore) -> None:
 
 
 async def test_each_person_and_tenant_is_counted_alone(redis_store: RedisStore) -> None:
-    limits, mine, other = DeviceLimits(redis_store, FixedClock(1)), uuid7(), uuid7()
+    limits, mine, other = RateLimits(redis_store, FixedClock(1)), uuid7(), uuid7()
     assert [await waited(limits, mine, "ada") > 0 for _ in range(5)] == [False] * 4 + [True]
     assert await waited(limits, mine, "bob") == 0
     assert await waited(limits, other, "ada") == 0
@@ -43,7 +43,7 @@ async def test_each_person_and_tenant_is_counted_alone(redis_store: RedisStore) 
 
 async def test_a_counted_key_ends_and_names_nobody(redis_store: RedisStore) -> None:
     tenant_id = uuid7()
-    await waited(DeviceLimits(redis_store, FixedClock(1)), tenant_id, "ada@example.test")
+    await waited(RateLimits(redis_store, FixedClock(1)), tenant_id, "ada@example.test")
     keys = [key async for key in redis_store.client.scan_iter(f"t:{{{tenant_id}}}:*")]
     assert len(keys) == 1
     assert b"ada" not in keys[0]
@@ -54,6 +54,6 @@ async def test_without_redis_nothing_is_allowed() -> None:
     client = Redis.from_url("redis://127.0.0.1:1", socket_connect_timeout=1)
     away = RedisStore(client, url="redis://127.0.0.1:1", cluster=False)
     with pytest.raises(Unavailable) as refused:
-        await DeviceLimits(away, FixedClock(1)).count(uuid7(), RATE, "ada")
+        await RateLimits(away, FixedClock(1)).count(uuid7(), RATE, "ada")
     assert refused.value.reason == "LIMITS_AWAY"
     await away.close()

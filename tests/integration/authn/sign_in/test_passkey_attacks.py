@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from argy.authn.device_limits import DeviceLimits
+from argy.authn.limits import RateLimits
 from argy.authn.passkey_sign_in import BEGIN_BY_TENANT
 from argy.base.errors import ArgyError, InvalidArgument, ResourceExhausted, Unauthenticated
 
@@ -297,7 +297,7 @@ async def test_tries_of_one_network_are_limited_and_those_refused_unseen_leave_n
 
 
 async def test_strangers_begin_a_bounded_number_of_ceremonies(world: Any, ada: Any) -> None:
-    limits = DeviceLimits(world.redis, world.clock)
+    limits = RateLimits(world.redis, world.clock)
     # Somewhat more than the burst: by Redis' own clock the first ones are forgotten in between.
     for _ in range(105):
         counts = (limits.count(ada.tenant.tenant_id, BEGIN_BY_TENANT, "all") for _ in range(50))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argy.authn.device_limits import Rate, arrive, network
+from argy.authn.limits import Rate, arrive, network
 
 RATE = Rate("test", every_ms=1_000, burst=3)
 

@@ -1,4 +1,4 @@
-"""How often codes may be asked for and entered: GCRA, kept in Redis for every replica.
+"""How often sign-in may be tried, links and codes asked for: GCRA, in Redis for every replica.
 
 The generic cell rate algorithm keeps one number, the theoretical arrival time of the next request
 that comes at exactly the allowed rate; a request is refused when it is earlier than that by more
@@ -70,7 +70,7 @@ return 0
 """
 
 
-class DeviceLimits:
+class RateLimits:
     """Counts requests of a tenant's people and addresses."""
 
     __slots__ = ("_clock", "_redis")
