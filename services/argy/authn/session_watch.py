@@ -1,23 +1,29 @@
 """Ends the sessions of people who are disabled or deleted, within moments of the commit.
 
-The database announces them (``user_gone``). A replica that could not listen for a while may have
-missed some: their sessions are refused all the same, for each use asks for the person's state; only
-access tokens that are minutes old are then good until they end.
+What lies in Postgres (refresh tokens, personal access tokens, approvals of devices) ends with that
+commit. Sessions and access tokens lie in Redis: the commit leaves a row of ``authn.person_end``,
+which is there until they are ended, and announces it (``user_gone``). A replica that missed the
+announcement, or found Redis away, finds the row when it hears again, and every few seconds.
 """
 
 import asyncio
 import logging
+from datetime import datetime
 from typing import Final
-from uuid import UUID
 
+from argy.authn import token_store
 from argy.authn.sessions import Sessions
+from argy.authn.token_store import PersonEnd
 from argy.base.errors import ArgyError
+from argy.base.ids import PLATFORM_TENANT_ID
 from argy.store.database import Database
 from argy.store.listener import Listener
 
 CHANNEL: Final = "user_gone"
-_ATTEMPTS: Final = 5
+_LOOK_S: Final = 5.0
+"""How often is looked for what nobody announced."""
 _PAUSE_S: Final = 0.2
+"""How long after a failure everything left is tried again."""
 _LOG: Final = logging.getLogger("argy.authn.sessions")
 
 
@@ -28,40 +34,63 @@ class SessionWatch:
         self._db = db
         self._sessions = sessions
         self._listener: Listener | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._closing = False
 
     async def start(self) -> None:
-        """Begin to listen."""
+        """Begin to listen, and to end what was announced to nobody."""
         self._listener = await self._db.listen(
-            {CHANNEL: self._heard},
+            {CHANNEL: lambda _: self._wake.set()},
             on_lost=lambda: _LOG.info("not hearing of disabled people at the moment"),
-            on_restored=lambda: None,
+            on_restored=self._wake.set,
         )
+        self._task = asyncio.create_task(self._follow(), name="end-sessions")
 
     async def close(self) -> None:
         """Stop; what is being ended is ended first."""
         if self._listener is not None:
             await self._listener.close()
             self._listener = None
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
 
-    def _heard(self, payload: str) -> None:
-        try:
-            tenant_id, user_id = (UUID(part) for part in payload.split(" "))
-        except ValueError:
-            _LOG.error("a malformed announcement was ignored")
-            return
-        task = asyncio.create_task(self._end(tenant_id, user_id), name="end-sessions")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _end(self, tenant_id: UUID, user_id: UUID) -> None:
-        for attempt in range(_ATTEMPTS):
+    async def _follow(self) -> None:
+        while not self._closing:
+            self._wake.clear()
+            pause_s = _LOOK_S if await self._end_all() else _PAUSE_S
             try:
-                ended = await self._sessions.end_of(tenant_id, user_id)
-            except ArgyError as error:
-                _LOG.warning("sessions of a disabled person live on: %s", error.reason)
-                await asyncio.sleep(_PAUSE_S * 2**attempt)
-            else:
-                _LOG.info("ended %d sessions of a disabled or deleted person", ended)
-                return
+                async with asyncio.timeout(pause_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _end_all(self) -> bool:
+        """End whoever is left; whether all of them are done."""
+        after: datetime | None = None
+        well = True
+        try:
+            while True:
+                async with self._db.tenant(PLATFORM_TENANT_ID) as tx:
+                    ends = await token_store.person_ends(tx, after)
+                if not ends:
+                    return well
+                done = await asyncio.gather(*map(self._end, ends))
+                well, after = well and all(done), ends[-1].ended_at
+        except ArgyError as error:
+            _LOG.warning("who was disabled can't be looked up: %s", error.reason)
+            return False
+
+    async def _end(self, end: PersonEnd) -> bool:
+        try:
+            ended = await self._sessions.end_of(end.tenant_id, end.user_id)
+            async with self._db.tenant(PLATFORM_TENANT_ID) as tx:
+                await token_store.forget_person_end(tx, end)
+        except ArgyError as error:
+            _LOG.warning("sessions of a disabled person live on: %s", error.reason)
+            return False
+        _LOG.info("ended %d sessions of a disabled or deleted person", ended)
+        return True

@@ -50,3 +50,24 @@ WHERE tenant_id = $1 AND user_id = $2 AND revoked_at IS NULL;
 -- name: forget_ended
 -- Remove tokens of a person whose time is over: nobody could trade them anyway.
 DELETE FROM authn.refresh_token WHERE tenant_id = $1 AND user_id = $2 AND expires_at < $3;
+
+-- name: find_holder
+-- Whose token this is, in whatever state.
+SELECT user_id FROM authn.refresh_token WHERE tenant_id = $1 AND digest = $2;
+
+-- name: lock_person
+-- Until the transaction ends nobody disables this person, who may be issued tokens meanwhile; the
+-- trigger that ends a person's tokens takes the same lock for itself (authn.end_person).
+SELECT pg_advisory_xact_lock_shared(hashtextextended($1::uuid::text || ' user:' || $2::uuid::text, 0));
+
+-- name: list_person_ends
+-- People who were disabled or deleted and whose sessions may live on; the first to go come first.
+SELECT person_tenant_id, person_id, ended_at FROM authn.person_end
+WHERE tenant_id = $1 AND ended_at > $2
+ORDER BY ended_at
+LIMIT 100;
+
+-- name: forget_person_end
+-- This end is done; one that came since is not.
+DELETE FROM authn.person_end
+WHERE tenant_id = $1 AND person_tenant_id = $2 AND person_id = $3 AND ended_at = $4;

@@ -1,5 +1,6 @@
 """Refresh tokens in Postgres."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -9,6 +10,17 @@ from argy.store.database import Tx
 from argy.store.queries import Queries
 
 _Q: Final = Queries.load(__package__, "token_queries.sql")
+
+_BEFORE_ALL: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class PersonEnd:
+    """Somebody, of any tenant, who was disabled or deleted."""
+
+    tenant_id: UUID
+    user_id: UUID
+    ended_at: datetime
 
 
 async def find_subject(tx: Tx, user_id: UUID) -> tuple[bool, int] | None:
@@ -47,6 +59,20 @@ async def insert(
     )
 
 
+async def lock_holder(tx: Tx, digest: str) -> bool:
+    """Lock whose token this is, as ``lock_person`` does; whether there is such a token."""
+    user_id = await tx.fetchval(_Q.find_holder, tx.tenant_id, digest)
+    if user_id is None:
+        return False
+    await lock_person(tx, user_id)
+    return True
+
+
+async def lock_person(tx: Tx, user_id: UUID) -> None:
+    """Have nobody disable a person until ``tx`` ends; before any of their tokens is written."""
+    await tx.execute(_Q.lock_person, tx.tenant_id, user_id)
+
+
 async def use(tx: Tx, digest: str, client_id: str, now_ms: int) -> RefreshToken | None:
     """Use a token up, in one write; None when it can't be."""
     row = await tx.fetchrow(_Q.use_refresh_token, tx.tenant_id, digest, client_id, moment(now_ms))
@@ -82,6 +108,20 @@ async def revoke_user(tx: Tx, user_id: UUID, now_ms: int) -> int:
 async def forget_ended(tx: Tx, user_id: UUID, now_ms: int) -> None:
     """Remove a person's tokens whose time is over."""
     await tx.execute(_Q.forget_ended, tx.tenant_id, user_id, moment(now_ms))
+
+
+async def person_ends(tx: Tx, after: datetime | None = None) -> list[PersonEnd]:
+    """A hundred people at most whose end is not done, the first to go first.
+
+    ``tx`` is of the platform tenant.
+    """
+    rows = await tx.fetch(_Q.list_person_ends, tx.tenant_id, after or _BEFORE_ALL)
+    return [PersonEnd(row["person_tenant_id"], row["person_id"], row["ended_at"]) for row in rows]
+
+
+async def forget_person_end(tx: Tx, end: PersonEnd) -> None:
+    """Say that an end is done; ``tx`` is of the platform tenant."""
+    await tx.execute(_Q.forget_person_end, tx.tenant_id, end.tenant_id, end.user_id, end.ended_at)
 
 
 def moment(milliseconds: int) -> datetime:

@@ -72,6 +72,8 @@ class TokenUse:
             raise _invalid()
         digest, now_ms = token_digest(token), self._clock.now_ms()
         async with self._db.tenant(call.tenant_id) as tx:
+            if not await token_store.lock_holder(tx, digest):
+                raise _invalid()
             used = await token_store.use(tx, digest, client_id, now_ms)
             if used is not None:
                 tokens = await self._issuer.for_grant(

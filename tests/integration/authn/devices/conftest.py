@@ -181,12 +181,19 @@ class World:
         return tokens.access_token
 
     async def disable(self, person: Person) -> None:
+        await self._set_state(person, "DISABLED")
+
+    async def enable(self, person: Person) -> None:
+        await self._set_state(person, "ACTIVE")
+
+    async def _set_state(self, person: Person, state: str) -> None:
         async with self.directory.tenant(person.tenant.tenant_id) as tx:
             await tx.execute(
-                "UPDATE directory.user_account SET state = 'DISABLED'"
+                "UPDATE directory.user_account SET state = $3"
                 " WHERE tenant_id = $1 AND user_id = $2",
                 person.tenant.tenant_id,
                 person.user_id,
+                state,
             )
             await tx.execute("SELECT authz.bump_revision($1)", person.tenant.tenant_id)
 

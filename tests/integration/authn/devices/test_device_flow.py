@@ -214,6 +214,28 @@ async def test_who_was_disabled_after_approving_gets_no_tokens(world: Any, ada: 
     assert outcome(await world.poll(ada.tenant, begun.device_code)) == "ACCESS_DENIED"
 
 
+async def test_an_approval_of_before_a_disabling_is_not_revived_by_enabling(
+    world: Any, ada: Any
+) -> None:
+    begun = await world.begin(ada.tenant)
+    await world.decide(ada, begun.user_code)
+    await world.disable(ada)
+    await world.enable(ada)
+    assert outcome(await world.poll(ada.tenant, begun.device_code)) == "ACCESS_DENIED"
+
+
+async def test_a_personal_access_token_of_before_a_disabling_is_not_revived_by_enabling(
+    world: Any, ada: Any
+) -> None:
+    made = await world.make_token(ada, "authz.decision:check")
+    await world.may_read(ada.tenant, made.secret)
+    await world.disable(ada)
+    await world.enable(ada)
+    with pytest.raises(Unauthenticated) as refused:
+        await world.may_read(ada.tenant, made.secret)
+    assert refused.value.reason == "CREDENTIAL_INVALID"
+
+
 async def test_the_proof_is_as_old_as_the_approver_s(world: Any, ada: Any) -> None:
     begun = await world.begin(ada.tenant, scope="")
     token = await world.sign_in(ada.tenant, ada.user_id, auth_age_s=400)
