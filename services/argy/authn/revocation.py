@@ -4,6 +4,10 @@
 ``t:{tenant}:revoked-state`` holds the list's epoch and a counter of its changes, so that a copy is
 read anew only when it must be. Both go an hour after the last token was issued or ended. When Redis
 loses them, the next list has another epoch, and tokens of the old one are refused.
+
+A Redis that was restarted, restored from a snapshot or promoted may have lost just the last
+changes, and nobody can tell. So a list belongs to the run of the server that began it (its
+``run_id``): under another run it counts as lost.
 """
 
 import asyncio
@@ -25,8 +29,43 @@ _REFRESH_S: Final = 0.2
 """From this age on a copy that is used is read anew meanwhile."""
 _KEEP_S: Final = 3600
 _TIMEOUT_S: Final = 1.0
-_MARGIN_MS: Final = 5_000
+_MARGIN_MS: Final = 30_000
+"""Entries outlast what they end: by more than the clocks of any three servers differ."""
+_MOST: Final = 1_000
+"""Entries of one script."""
 _MAX_TENANTS: Final = 20_000
+
+_RUN: Final = "local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')\n"
+# KEYS: state. Returns epoch and changes; nothing of a list of another run.
+_STATE: Final = (
+    _RUN
+    + """
+local state = redis.call('HMGET', KEYS[1], 'run', 'epoch', 'changes')
+if state[1] ~= run then return {'', ''} end
+return {state[2] or '', state[3] or ''}
+"""
+)
+# KEYS: state, list. ARGV: an epoch if a list must begin, the keys' time to live.
+_BEGIN: Final = (
+    _RUN
+    + """
+if redis.call('HGET', KEYS[1], 'run') ~= run then
+  redis.call('HSET', KEYS[1], 'run', run, 'epoch', ARGV[1])
+end
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+"""
+)
+_EPOCH: Final = _BEGIN + "return redis.call('HGET', KEYS[1], 'epoch')"
+# KEYS and ARGV as above; then up to when entries may go, when these go, and these.
+_DENY: Final = (
+    _BEGIN
+    + """
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[3])
+for at = 5, #ARGV do redis.call('ZADD', KEYS[2], ARGV[4], ARGV[at]) end
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+return redis.call('HINCRBY', KEYS[1], 'changes', 1)
+"""
+)
 
 
 def _away(error: BaseException) -> Unavailable:
@@ -54,40 +93,32 @@ class RevocationList:
         Raises:
             Unavailable: ``REVOCATIONS_AWAY``: no token may be issued that could not be ended.
         """
-        pipe = self._redis.client.pipeline()
-        state = self._redis.key(tenant_id, "revoked-state")
-        pipe.hsetnx(state, "epoch", secrets.token_hex(8))
-        pipe.hget(state, "epoch")
-        pipe.expire(state, _KEEP_S)
-        replies = await self._run(pipe)
-        return _text(replies[1])
+        return _text(await self._run(_EPOCH, tenant_id))
 
     async def deny(self, tenant_id: UUID, entries: Iterable[str]) -> None:
         """End tokens (``argy.rpc.revoked`` names entries); every process heeds it in half a second.
 
         Raises:
-            Unavailable: ``REVOCATIONS_AWAY``: nothing was ended.
+            Unavailable: ``REVOCATIONS_AWAY``: perhaps nothing was ended.
         """
         now_ms = self._clock.now_ms()
         # As long as a token that was issued this moment lasts; `user_entry` counts back from it.
-        ends = dict.fromkeys(entries, now_ms + MAX_LIFETIME_S * 1000)
-        if not ends:
-            return
-        state = self._redis.key(tenant_id, "revoked-state")
-        listed = self._redis.key(tenant_id, "revoked")
-        pipe = self._redis.client.pipeline(transaction=not self._redis.cluster)
-        pipe.hsetnx(state, "epoch", secrets.token_hex(8))
-        pipe.zremrangebyscore(listed, "-inf", now_ms - _MARGIN_MS)
-        pipe.zadd(listed, ends)
-        pipe.hincrby(state, "changes", 1)
-        pipe.expire(listed, _KEEP_S)
-        pipe.expire(state, _KEEP_S)
-        await self._run(pipe)
+        ends_ms = now_ms + MAX_LIFETIME_S * 1000
+        listed = list(dict.fromkeys(entries))
+        for start in range(0, len(listed), _MOST):
+            part = listed[start : start + _MOST]
+            await self._run(_DENY, tenant_id, now_ms - _MARGIN_MS, ends_ms, *part)
 
-    async def _run(self, pipe: Any) -> list[Any]:
+    async def _run(self, script: str, tenant_id: UUID, *arguments: object) -> Any:
+        keys = (
+            self._redis.key(tenant_id, "revoked-state"),
+            self._redis.key(tenant_id, "revoked"),
+        )
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                return list(await pipe.execute())
+                return await self._redis.client.eval(
+                    script, len(keys), *keys, secrets.token_hex(8), _KEEP_S, *arguments
+                )
         except REDIS_ERRORS as error:
             raise _away(error) from error
 
@@ -164,7 +195,7 @@ class RevocationMirror:
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 state = self._redis.key(tenant_id, "revoked-state")
-                epoch, changes = (_text(v) for v in await client.hmget(state, "epoch", "changes"))
+                epoch, changes = map(_text, await client.eval(_STATE, 1, state))
                 copy = self._copies.get(tenant_id)
                 if copy is not None and (copy.revoked.epoch, copy.changes) == (epoch, changes):
                     revoked = copy.revoked

@@ -23,6 +23,7 @@ from argy.base.ids import uuid7
 from argy.local.valkey import EmbeddedValkey
 from argy.rpc.call import Call
 from argy.rpc.caller import end_caller
+from argy.rpc.jwt import CLOCK_SKEW_S
 from argy.rpc.revoked import session_entry, token_entry, user_entry
 
 
@@ -155,7 +156,7 @@ async def test_a_second_sign_in_is_not_ended_with_the_first(
     world: Any, replica: Any, beside: Any, ada: Any
 ) -> None:
     await replica.endings.deny(ada.tenant.tenant_id, [user_entry(f"user:{ada.user_id}")])
-    world.clock.advance(1_000)
+    world.clock.advance((CLOCK_SKEW_S + 1) * 1_000)
     access = (await world.sign_in(replica, ada)).access_token
     assert await world.whoami(beside, ada.tenant, access)
     await replica.endings.deny(ada.tenant.tenant_id, [token_entry("another")])
@@ -200,6 +201,47 @@ async def test_while_redis_is_away_no_token_is_let_in_and_none_is_issued(
     # The refused trade did not use the refresh token up: its holder goes on without a sign-in.
     fresh = await world.refresh(replica, ada, tokens.refresh_token)
     assert await world.whoami(beside, ada.tenant, fresh.access_token) == f"user:{ada.user_id}"
+
+
+async def test_a_redis_restored_from_before_a_revocation_revives_no_token(
+    world: Any, ada: Any, valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    replica = await world.replica(redis_url=valkey.url)
+    beside = await world.beside(replica, redis_url=valkey.url)
+    access = (await world.sign_in(replica, ada)).access_token
+    await world.whoami(beside, ada.tenant, access)
+    shutil.copytree(valkey.folder / "data", tmp_path / "snapshot")
+    await replica.endings.deny(ada.tenant.tenant_id, [session_entry(str(ada.session_id))])
+    found = ""
+    async with asyncio.timeout(10):
+        while found != "TOKEN_REVOKED":
+            found = await outcome(world.whoami(beside, ada.tenant, access))
+    valkey.stop()
+    shutil.rmtree(valkey.folder / "data")
+    shutil.copytree(tmp_path / "snapshot", valkey.folder / "data")
+    valkey.start()
+    async with asyncio.timeout(10):
+        while found != "TOKEN_REVOCATION_UNKNOWN":
+            found = await outcome(world.whoami(beside, ada.tenant, access))
+            assert found, "let in"
+    while await outcome(world.sign_in(replica, ada)) == "REVOCATIONS_AWAY":
+        pass  # a connection of before
+    fresh = (await world.sign_in(replica, ada)).access_token
+    # The list that began anew does not take the old token back.
+    assert await reason(world.whoami(beside, ada.tenant, access)) == "TOKEN_REVOCATION_UNKNOWN"
+    assert await world.whoami(beside, ada.tenant, fresh)
+
+
+async def test_a_token_issued_by_a_clock_that_is_ahead_ends_with_its_person_too(
+    world: Any, replica: Any, beside: Any, ada: Any
+) -> None:
+    world.clock.advance(CLOCK_SKEW_S * 1_000)
+    ahead = (await world.sign_in(replica, ada)).access_token
+    world.clock.advance(-CLOCK_SKEW_S * 1_000)
+    assert await world.whoami(beside, ada.tenant, ahead)
+    await replica.endings.deny(ada.tenant.tenant_id, [user_entry(f"user:{ada.user_id}")])
+    told = await world.introspect(replica, ada.tenant, ahead)
+    assert not told.active
 
 
 async def test_a_server_that_verifies_no_tokens_refuses_them(world: Any, ada: Any) -> None:
