@@ -9,6 +9,8 @@ from argy.rpc.call import Claims
 
 MAX_LIFETIME_S: Final = 600
 """The longest life of an access token, and so of an entry."""
+_AHEAD_MS: Final = 5_000
+"""By how much the clock that issued a token may be ahead of the one that ended its person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Revoked:
             # Whatever of this person was issued by then: the entry lasts as long as such a token.
             or (
                 before_ms is not None
-                and claims.issued_at_s * 1000 <= before_ms - MAX_LIFETIME_S * 1000
+                and claims.issued_at_s * 1000 <= before_ms - MAX_LIFETIME_S * 1000 + _AHEAD_MS
             )
         ):
             raise Unauthenticated(
