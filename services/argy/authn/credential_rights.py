@@ -22,6 +22,8 @@ class Rights:
         asked = Call(call.method, b"", call.received_ms)
         asked.tenant_id, asked.org_id, asked.tenant = call.tenant_id, call.org_id, call.tenant
         asked.source, asked.caller = call.source, subject
+        if subject == call.caller:
+            asked.claims, asked.scopes = call.claims, call.scopes
         try:
             waiting = self._access.permit(asked, permission, platform=False)
             if waiting is not None:

@@ -1,19 +1,107 @@
-"""The access stage's decider where authz itself is hosted: the same snapshots, no network."""
+"""Every decision that this service makes for a call: the access stage's and the handlers'.
 
-from collections.abc import Awaitable
+Here alone a snapshot is asked for somebody, so that no handler forgets how its caller signed in, or
+what the caller's credential is limited to. Of others a caller may say what it likes: those are
+questions, and it is the caller who acts upon the answers.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
+from argy.api.authz.v1.authz_pb2 import Question
 from argy.authz.snapshots import Snapshots
-from argy.authz.view import TenantView
+from argy.authz.view import LazyContext, TenantView
 from argy.base.clock import Clock
 from argy.base.ids import PLATFORM_TENANT_ID
-from argy.policy import NEEDS_APPROVAL
-from argy.rpc.access import ANY, auth_facts, denied
+from argy.policy import BEYOND_SCOPES, NEEDS_APPROVAL, Decision, Explanation
+from argy.rpc.access import ANY, auth_facts, covers, denied, own_facts, tell_sign_in
 from argy.rpc.call import Call, Claims
+from argy.rpc.credentials import check_scope
 from argy.rpc.stages import ACT_FOR, subject_id
 
 _MAX_PERMISSIONS: Final = 4096
+
+Facts = Mapping[str, object] | None
+
+
+def decide(
+    view: TenantView,
+    call: Call,
+    org: str,
+    resource: str,
+    action: str,
+    facts: Facts,
+    now_ms: int,
+    *,
+    subject: str = "",
+) -> Decision:
+    """Decide whether the call's caller, or another ``subject``, may act on a resource in an org.
+
+    For the caller ``facts`` are seen as ``own_facts``, as of the call's arrival, and what its
+    credential does not cover is ``BEYOND_SCOPES``.
+    """
+    who = subject or call.caller
+    if who == call.caller:
+        if not covers(call.scopes, action, resource):
+            return BEYOND_SCOPES
+        facts = own_facts(facts, call.claims, call.received_ms)
+    return view.snapshot.check(who, org, resource, action, facts, now_ms)
+
+
+def may(view: TenantView, call: Call, resource: str, action: str, now_ms: int) -> bool:
+    """Whether the caller has a permission beside the one that its method declares."""
+    return decide(view, call, call.tenant.org_slug, resource, action, None, now_ms).allowed
+
+
+def answer(view: TenantView, call: Call, question: Question, now_ms: int) -> Decision:
+    """Decide a question as ``decide`` does; what was sent of the caller's own sign-in is replaced.
+
+    In the message itself, so that the log and a shadow see what the decision saw.
+    """
+    if question.subject == call.caller:
+        tell_sign_in(call, question)
+        if not covers(call.scopes, question.action, question.resource):
+            return BEYOND_SCOPES
+    return view.snapshot.check(
+        question.subject,
+        call.tenant.org_slug,
+        question.resource,
+        question.action,
+        LazyContext(question.context) if question.HasField("context") else None,
+        now_ms,
+    )
+
+
+def explain(view: TenantView, call: Call, question: Question, now_ms: int) -> Explanation:
+    """Answer with every rule that took part, whatever a credential's scopes are."""
+    decision = answer(view, call, question, now_ms)
+    explained = view.snapshot.explain(
+        question.subject,
+        call.tenant.org_slug,
+        question.resource,
+        question.action,
+        LazyContext(question.context),
+        now_ms,
+    )
+    return replace(explained, decision=decision)
+
+
+async def subjects(
+    view: TenantView, call: Call, resource: str, action: str, facts: Facts, now_ms: int
+) -> list[str]:
+    """Who may act on a resource, sorted: the caller by its own sign-in and scopes."""
+    org = call.tenant.org_slug
+    # Every subject of the tenant is asked about: not on the loop.
+    found = await asyncio.to_thread(
+        view.snapshot.list_subjects, org, resource, action, facts, now_ms
+    )
+    others = [subject for subject in found if subject != call.caller]
+    if not decide(view, call, org, resource, action, facts, now_ms).allowed:
+        return others
+    return sorted([*others, call.caller])
 
 
 class LocalAccess:
@@ -34,6 +122,8 @@ class LocalAccess:
         self, call: Call, permission: str, platform: bool, resource_id: str = ANY
     ) -> Awaitable[None] | None:
         """See ``AccessDecider``."""
+        if call.scopes is not None:
+            check_scope(call.scopes, permission)
         tenant_id = PLATFORM_TENANT_ID if platform else call.tenant_id
         view = self._snapshots.peek(tenant_id)
         org = "" if platform else call.tenant.org_slug

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from uuid import UUID
 
+from argy.authz.domain import not_permitted
 from argy.base.errors import (
     FailedPrecondition,
     InvalidArgument,
@@ -140,14 +141,11 @@ def check_not_denied(decision: Decision, action: Action) -> None:
     """Refuse what no approval can allow.
 
     Raises:
-        PermissionDenied: ``ACCESS_DENIED``, worded as every refusal of a permission (AIP-211).
+        PermissionDenied: ``ACCESS_DENIED``, or ``SCOPE_INSUFFICIENT``.
     """
     if decision.effect == "DENY":
-        raise PermissionDenied(
-            f"Permission '{action.action}' denied on resource '{action.resource}' (or it might "
-            "not exist); an approval would not change that",
-            reason="ACCESS_DENIED",
-            metadata={"decision": decision.reason},
+        raise not_permitted(
+            decision, action.action, action.resource, more="; an approval would not change that"
         )
 
 

@@ -1,14 +1,13 @@
 """What approvals ask of the policy, in the view that a call stands on."""
 
-from collections.abc import Mapping
-
+from argy.authz import access
+from argy.authz.access import Facts
 from argy.authz.approval_domain import APPROVAL_RESOURCE, Action, Approval, Roles
+from argy.authz.domain import not_permitted
 from argy.authz.view import TenantView
 from argy.base.errors import PermissionDenied
 from argy.policy import Decision
 from argy.rpc.call import Call
-
-Facts = Mapping[str, object] | None
 
 
 def roles_of(view: TenantView, org: str, now_ms: int) -> Roles:
@@ -23,23 +22,22 @@ def roles_of(view: TenantView, org: str, now_ms: int) -> Roles:
 
 def ask(view: TenantView, call: Call, action: Action, facts: Facts, now_ms: int) -> Decision:
     """Decide whether the action's subject may do it, in the call's org."""
-    return view.snapshot.check(
-        action.subject, call.tenant.org_slug, action.resource, action.action, facts, now_ms
+    org, subject = call.tenant.org_slug, action.subject
+    return access.decide(
+        view, call, org, action.resource, action.action, facts, now_ms, subject=subject
     )
 
 
 def may(view: TenantView, call: Call, permission: str, now_ms: int) -> bool:
     """Whether the caller has a permission on approvals as such."""
-    return view.snapshot.check(
-        call.caller, call.tenant.org_slug, APPROVAL_RESOURCE, permission, None, now_ms
-    ).allowed
+    return access.may(view, call, APPROVAL_RESOURCE, permission, now_ms)
 
 
 def require_vote(view: TenantView, call: Call, found: Approval, now_ms: int) -> None:
     """Ask the policy about this one request: it may say more than who holds which role.
 
     Raises:
-        PermissionDenied: ``ACCESS_DENIED``.
+        PermissionDenied: ``ACCESS_DENIED``, or ``SCOPE_INSUFFICIENT``.
     """
     facts = {
         "subject": found.wanted.subject,
@@ -48,13 +46,9 @@ def require_vote(view: TenantView, call: Call, found: Approval, now_ms: int) -> 
         "requester": found.requester,
     }
     name = f"authz.approval:{found.id}"
-    decision = view.snapshot.check(call.caller, found.org_slug, name, "approve", facts, now_ms)
+    decision = access.decide(view, call, found.org_slug, name, "approve", facts, now_ms)
     if not decision.allowed:
-        raise PermissionDenied(
-            f"Permission 'approve' denied on resource '{name}' (or it might not exist)",
-            reason="ACCESS_DENIED",
-            metadata={"decision": decision.reason},
-        )
+        raise not_permitted(decision, "approve", name)
 
 
 def require_self(view: TenantView, call: Call, subject: str, permission: str, now_ms: int) -> None:

@@ -34,6 +34,7 @@ from argy.base.clock import Clock
 from argy.base.errors import NotFound, PermissionDenied
 from argy.base.ids import uuid7
 from argy.policy import APPROVED, Decision
+from argy.rpc.access import own_facts
 from argy.rpc.call import Call
 from argy.store.audit import record
 from argy.store.database import Database, Tx
@@ -69,6 +70,9 @@ class Approvals:
         check_actor(wanted.subject)
         view, now_ms = await self._snapshots.get(call.tenant_id), self._clock.now_ms()
         require_self(view, call, wanted.subject, REQUEST_FOR, now_ms)
+        if call.caller == wanted.subject:
+            # What is kept is what was decided upon.
+            facts = own_facts(facts, call.claims, call.received_ms)
         decision = ask(view, call, wanted, facts, now_ms)
         requirements = requirements_of(decision, wanted)
         made = Approval(

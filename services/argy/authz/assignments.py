@@ -6,6 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from argy.authz import store
+from argy.authz.access import decide
 from argy.authz.domain import (
     ASSIGNMENT_RESOURCE,
     GRANT_ANY,
@@ -135,13 +136,13 @@ class Assignments:
             return await store.find_target(tx, org_id=scope, subject="", subject_id=None)
 
     async def _guard(self, call: Call, wish: Grant, org: str, now_ms: int) -> None:
-        snapshot = (await self._snapshots.get(call.tenant_id)).snapshot
+        view = await self._snapshots.get(call.tenant_id)
         held, grant_any = {wish.role}, True
         for moment_ms in (now_ms, max(now_ms, wish.last_ms)):
-            then = snapshot.holding(call.caller, org, moment_ms)
+            then = view.snapshot.holding(call.caller, org, moment_ms)
             held &= set(then.view.paths if then.fixed is None else ())
-            grant_any &= snapshot.check(
-                call.caller, org, ASSIGNMENT_RESOURCE, GRANT_ANY, None, moment_ms
+            grant_any &= decide(
+                view, call, org, ASSIGNMENT_RESOURCE, GRANT_ANY, None, moment_ms
             ).allowed
         check_may_grant(wish.role, held=held, grant_any=grant_any)
 

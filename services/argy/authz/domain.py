@@ -11,7 +11,7 @@ from argy.base.errors import (
     PermissionDenied,
 )
 from argy.base.ids import parse_uuid
-from argy.policy import Assignment, Membership
+from argy.policy import SCOPE_INSUFFICIENT, Assignment, Decision, Membership
 
 GRANT_ANY: Final = "grant_any"
 """Action on ``authz.role_assignment`` that lets a caller give roles which it does not hold."""
@@ -152,6 +152,28 @@ def check_may_grant(role: str, *, held: Collection[str], grant_any: bool) -> Non
         f"permission 'authz.role_assignment:{GRANT_ANY}' for as long",
         reason="ROLE_NOT_HELD",
         field="role",
+    )
+
+
+def not_permitted(
+    decision: Decision, action: str, resource: str, *, more: str = ""
+) -> PermissionDenied:
+    """Return the error of a decision that is no permission (AIP-211).
+
+    Its reason is ``ACCESS_DENIED``, or ``SCOPE_INSUFFICIENT`` when the caller's credential is
+    limited to other permissions. ``more`` is added to what is told of a denial.
+    """
+    if decision.reason == SCOPE_INSUFFICIENT:
+        permission = f"{resource.partition(':')[0]}:{action}"
+        return PermissionDenied(
+            f"The credential's scopes don't cover '{permission}'",
+            reason=SCOPE_INSUFFICIENT,
+            metadata={"permission": permission},
+        )
+    return PermissionDenied(
+        f"Permission '{action}' denied on resource '{resource}' (or it might not exist){more}",
+        reason="ACCESS_DENIED",
+        metadata={"decision": decision.reason},
     )
 
 

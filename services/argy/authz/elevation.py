@@ -8,9 +8,10 @@ from uuid import UUID
 
 from argy.authz import elevation_store as store
 from argy.authz import store as assignments
+from argy.authz.access import decide, may
 from argy.authz.approval_policy import roles_of
 from argy.authz.approvals import Approvals
-from argy.authz.domain import Grant, check_role_defined, directory_id
+from argy.authz.domain import Grant, check_role_defined, directory_id, not_permitted
 from argy.authz.elevation_domain import (
     ELEVATION_RESOURCE,
     END_ANY,
@@ -99,7 +100,9 @@ class Elevations:
         async with self._db.tenant(call.tenant_id, call.org_id) as tx:
             revision = await assignments.bump_revision(tx)
             found = await store.lock(tx, elevation_id)
-            if call.caller != found.subject and not _may(view, call, END_ANY, now_ms):
+            if call.caller != found.subject and not may(
+                view, call, ELEVATION_RESOURCE, END_ANY, now_ms
+            ):
                 raise NotFound(
                     "No such elevation", reason="ELEVATION_UNKNOWN", field="elevation_id"
                 )
@@ -138,11 +141,9 @@ class Elevations:
             facts = {"subject": found.subject, "role": found.role}
             name = f"authz.elevation:{elevation_id}"
             org = call.tenant.org_slug
-            if not view.snapshot.check(call.caller, org, name, "review", facts, now_ms).allowed:
-                raise PermissionDenied(
-                    f"Permission 'review' denied on resource '{name}' (or it might not exist)",
-                    reason="ACCESS_DENIED",
-                )
+            decision = decide(view, call, org, name, "review", facts, now_ms)
+            if not decision.allowed:
+                raise not_permitted(decision, "review", name)
             found = replace(
                 found,
                 review="JUSTIFIED" if justified else "UNJUSTIFIED",
@@ -160,7 +161,8 @@ class Elevations:
     ) -> Sequence[Elevation]:
         """Return elevations, newest first: the caller's own, or all to who may read any."""
         view = await self._snapshots.get(call.tenant_id)
-        own = "" if _may(view, call, READ_ANY, self._clock.now_ms()) else call.caller
+        may_any = may(view, call, ELEVATION_RESOURCE, READ_ANY, self._clock.now_ms())
+        own = "" if may_any else call.caller
         async with self._db.tenant(call.tenant_id, call.org_id) as tx:
             return await store.list_page(tx, review=review, own=own, after=after, limit=limit)
 
@@ -177,9 +179,8 @@ class Elevations:
         check_not_held(wish.role, roles_of(view, call.tenant.org_slug, now_ms)(call.caller))
         action = wish.action(call.caller)
         facts = {"duration_s": float(wish.duration_s)}
-        decision = view.snapshot.check(
-            call.caller, call.tenant.org_slug, action.resource, action.action, facts, now_ms
-        )
+        org = call.tenant.org_slug
+        decision = decide(view, call, org, action.resource, action.action, facts, now_ms)
         check_decision(decision, action, facts, approval_given=wish.approval_id is not None)
         if wish.break_glass and await store.has_open_review(tx, call.caller):
             raise review_open()
@@ -292,9 +293,3 @@ class Elevations:
                 occurred_at_ms=self._clock.now_ms(),
             ),
         )
-
-
-def _may(view: TenantView, call: Call, permission: str, now_ms: int) -> bool:
-    return view.snapshot.check(
-        call.caller, call.tenant.org_slug, ELEVATION_RESOURCE, permission, None, now_ms
-    ).allowed

@@ -8,6 +8,7 @@ from typing import Final, Literal
 from uuid import UUID
 
 from argy.authz.approval_domain import Action, requirement_of
+from argy.authz.domain import not_permitted
 from argy.base.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -132,18 +133,13 @@ def check_decision(
     """Refuse what the policy does not allow, or not without an approval that wasn't given.
 
     Raises:
-        PermissionDenied: ``ACCESS_DENIED``.
+        PermissionDenied: ``ACCESS_DENIED``, or ``SCOPE_INSUFFICIENT``.
         FailedPrecondition: ``APPROVAL_NEEDED``, with what to ask approval for; ``context`` is JSON.
     """
     if decision.allowed:
         return
     if decision.effect == "DENY":
-        raise PermissionDenied(
-            f"Permission '{action.action}' denied on resource '{action.resource}' (or it might "
-            "not exist)",
-            reason="ACCESS_DENIED",
-            metadata={"decision": decision.reason},
-        )
+        raise not_permitted(decision, action.action, action.resource)
     if approval_given:
         return
     needs = [requirement_of(rule) for rule in decision.approvals]

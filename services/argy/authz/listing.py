@@ -1,9 +1,9 @@
 """Pages of what a subject may do, and of who may do something."""
 
-import asyncio
 from typing import Final
 
 from argy.api.authz.v1 import authz_pb2 as authz
+from argy.authz.access import subjects
 from argy.authz.snapshots import Snapshots
 from argy.authz.view import LazyContext, TenantView
 from argy.authz.wire import effect_of, rule_ref
@@ -70,15 +70,8 @@ class Listing:
         """A page of the subjects that may act on a resource, sorted; goes on after the last one."""
         cursor = self._pages.decode(call, request)
         view = await self._snapshots.get(call.tenant_id)
-        # Every subject of the tenant is asked about: not on the loop.
-        allowed = await asyncio.to_thread(
-            view.snapshot.list_subjects,
-            call.tenant.org_slug,
-            request.resource,
-            request.action,
-            LazyContext(request.context),
-            self._clock.now_ms(),
-        )
+        facts, now_ms = LazyContext(request.context), self._clock.now_ms()
+        allowed = await subjects(view, call, request.resource, request.action, facts, now_ms)
         if cursor is not None:
             last = cursor.decode()
             allowed = [subject for subject in allowed if subject > last]

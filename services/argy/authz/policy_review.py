@@ -6,6 +6,8 @@ from typing import Final
 from uuid import UUID
 
 from argy.authz import policy_store as store
+from argy.authz.access import decide
+from argy.authz.domain import not_permitted
 from argy.authz.policy_candidates import Candidate, Candidates
 from argy.authz.policy_domain import (
     Difference,
@@ -28,7 +30,6 @@ from argy.base.clock import Clock
 from argy.base.errors import AlreadyExists
 from argy.base.ids import PLATFORM_TENANT_ID, uuid7
 from argy.policy.statements import Approval, seal_approval
-from argy.rpc.access import denied
 from argy.rpc.call import Call
 from argy.store.audit import record
 from argy.store.database import Database
@@ -203,16 +204,10 @@ class Review:
 
     async def _decide(self, call: Call, proposal: Proposal, action: str) -> None:
         view = await self._snapshots.get(PLATFORM_TENANT_ID)
-        decision = view.snapshot.check(
-            call.caller,
-            "",
-            f"policy:{proposal.id}",
-            action,
-            {"author": proposal.author},
-            self._clock.now_ms(),
-        )
+        name, facts = f"policy:{proposal.id}", {"author": proposal.author}
+        decision = decide(view, call, "", name, action, facts, self._clock.now_ms())
         if not decision.allowed:
-            raise denied(f"policy:{action}")
+            raise not_permitted(decision, action, name)
 
     async def _keep(
         self, call: Call, proposal: Proposal, candidate: Candidate, *, validate_only: bool

@@ -9,7 +9,7 @@ from argy.api.authz.v1 import assignment_pb2 as assignment
 from argy.api.authz.v1 import authz_pb2 as authz
 from argy.api.authz.v1.assignment_pb2_grpc import AssignmentServiceServicer
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceServicer
-from argy.authz.access import LocalAccess
+from argy.authz.access import LocalAccess, answer, explain
 from argy.authz.assignments import Assignments
 from argy.authz.decision_log import DecisionLog
 from argy.authz.domain import Grant, RoleGrant
@@ -17,12 +17,11 @@ from argy.authz.listing import Listing
 from argy.authz.revision_watch import RevisionWatch
 from argy.authz.shadow import Shadow
 from argy.authz.snapshots import Snapshots
-from argy.authz.view import LazyContext, TenantView
+from argy.authz.view import TenantView
 from argy.authz.wire import DecisionEncoder, decision_message, effect_of, rule_ref
 from argy.base.clock import Clock
 from argy.base.errors import InvalidArgument
 from argy.base.revisions import parse_revision
-from argy.rpc.access import tell_sign_in
 from argy.rpc.call import Call, current_call
 from argy.rpc.page_token import PageTokens, page_size
 
@@ -60,18 +59,8 @@ class AuthzService(AuthzServiceServicer):
             view = await self._fresh(call, request.at_least)
         self._log.require_room()
         question = request.question
-        if call.claims is not None:
-            tell_sign_in(call, (question,))
-        facts = LazyContext(question.context) if question.HasField("context") else None
         now_ms = self._clock.now_ms()
-        decision = view.snapshot.check(
-            question.subject,
-            call.tenant.org_slug,
-            question.resource,
-            question.action,
-            facts,
-            now_ms,
-        )
+        decision = answer(view, call, question, now_ms)
         self._log.put(call, view, (question,), (decision,))
         if self._shadow.active:
             self._shadow.put(call, view, (question,), (decision,), now_ms)
@@ -84,22 +73,9 @@ class AuthzService(AuthzServiceServicer):
         if view is None or request.at_least:
             view = await self._fresh(call, request.at_least)
         self._log.require_room()
-        check, field = view.snapshot.check, self._encoder.field
-        org, now_ms = call.tenant.org_slug, self._clock.now_ms()
+        field, now_ms = self._encoder.field, self._clock.now_ms()
         questions = request.questions
-        if call.claims is not None:
-            tell_sign_in(call, questions)
-        decisions = [
-            check(
-                question.subject,
-                org,
-                question.resource,
-                question.action,
-                LazyContext(question.context) if question.HasField("context") else None,
-                now_ms,
-            )
-            for question in questions
-        ]
+        decisions = [answer(view, call, question, now_ms) for question in questions]
         self._log.put(call, view, questions, decisions)
         if self._shadow.active:
             self._shadow.put(call, view, questions, decisions, now_ms)
@@ -113,15 +89,7 @@ class AuthzService(AuthzServiceServicer):
         view = await self._fresh(call, request.at_least)
         self._log.require_room()
         question = request.question
-        tell_sign_in(call, (question,))
-        explained = view.snapshot.explain(
-            question.subject,
-            call.tenant.org_slug,
-            question.resource,
-            question.action,
-            LazyContext(question.context),
-            self._clock.now_ms(),
-        )
+        explained = explain(view, call, question, self._clock.now_ms())
         self._log.put(call, view, (question,), (explained.decision,))
         return authz.ExplainResponse(
             decision=decision_message(explained.decision),

@@ -22,7 +22,7 @@ from argy.authz.domain import TenantFacts
 from argy.authz.view import LazyContext, TenantView
 from argy.base.clock import Clock
 from argy.base.errors import ArgyError
-from argy.policy import CompiledPolicy, Decision
+from argy.policy import BEYOND_SCOPES, CompiledPolicy, Decision
 from argy.rpc.call import Call
 
 MAX_SAMPLES: Final = 100
@@ -171,6 +171,10 @@ class Shadow:
         self._budget -= taken
         facts, org, caller = view.facts, call.tenant.org_slug, call.caller
         for index in range(taken):
+            if decisions[index] is BEYOND_SCOPES:
+                # No policy was asked.
+                self.counts.skipped += 1
+                continue
             self._waiting.append((facts, org, caller, questions[index], decisions[index], now_ms))
         self._idle.clear()
         self._work.set()

@@ -17,7 +17,7 @@ import msgspec
 from argy.base.errors import InvalidArgument
 from argy.policy.export import milliseconds
 from argy.policy.globs import compiled_glob
-from argy.policy.rules import APPROVED, ApprovalRule, Decision, Rule
+from argy.policy.rules import APPROVED, SCOPE_INSUFFICIENT, ApprovalRule, Decision, Rule
 from argy.policy.snapshot import TenantSnapshot
 
 ACTION: Final = "authz.decision.check"
@@ -27,6 +27,7 @@ MAX_GROUPS: Final = 10_000
 MAX_EXAMPLES: Final = 3
 
 CONTEXT: Final = "the context was not recorded"
+SCOPES: Final = "the scopes of the caller's credential decided"
 ORG: Final = "the org is not in the assignments"
 
 
@@ -163,6 +164,10 @@ class Replay:
 
     def _decide(self, actor: str, org: str, asked: Recorded, at_ms: int, count: int) -> None:
         report = self.report
+        if asked.reason == SCOPE_INSUFFICIENT:
+            # No policy was asked, then or now.
+            self._undecidable(SCOPES, count)
+            return
         if asked.context_omitted and any(
             takes_context(snapshot, asked.subject, org, asked.resource, asked.action, at_ms)
             for snapshot in (self._proposed, self._base)

@@ -1,7 +1,7 @@
 """The values of the engine: rules and links as written, grants as data, decisions as answers."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from argy.policy.model import Model
 
@@ -10,6 +10,9 @@ DENIED_BY_RULE = "DENIED_BY_RULE"
 NO_MATCHING_RULE = "NO_MATCHING_RULE"
 CONDITION_ERROR = "CONDITION_ERROR"
 SUBJECT_DISABLED = "SUBJECT_DISABLED"
+SCOPE_INSUFFICIENT = "SCOPE_INSUFFICIENT"
+"""The credential that the subject came with is limited to other permissions; no snapshot says so by
+itself."""
 NEEDS_APPROVAL = "NEEDS_APPROVAL"
 """A rule allows it, and lines of the policy's approvals ask for approvers first."""
 AUTO_APPROVED = "AUTO_APPROVED"
@@ -125,6 +128,10 @@ class Decision:
         if self.allowed:
             return "ALLOW"
         return "NEEDS_APPROVAL" if self.reason == NEEDS_APPROVAL else "DENY"
+
+
+BEYOND_SCOPES: Final = Decision(False, SCOPE_INSUFFICIENT)
+"""What somebody may not do with the credential that they came with, whatever the policy says."""
 
 
 @dataclass(frozen=True, slots=True)

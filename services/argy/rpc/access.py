@@ -1,6 +1,10 @@
-"""The access stage's question to the policy engine, asked remotely where authz is not hosted."""
+"""What a call's caller may do: the access stage's question, and what every decision must know.
 
-from collections.abc import Awaitable, Iterable
+How a caller signed in counts in each decision about them, and what their credential is limited to
+as well: of a person who brought a token the platform knows both, and believes nobody else.
+"""
+
+from collections.abc import Awaitable, Mapping
 from typing import Any, Final, Protocol
 
 from argy.api.authz.v1.authz_pb2 import (
@@ -14,9 +18,12 @@ from argy.base.errors import PermissionDenied
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.rpc.call import Call, Claims
 from argy.rpc.client import SignedChannel
+from argy.rpc.credentials import check_scope
 
 ANY: Final = "-"
 """The id that asks about resources of a type as such, not about one of them."""
+
+_AUTH: Final = "auth"
 
 
 class AccessDecider(Protocol):
@@ -31,7 +38,8 @@ class AccessDecider(Protocol):
         call's tenant and org, or in the platform tenant when ``platform``.
 
         Raises:
-            PermissionDenied: with ``ACCESS_DENIED``.
+            PermissionDenied: ``ACCESS_DENIED``, or ``SCOPE_INSUFFICIENT`` when the call's
+                credential is limited to others.
         """
         ...
 
@@ -65,7 +73,7 @@ def auth_facts(claims: Claims | None, now_ms: int) -> dict[str, object] | None:
     if claims is None:
         return None
     return {
-        "auth": {
+        _AUTH: {
             "acr": claims.acr,
             "methods": list(claims.amr),
             "auth_time_s": float(claims.auth_time_s),
@@ -74,26 +82,43 @@ def auth_facts(claims: Claims | None, now_ms: int) -> dict[str, object] | None:
     }
 
 
+def own_facts(
+    facts: Mapping[str, object] | None, claims: Claims | None, now_ms: int
+) -> Mapping[str, object] | None:
+    """The context of what somebody asks about themselves.
+
+    ``auth`` is what the platform knows of their sign-in, in place of whatever was sent; there is
+    none for who brought no token, so that conditions on it are unmet.
+    """
+    known = auth_facts(claims, now_ms)
+    if known is not None:
+        return {**(facts or {}), **known}
+    if facts is None or _AUTH not in facts:
+        return facts
+    return {name: value for name, value in facts.items() if name != _AUTH}
+
+
+def covers(scopes: frozenset[str] | None, action: str, resource: str) -> bool:
+    """Whether a credential may be used for an action on a resource, ``<type>:<id>``."""
+    return scopes is None or f"{resource.partition(':')[0]}:{action}" in scopes
+
+
 def access_question(call: Call, permission: str, resource_id: str) -> Question:
     """The question whether a call's caller holds a permission, as the authz service is asked it."""
     kind, action = permission.split(":", 1)
     question = Question(subject=call.caller, action=action, resource=f"{kind}:{resource_id}")
-    tell_sign_in(call, (question,))
+    tell_sign_in(call, question)
     return question
 
 
-def tell_sign_in(call: Call, questions: Iterable[Question]) -> None:
-    """Put ``auth_facts`` into what a person who brought a token asks about themselves.
-
-    It replaces what was sent as ``auth``: of its own caller the platform knows better.
-    """
+def tell_sign_in(call: Call, question: Question) -> None:
+    """Do to the context of a question that a call's caller asks about itself as ``own_facts``."""
     facts = auth_facts(call.claims, call.received_ms)
-    if facts is None:
-        return
-    for question in questions:
-        if question.subject == call.caller:
-            context: Any = question.context
-            context.update(facts)
+    if facts is not None:
+        context: Any = question.context
+        context.update(facts)
+    elif question.HasField("context") and _AUTH in question.context.fields:
+        del question.context.fields[_AUTH]
 
 
 class RemoteAccess:
@@ -109,6 +134,8 @@ class RemoteAccess:
         self, call: Call, permission: str, platform: bool, resource_id: str = ANY
     ) -> None:
         """See ``AccessDecider``; an unreachable authz service is Unavailable, never a yes."""
+        if call.scopes is not None:
+            check_scope(call.scopes, permission)
         tenant_id, org_id = (
             (PLATFORM_TENANT_ID, None) if platform else (call.tenant_id, call.org_id)
         )
