@@ -1,4 +1,4 @@
-"""Personal access tokens and API keys as pure rules: scopes, lifetimes, and when one is good."""
+"""Credentials as pure rules: their scopes, their lifetimes, and when one is good."""
 
 import re
 from collections.abc import Iterable
@@ -14,13 +14,15 @@ from argy.base.errors import (
     ResourceExhausted,
 )
 
-Kind = Literal["TOKEN", "KEY"]
-"""A person's token, or an agent's key."""
+Kind = Literal["TOKEN", "KEY", "SERVICE"]
+"""A person's token, an agent's key, or the key with which a service signs."""
 
 MAX_LIVE_TOKENS: Final = 25
 """Live personal access tokens of one user."""
 MAX_LIVE_KEYS: Final = 25
 """Live API keys of one agent."""
+MAX_LIVE_SERVICE_KEYS: Final = 25
+"""Live service keys of one service."""
 MAX_SCOPES: Final = 50
 MIN_TOKEN_DAYS: Final = 7
 MAX_DAYS: Final = 366
@@ -30,6 +32,11 @@ DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
 MINUTE_MS: Final = 60_000
 
+_MOST: Final[dict[Kind, int]] = {
+    "TOKEN": MAX_LIVE_TOKENS,
+    "KEY": MAX_LIVE_KEYS,
+    "SERVICE": MAX_LIVE_SERVICE_KEYS,
+}
 _SCOPE: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*:[a-z][a-z0-9_]*")
 _MAX_SCOPE: Final = 128
 _AGENT: Final = re.compile(r"agent:[A-Za-z0-9._@+-]{1,248}")
@@ -52,6 +59,8 @@ class Credential:
     expires_at_ms: int
     last_used_at_ms: int | None = None
     revoked_at_ms: int | None = None
+    generation: int = 0
+    """Counts a service key's secrets, from 1 on; 0 for other kinds."""
 
     @property
     def resource(self) -> str:
@@ -61,6 +70,20 @@ class Credential:
     def live(self, now_ms: int) -> bool:
         """Whether it is good now."""
         return self.revoked_at_ms is None and now_ms < self.expires_at_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A credential with its secret, which is told this once."""
+
+    credential: Credential
+    secret: str
+    key_id: str = ""
+    """What signatures name a service key's secret by."""
+
+    def __repr__(self) -> str:
+        """Without the secret, which must reach no log."""
+        return f"Made({self.credential!r})"
 
 
 def checked_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
@@ -105,7 +128,7 @@ def check_room(kind: Kind, live: int) -> None:
     Raises:
         ResourceExhausted: ``TOO_MANY_CREDENTIALS``.
     """
-    most = MAX_LIVE_TOKENS if kind == "TOKEN" else MAX_LIVE_KEYS
+    most = _MOST[kind]
     if live >= most:
         raise ResourceExhausted(
             f"there are {most} live ones already: revoke one first",

@@ -16,6 +16,7 @@ from argy.rpc.page_token import PageTokens, page_size
 _KIND: Final[dict[Kind, pb.CredentialKind.ValueType]] = {
     "TOKEN": pb.CREDENTIAL_KIND_PERSONAL_ACCESS_TOKEN,
     "KEY": pb.CREDENTIAL_KIND_API_KEY,
+    "SERVICE": pb.CREDENTIAL_KIND_SERVICE_KEY,
 }
 
 
@@ -50,6 +51,21 @@ class CredentialService(CredentialServiceServicer):
         )
         return pb.CreateApiKeyResponse(credential=_message(made.credential), secret=made.secret)
 
+    async def CreateServiceKey(
+        self, request: pb.CreateServiceKeyRequest, context: Any
+    ) -> pb.CreateServiceKeyResponse:
+        """Make a key of a service."""
+        made = await self._credentials.make_service_key(
+            current_call(),
+            service=request.service,
+            name=request.name,
+            scopes=request.scopes,
+            days=request.days,
+        )
+        return pb.CreateServiceKeyResponse(
+            credential=_message(made.credential), secret=made.secret, key_id=made.key_id
+        )
+
     async def RotateCredential(
         self, request: pb.RotateCredentialRequest, context: Any
     ) -> pb.RotateCredentialResponse:
@@ -57,7 +73,9 @@ class CredentialService(CredentialServiceServicer):
         made = await self._credentials.rotate(
             current_call(), UUID(request.credential_id), overlap_hours=request.overlap_hours
         )
-        return pb.RotateCredentialResponse(credential=_message(made.credential), secret=made.secret)
+        return pb.RotateCredentialResponse(
+            credential=_message(made.credential), secret=made.secret, key_id=made.key_id
+        )
 
     async def ListCredentials(
         self, request: pb.ListCredentialsRequest, context: Any
@@ -94,6 +112,19 @@ class CredentialService(CredentialServiceServicer):
         if found is None:
             raise PermissionDenied("the credential is not good", reason="CREDENTIAL_INVALID")
         return pb.VerifyCredentialResponse(credential=_message(found))
+
+    async def VerifyServiceKey(
+        self, request: pb.VerifyServiceKeyRequest, context: Any
+    ) -> pb.VerifyServiceKeyResponse:
+        """Tell what a service key's secret is good for."""
+        found = await self._credentials.service_keys.standing_of(
+            current_call().tenant_id, UUID(request.credential_id), request.secret_hash
+        )
+        if found is None:
+            return pb.VerifyServiceKeyResponse()
+        return pb.VerifyServiceKeyResponse(
+            scopes=sorted(found.scopes), expire_time=_time(found.expires_at_ms), epoch=found.epoch
+        )
 
 
 def _message(found: Credential) -> pb.Credential:

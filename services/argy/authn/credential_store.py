@@ -45,6 +45,7 @@ async def insert(tx: Tx, made: Credential, *, user_id: UUID | None, secret_hash:
         made.created_by,
         to_time(made.created_at_ms),
         to_time(made.expires_at_ms),
+        made.generation,
     )
 
 
@@ -69,6 +70,16 @@ async def find_by_secret(tx: Tx, secret_hash: str, *, now_ms: int) -> Credential
     return None if row is None else _credential(row)
 
 
+async def find_service_secret(
+    tx: Tx, credential_id: UUID, secret_hash: str, *, now_ms: int
+) -> tuple[tuple[str, ...], int] | None:
+    """The scopes of a service key by one of its secrets, and when that secret ends."""
+    row = await tx.fetchrow(
+        _Q.find_service_secret, tx.tenant_id, credential_id, secret_hash, to_time(now_ms)
+    )
+    return None if row is None else (tuple(row["scope"].split()), to_ms(row["good_until"]))
+
+
 async def rotate(
     tx: Tx,
     credential_id: UUID,
@@ -77,6 +88,7 @@ async def rotate(
     secret_hash: str,
     expires_at_ms: int,
     overlap_until_ms: int | None,
+    generation: int,
     now_ms: int,
 ) -> bool:
     """Give a live credential a new secret; whether it was live."""
@@ -89,6 +101,7 @@ async def rotate(
         to_time(expires_at_ms),
         None if overlap_until_ms is None else to_time(overlap_until_ms),
         to_time(now_ms),
+        generation,
     )
     return done is not None
 
@@ -119,4 +132,5 @@ def _credential(row: Any) -> Credential:
         expires_at_ms=to_ms(row["expires_at"]),
         last_used_at_ms=None if used is None else to_ms(used),
         revoked_at_ms=None if revoked is None else to_ms(revoked),
+        generation=row["generation"],
     )

@@ -1,12 +1,13 @@
-"""The use cases of personal access tokens and API keys: made, rotated, listed, revoked, verified.
+"""The use cases of credentials: made, rotated, listed, revoked, verified.
 
 A secret is told once, when it is made, and kept as its SHA-256. Every use is looked up in the
 database, so that what is revoked, and whoever is disabled, is refused by every replica from the
-next call on.
+next call on. Service keys differ: their secrets are derived; ``argy.rpc.service_keys`` tells how
+servers learn of their end.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from argy.authn.credential_domain import (
     HOUR_MS,
     Credential,
     Kind,
+    Made,
     beyond_rights,
     check_agent,
     check_days,
@@ -28,9 +30,11 @@ from argy.authn.credential_domain import (
 )
 from argy.authn.credential_rights import Rights
 from argy.authn.credential_usage import LastUsed
+from argy.authn.service_key_domain import subject_of_service
+from argy.authn.service_keys import FIRST_GENERATION, ServiceKeys
 from argy.authn.session_audit import SignInLog
 from argy.base.clock import Clock
-from argy.base.errors import PermissionDenied
+from argy.base.errors import FailedPrecondition, PermissionDenied
 from argy.base.ids import uuid7
 from argy.base.secret_token import new_token, token_digest
 from argy.rpc.call import Call
@@ -40,35 +44,42 @@ from argy.store.database import Database
 
 READ_ANY: Final = "authn.credential:read_any"
 REVOKE_ANY: Final = "authn.credential:revoke_any"
-MAKE_KEY: Final = "authn.api_key:create"
+_MAKE: Final[dict[Kind, str]] = {
+    "KEY": "authn.api_key:create",
+    "SERVICE": "authn.service_key:create",
+}
 _SECRET_KIND: Final[dict[Kind, str]] = {"TOKEN": PAT, "KEY": API_KEY}
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A credential with its secret, which is told this once."""
-
-    credential: Credential
-    secret: str
-
-    def __repr__(self) -> str:
-        """Without the secret, which must reach no log."""
-        return f"Made({self.credential!r})"
-
-
 class Credentials:
-    """Credentials of a tenant's people and agents; a ``CredentialVerifier`` where it is hosted."""
+    """Credentials of a tenant; a ``CredentialVerifier`` where it is hosted."""
 
-    __slots__ = ("_clock", "_db", "_log", "_rights", "_used")
+    __slots__ = ("_clock", "_db", "_log", "_rights", "_service_keys", "_used")
 
     def __init__(
-        self, *, db: Database, rights: Rights, used: LastUsed, log: SignInLog, clock: Clock
+        self,
+        *,
+        db: Database,
+        rights: Rights,
+        used: LastUsed,
+        log: SignInLog,
+        clock: Clock,
+        service_keys: ServiceKeys | None = None,
     ) -> None:
+        """Without ``service_keys`` there are none to be had."""
         self._db = db
         self._rights = rights
         self._used = used
         self._log = log
         self._clock = clock
+        self._service_keys = service_keys
+
+    @property
+    def service_keys(self) -> ServiceKeys:
+        """Service keys; raises FailedPrecondition ``SERVICE_KEYS_OFF``."""
+        if self._service_keys is None:
+            raise FailedPrecondition("there are no service keys here", reason="SERVICE_KEYS_OFF")
+        return self._service_keys
 
     async def make_token(self, call: Call, *, name: str, scopes: Sequence[str], days: int) -> Made:
         """Make a personal access token for the caller, who proved lately who they are.
@@ -95,10 +106,22 @@ class Credentials:
         _recent_if_person(call)
         return await self._make(call, "KEY", subject, None, name, scopes, days)
 
+    async def make_service_key(
+        self, call: Call, *, service: str, name: str, scopes: Sequence[str], days: int
+    ) -> Made:
+        """Make a key that a service signs with: rights of the service that its maker holds too.
+
+        Raises as ``make_key``, and InvalidArgument ``SERVICE_RESERVED``.
+        """
+        subject = subject_of_service(service)
+        _recent_if_person(call)
+        return await self._make(call, "SERVICE", subject, None, name, scopes, days)
+
     async def rotate(self, call: Call, credential_id: UUID, *, overlap_hours: int) -> Made:
         """Make a new secret; the old one is good for the overlap, and for its own time at most.
 
-        The lifetime begins anew. A token is rotated by its owner, a key by whoever may make it.
+        The lifetime begins anew. A token is rotated by its owner, a key by whoever may make it. A
+        service key's new secret is derived from the root key that signs now.
 
         Raises:
             NotFound: ``CREDENTIAL_UNKNOWN``, also for another's.
@@ -112,9 +135,11 @@ class Credentials:
         async with self._db.tenant(call.tenant_id) as tx:
             now_ms = self._clock.now_ms()
             live = check_live(await store.find(tx, credential_id, lock=True), now_ms=now_ms)
-            secret = new_token(_SECRET_KIND[live.kind])
+            generation = live.generation + 1 if live.kind == "SERVICE" else 0
+            secret, key_id = self._secret(call, live.kind, live.id, generation, live.subject)
             rotated = replace(
                 live,
+                generation=generation,
                 prefix=recognisable(secret),
                 expires_at_ms=expiry(now_ms, live.lifetime_days),
             )
@@ -126,6 +151,7 @@ class Credentials:
                 secret_hash=token_digest(secret),
                 expires_at_ms=rotated.expires_at_ms,
                 overlap_until_ms=until_ms if overlap_hours else None,
+                generation=generation,
                 now_ms=now_ms,
             )
             await self._log.done(
@@ -137,7 +163,11 @@ class Credentials:
                 kind=live.kind,
                 overlap_hours=overlap_hours,
             )
-        return Made(rotated, secret)
+        if live.kind == "SERVICE":
+            await self.service_keys.announce_rotated(
+                call.tenant_id, live, overlap=bool(overlap_hours)
+            )
+        return Made(rotated, secret, key_id)
 
     async def list(
         self, call: Call, *, subject: str, after: UUID | None, limit: int
@@ -177,6 +207,9 @@ class Credentials:
                 kind=found.kind,
                 first=ended,
             )
+        if found.kind == "SERVICE":
+            # After the row: should this fail, the next answer is right, and saying it again helps.
+            await self.service_keys.announce_revoked(call.tenant_id, found.id)
 
     async def find(self, tenant_id: UUID, secret: str) -> Credential | None:
         """The credential that a secret is good for now; its use is noted."""
@@ -207,13 +240,14 @@ class Credentials:
         name, wanted = checked_name(name), checked_scopes(scopes)
         check_days(kind, days)
         await self._check_rights(call, subject, wanted)
-        secret = new_token(_SECRET_KIND[kind])
+        made_id, generation = uuid7(), FIRST_GENERATION if kind == "SERVICE" else 0
+        secret, key_id = self._secret(call, kind, made_id, generation, subject)
         async with self._db.tenant(call.tenant_id, errors=store.ERRORS) as tx:
             await store.lock_subject(tx, subject)
             now_ms = self._clock.now_ms()
             check_room(kind, await store.count_live(tx, subject, kind, now_ms=now_ms))
             made = Credential(
-                id=uuid7(),
+                id=made_id,
                 kind=kind,
                 subject=subject,
                 name=name,
@@ -223,6 +257,7 @@ class Credentials:
                 created_by=call.caller,
                 created_at_ms=now_ms,
                 expires_at_ms=expiry(now_ms, days),
+                generation=generation,
             )
             await store.insert(tx, made, user_id=user_id, secret_hash=token_digest(secret))
             await self._log.done(
@@ -236,7 +271,15 @@ class Credentials:
                 scopes=list(wanted),
                 expires_at_ms=made.expires_at_ms,
             )
-        return Made(made, secret)
+        return Made(made, secret, key_id)
+
+    def _secret(
+        self, call: Call, kind: Kind, credential_id: UUID, generation: int, subject: str
+    ) -> tuple[str, str]:
+        """A new secret, and the key id of one that signs."""
+        if kind == "SERVICE":
+            return self.service_keys.secret(call.tenant_id, credential_id, generation, subject)
+        return new_token(_SECRET_KIND[kind]), ""
 
     async def _check_may_rotate(self, call: Call, found: Credential | None) -> None:
         if found is None:
@@ -244,13 +287,18 @@ class Credentials:
         if found.kind == "TOKEN":
             if found.subject != call.caller:
                 raise unknown_credential()
-        elif not await self._rights.holds(call, call.caller, MAKE_KEY):
+        elif not await self._rights.holds(call, call.caller, _MAKE[found.kind]):
             raise unknown_credential()
         await self._check_rights(call, found.subject, found.scopes)
 
     async def _check_rights(self, call: Call, subject: str, scopes: Sequence[str]) -> None:
-        """Each scope is held by its owner, and by whoever learns the secret."""
+        """Each scope is held by its owner, and by whoever learns the secret.
+
+        A maker who is limited to scopes hands on no others, or the limit would be none.
+        """
         for scope in scopes:
+            if call.scopes is not None and scope not in call.scopes:
+                raise beyond_rights(scope)
             for who in {subject, call.caller}:
                 if not await self._rights.holds(call, who, scope):
                     raise beyond_rights(scope)

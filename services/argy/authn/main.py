@@ -14,6 +14,7 @@ from argy.authn.device_tokens import DeviceTokens
 from argy.authn.devices import Devices
 from argy.authn.limits import RateLimits
 from argy.authn.mail import MailSink
+from argy.authn.service_keys import ServiceKeys
 from argy.authn.session_audit import SignInLog
 from argy.authn.session_settings import SignInSettings
 from argy.authn.session_wiring import SignIn, assemble_sign_in
@@ -25,6 +26,7 @@ from argy.authn.token_use import TokenUse
 from argy.base.clock import Clock
 from argy.rpc.access import AccessDecider
 from argy.rpc.page_token import PageTokens
+from argy.rpc.pair_keys import RootKeys
 from argy.rpc.tokens import TokenVerifier
 from argy.store.database import Database
 from argy.store.redis import RedisStore
@@ -37,6 +39,8 @@ class Authn:
     services: tuple[tuple[object, ServiceDescriptor], ...]
     credentials: Credentials
     """Verifies personal access tokens and API keys, in this process."""
+    service_keys: ServiceKeys
+    """Tells what service keys are good for, in this process."""
     issuer: TokenIssuer
     used: LastUsed
     sign_in: SignIn
@@ -58,6 +62,7 @@ def assemble(
     ending_db: Database,
     redis: RedisStore,
     keys: SigningKeys,
+    roots: RootKeys,
     verifier: TokenVerifier,
     access: AccessDecider,
     pages: PageTokens,
@@ -80,7 +85,15 @@ def assemble(
         access=access,
     )
     used = LastUsed(db)
-    credentials = Credentials(db=db, rights=Rights(access), used=used, log=log, clock=clock)
+    service_keys = ServiceKeys(db=db, roots=roots, revocations=endings, used=used, clock=clock)
+    credentials = Credentials(
+        db=db,
+        rights=Rights(access),
+        used=used,
+        log=log,
+        clock=clock,
+        service_keys=service_keys,
+    )
     devices = Devices(
         db=db,
         limits=RateLimits(redis, clock),
@@ -105,4 +118,4 @@ def assemble(
             credential_pb2.DESCRIPTOR.services_by_name["CredentialService"],
         ),
     )
-    return Authn(services, credentials, issuer, used, sign_in)
+    return Authn(services, credentials, service_keys, issuer, used, sign_in)

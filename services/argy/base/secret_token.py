@@ -12,6 +12,8 @@ import secrets
 import zlib
 from typing import Final
 
+from argy.base.errors import InvalidArgument
+
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET_BYTES: Final = 32
 _SECRET_CHARS: Final = 43
@@ -21,9 +23,29 @@ _SHAPE: Final = re.compile(r"(argy_([a-z]{2,8})_[0-9A-Za-z]{43})_([0-9A-Za-z]{6}
 
 def new_token(kind: str) -> str:
     """A fresh token of a kind such as ``pep``."""
-    secret = int.from_bytes(secrets.token_bytes(_SECRET_BYTES), "big")
-    body = f"argy_{kind}_{_base62(secret, _SECRET_CHARS)}"
+    return token_of(kind, secrets.token_bytes(_SECRET_BYTES))
+
+
+def token_of(kind: str, secret: bytes) -> str:
+    """The token of a kind that holds these 32 bytes."""
+    body = f"argy_{kind}_{_base62(int.from_bytes(secret, 'big'), _SECRET_CHARS)}"
     return f"{body}_{_checksum(body)}"
+
+
+def secret_of(token: str, *, kind: str) -> bytes:
+    """The 32 bytes that a token of ``kind`` holds.
+
+    Raises:
+        InvalidArgument: ``NO_TOKEN``, by its form or checksum; the message has nothing of it.
+    """
+    if not is_token(token, kind=kind):
+        raise InvalidArgument(f"this is no argy_{kind}_ token: was it cut?", reason="NO_TOKEN")
+    value = 0
+    for char in token.split("_")[2]:
+        value = value * 62 + _DIGITS.index(char)
+    if value >> (8 * _SECRET_BYTES):
+        raise InvalidArgument(f"this is no argy_{kind}_ token: was it cut?", reason="NO_TOKEN")
+    return value.to_bytes(_SECRET_BYTES, "big")
 
 
 def is_token(text: str, *, kind: str) -> bool:

@@ -2,53 +2,84 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 from uuid import UUID
 
 from argy.base.errors import FailedPrecondition, InvalidArgument
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.rpc.client import SignedChannel
-from argy.rpc.pair_keys import IssuedKeys
+from argy.rpc.client_keys import ClientKeys, ServiceKey, load_keys
 from argy.rpc.tls import ClientTls
+
+_KEYS_FILE: Final = "ARGY_CLIENT_KEYS_FILE"
+_SERVICE_KEY: Final = "ARGY_SERVICE_KEY"
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where the platform is, and the files with which to reach it.
 
-    ``keys_file`` is what ``argy keys issue`` wrote for this service. Without ``ca_file`` the
-    connection is refused, unless ``unsafe_plaintext`` says that something else encrypts it.
+    ``keys_file`` is what ``argy service-key create`` or ``argy keys issue`` wrote for this service;
+    ``service_key`` is a service key itself, as ``<source>:<key id>:<secret>``. Without ``ca_file``
+    the connection is refused, unless ``unsafe_plaintext`` says that something else encrypts it.
     """
 
     target: str
     source: str
-    keys_file: str
+    keys_file: str = ""
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
     unsafe_plaintext: bool = False
+    service_key: str = field(default="", repr=False)
+
+    def keys(self) -> ClientKeys:
+        """The keys that sign.
+
+        Raises:
+            FailedPrecondition: when the file can't be read, others may read it, or the keys are
+                those of another service.
+            InvalidArgument: when they are malformed.
+        """
+        keys = (
+            ServiceKey.from_text(self.service_key, origin=_SERVICE_KEY)
+            if self.service_key
+            else load_keys(Path(self.keys_file))
+        )
+        if keys.source != self.source:
+            raise FailedPrecondition(
+                f"{self.keys_file or _SERVICE_KEY} was issued to '{keys.source}', "
+                f"not to '{self.source}'",
+                reason="KEYS_OF_ANOTHER",
+            )
+        return keys
 
     @classmethod
     def from_env(cls, *, source: str, env: Mapping[str, str] | None = None) -> "Endpoint":
         """Read it from the environment.
 
-        ``ARGY_TARGET``, ``ARGY_CLIENT_KEYS_FILE``, ``ARGY_CA_FILE`` and, for mutual TLS,
-        ``ARGY_CLIENT_CERT_FILE`` and ``ARGY_CLIENT_KEY_FILE``.
+        ``ARGY_TARGET``, ``ARGY_CLIENT_KEYS_FILE`` or ``ARGY_SERVICE_KEY``, ``ARGY_CA_FILE`` and,
+        for mutual TLS, ``ARGY_CLIENT_CERT_FILE`` and ``ARGY_CLIENT_KEY_FILE``.
 
         Raises:
-            InvalidArgument: naming what is missing.
+            InvalidArgument: naming what is missing, or is there twice.
         """
         values = os.environ if env is None else env
-        missing = [
-            name for name in ("ARGY_TARGET", "ARGY_CLIENT_KEYS_FILE") if not values.get(name)
-        ]
+        given = [name for name in (_KEYS_FILE, _SERVICE_KEY) if values.get(name)]
+        missing = [] if values.get("ARGY_TARGET") else ["ARGY_TARGET"]
+        if not given:
+            missing.append(_KEYS_FILE)
         if missing:
             raise InvalidArgument(f"set {' and '.join(missing)}", reason="NO_ENDPOINT")
+        if len(given) > 1:
+            raise InvalidArgument(f"set {' or '.join(given)}, not both", reason="TWO_KEYS")
         return cls(
             target=values["ARGY_TARGET"],
             source=source,
-            keys_file=values["ARGY_CLIENT_KEYS_FILE"],
+            keys_file=values.get(_KEYS_FILE, ""),
+            service_key=values.get(_SERVICE_KEY, ""),
             ca_file=values.get("ARGY_CA_FILE", ""),
             cert_file=values.get("ARGY_CLIENT_CERT_FILE", ""),
             key_file=values.get("ARGY_CLIENT_KEY_FILE", ""),
@@ -59,12 +90,7 @@ class Connection:
     """One connection for every tenant that the service works for; an async context manager."""
 
     def __init__(self, endpoint: Endpoint, *, timeout_s: float = 5.0) -> None:
-        keys = IssuedKeys.load(Path(endpoint.keys_file))
-        if keys.source != endpoint.source:
-            raise FailedPrecondition(
-                f"{endpoint.keys_file} was issued to '{keys.source}', not to '{endpoint.source}'",
-                reason="KEYS_OF_ANOTHER",
-            )
+        keys = endpoint.keys()
         tls = (
             ClientTls(
                 ca=Path(endpoint.ca_file),

@@ -206,6 +206,7 @@ async def _assemble(
             db=databases["authn"],
             redis=redis,
             access=access,
+            roots=keys,
             pages=pages,
             clock=clock,
         )
@@ -213,7 +214,7 @@ async def _assemble(
     else:
         target, ca = settings.authn_target, settings.authn_ca
         asked = channel_to(stack, target, ca, services, settings, keys) if target else None
-        sign_in = serve_authn.elsewhere(stack, settings, asked, redis, clock)
+        sign_in = serve_authn.elsewhere(stack, settings, asked, keys, redis, clock)
     if replication is not None and sign_in.replicated is not None:
         replication.use_tokens(sign_in.replicated)
     if "directory" in services:
@@ -233,6 +234,7 @@ async def _assemble(
             max_request_bytes=MAX_REQUEST_BYTES,
             tokens=sign_in.tokens,
             credentials=sign_in.credentials,
+            service_keys=sign_in.service_keys,
         ),
     )
     for servicer, descriptor in parts:

@@ -20,6 +20,8 @@ from argy.rpc.client import SignedChannel
 from argy.rpc.credentials import CredentialVerifier, RemoteCredentials
 from argy.rpc.jwks import RemoteKeys
 from argy.rpc.page_token import PageTokens
+from argy.rpc.pair_keys import RootKeys
+from argy.rpc.service_keys import KeyStandings, RemoteKeyStandings, ServiceKeys
 from argy.rpc.tokens import KeySource, TokenVerifier
 from argy.store.database import Database
 from argy.store.redis import RedisStore
@@ -33,6 +35,7 @@ class SignIn:
 
     tokens: TokenVerifier | None = None
     credentials: CredentialVerifier | None = None
+    service_keys: ServiceKeys | None = None
     parts: tuple[tuple[object, Any], ...] = ()
     replicated: ReplicatedTokens | None = None
     """What replicas verify tokens with."""
@@ -53,6 +56,7 @@ async def host(
     db: Database,
     redis: RedisStore,
     access: AccessDecider,
+    roots: RootKeys,
     pages: PageTokens,
     clock: Clock,
 ) -> SignIn:
@@ -63,12 +67,14 @@ async def host(
     stack.push_async_callback(keys.close)
     ending_db = await Database.open(settings.authn_dsn, role=db.role, max_size=_ENDING_CONNECTIONS)
     stack.push_async_callback(ending_db.close)
-    verifier, replicated = _verifier(stack, settings, keys, redis, clock)
+    mirror = _mirror(stack, redis)
+    verifier, replicated = _verifier(settings, keys, mirror, clock)
     hosted = authn.assemble(
         db=db,
         ending_db=ending_db,
         redis=redis,
         keys=keys,
+        roots=roots,
         verifier=verifier,
         access=access,
         pages=pages,
@@ -78,13 +84,15 @@ async def host(
     )
     await hosted.start()
     stack.push_async_callback(hosted.close)
-    return SignIn(verifier, hosted.credentials, hosted.services, replicated)
+    service_keys = _service_keys(stack, roots, hosted.service_keys, mirror, clock)
+    return SignIn(verifier, hosted.credentials, service_keys, hosted.services, replicated)
 
 
 def elsewhere(
     stack: AsyncExitStack,
     settings: Settings,
     channel: SignedChannel | None,
+    roots: RootKeys,
     redis: RedisStore,
     clock: Clock,
 ) -> SignIn:
@@ -93,15 +101,33 @@ def elsewhere(
         return SignIn()
     keys = RemoteKeys(channel)
     stack.push_async_callback(keys.close)
-    verifier, replicated = _verifier(stack, settings, keys, redis, clock)
-    return SignIn(verifier, RemoteCredentials(channel), replicated=replicated)
+    mirror = _mirror(stack, redis)
+    verifier, replicated = _verifier(settings, keys, mirror, clock)
+    service_keys = _service_keys(stack, roots, RemoteKeyStandings(channel), mirror, clock)
+    return SignIn(verifier, RemoteCredentials(channel), service_keys, replicated=replicated)
+
+
+def _mirror(stack: AsyncExitStack, redis: RedisStore) -> RevocationMirror:
+    mirror = RevocationMirror(redis)
+    stack.push_async_callback(mirror.close)
+    return mirror
+
+
+def _service_keys(
+    stack: AsyncExitStack,
+    roots: RootKeys,
+    standings: KeyStandings,
+    mirror: RevocationMirror,
+    clock: Clock,
+) -> ServiceKeys:
+    made = ServiceKeys(roots=roots, standings=standings, revocations=mirror, clock=clock)
+    stack.push_async_callback(made.close)
+    return made
 
 
 def _verifier(
-    stack: AsyncExitStack, settings: Settings, keys: KeySource, redis: RedisStore, clock: Clock
+    settings: Settings, keys: KeySource, mirror: RevocationMirror, clock: Clock
 ) -> tuple[TokenVerifier, ReplicatedTokens]:
-    mirror = RevocationMirror(redis)
-    stack.push_async_callback(mirror.close)
     url = _public_url(settings)
     return (
         TokenVerifier(keys=keys, revocations=mirror, public_url=url, clock=clock),

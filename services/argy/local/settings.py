@@ -17,6 +17,7 @@ ELSEWHERE: Final = frozenset(
         "ARGY_TARGET",
         "ARGY_CA_FILE",
         "ARGY_CLIENT_KEYS_FILE",
+        "ARGY_SERVICE_KEY",
         "ARGY_CLIENT_CERT_FILE",
         "ARGY_CLIENT_KEY_FILE",
         "ARGY_TENANT",

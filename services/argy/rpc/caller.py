@@ -54,7 +54,7 @@ async def _by_token(call: Call, asked: Awaitable[Claims]) -> None:
 async def _by_credential(call: Call, credentials: CredentialVerifier, secret: str) -> None:
     found = await credentials.verify(call.tenant_id, secret)
     call.caller = found.subject
-    call.scopes = found.scopes
+    call.scopes = both(call.scopes, found.scopes)
 
 
 def _admit(call: Call, claims: Claims) -> None:
@@ -66,13 +66,20 @@ def _admit(call: Call, claims: Claims) -> None:
         )
     call.caller = claims.subject
     call.claims = claims
-    call.scopes = limits_of(claims.scope)
+    call.scopes = both(call.scopes, limits_of(claims.scope))
 
 
 def limits_of(scope: str) -> frozenset[str] | None:
     """The permissions that a scope limits its token to; None when it names none at all."""
     named = frozenset(word for word in scope.split() if ":" in word)
     return named or None
+
+
+def both(one: frozenset[str] | None, two: frozenset[str] | None) -> frozenset[str] | None:
+    """What two limits leave: of the service key that signed, and of the token that came along."""
+    if one is None or two is None:
+        return two if one is None else one
+    return one & two
 
 
 def _unsupported(name: str) -> Unauthenticated:

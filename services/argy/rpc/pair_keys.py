@@ -1,17 +1,23 @@
 """Keys of pairs of services, so that no service can sign as another, or to another.
 
 HKDF-SHA256(root, salt = key id, info = "argy-s2s-v1" ‖ source ‖ destination), each length-prefixed.
+
+The secret of a service key (``argy.rpc.service_key_id``) stands in for the root:
+HKDF-SHA256(root, salt = root key id, info = "argy-service-key-v1" ‖ tenant ‖ credential ‖
+generation ‖ service). So servers need nobody to verify its signature, and nothing stored signs.
 """
 
 import binascii
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from argy.base.crypto import KeyRing, decode_key, encode_key, hkdf_sha256, read_secret_json
 from argy.base.errors import InvalidArgument, Unauthenticated
+from argy.rpc.service_key_id import START, ServiceKeyId, parse_key_id
 
 _INFO: Final = b"argy-s2s-v1"
+_SERVICE_KEY_INFO: Final = b"argy-service-key-v1"
 _MAX_DERIVED: Final = 4096
 
 
@@ -47,15 +53,25 @@ class RootKeys:
         pair = (key_id, source, destination)
         key = self._derived.get(pair)
         if key is None:
-            root = self._ring.keys.get(key_id)
-            if root is None:
-                raise _unknown_key(key_id)
+            root = (
+                self.service_secret(parse_key_id(key_id), source)
+                if key_id.startswith(START)
+                else self._root(key_id)
+            )
             key = derive_pair_key(root, key_id=key_id, source=source, destination=destination)
             # Sources are the caller's word until the MAC is verified: keep the cache bounded.
             if len(self._derived) >= _MAX_DERIVED:
                 self._derived.clear()
             self._derived[pair] = key
         return key
+
+    def service_secret(self, key: ServiceKeyId, service: str) -> bytes:
+        """The 32-byte secret of a service key; whether it is good is another question.
+
+        Raises:
+            Unauthenticated: ``KEY_UNKNOWN`` when its root key is not live.
+        """
+        return derive_service_secret(self._root(key.root_id), key, service)
 
     def issue(self, source: str, destinations: Iterable[str]) -> "IssuedKeys":
         """The keys that ``source`` needs to call ``destinations``, under every live key id."""
@@ -68,6 +84,12 @@ class RootKeys:
                 for key_id in self._ring.keys
             },
         )
+
+    def _root(self, key_id: str) -> bytes:
+        root = self._ring.keys.get(key_id)
+        if root is None:
+            raise _unknown_key(key_id)
+        return root
 
 
 class IssuedKeys:
@@ -83,7 +105,11 @@ class IssuedKeys:
     @classmethod
     def load(cls, path: Path) -> "IssuedKeys":
         """Read the file that ``to_json`` describes; it must be readable by its owner alone."""
-        value = read_secret_json(path)
+        return cls.from_json(read_secret_json(path), origin=str(path))
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], *, origin: str) -> "IssuedKeys":
+        """The keys that ``to_json`` describes; raises InvalidArgument, naming ``origin``."""
         try:
             keys = {
                 str(key_id): {str(name): decode_key(text) for name, text in pairs.items()}
@@ -91,9 +117,9 @@ class IssuedKeys:
             }
             issued = cls(source=str(value["source"]), signing=str(value["signing"]), keys=keys)
         except (KeyError, AttributeError, TypeError, binascii.Error) as error:
-            raise InvalidArgument(f"{path} does not hold issued keys: {error}") from error
+            raise InvalidArgument(f"{origin} does not hold issued keys: {error}") from error
         if issued.signing not in keys:
-            raise InvalidArgument(f"{path} signs with a key that it does not hold")
+            raise InvalidArgument(f"{origin} signs with a key that it does not hold")
         return issued
 
     def to_json(self) -> dict[str, object]:
@@ -119,6 +145,18 @@ def derive_pair_key(root: bytes, *, key_id: str, source: str, destination: str) 
     """The 32-byte key that ``source`` signs its calls to ``destination`` with (RFC 5869)."""
     info = length_prefixed(_INFO, source.encode(), destination.encode())
     return hkdf_sha256(root, salt=key_id.encode(), info=info)
+
+
+def derive_service_secret(root: bytes, key: ServiceKeyId, service: str) -> bytes:
+    """The 32-byte secret of a service key: of this tenant, credential, generation and service."""
+    info = length_prefixed(
+        _SERVICE_KEY_INFO,
+        key.tenant_id.bytes,
+        key.credential_id.bytes,
+        str(key.generation).encode(),
+        service.encode(),
+    )
+    return hkdf_sha256(root, salt=key.root_id.encode(), info=info)
 
 
 def length_prefixed(*values: bytes) -> bytes:

@@ -1,8 +1,9 @@
-"""A tenant's list of tokens that were ended before their time."""
+"""A tenant's list of tokens and service keys that were ended before their time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
+from uuid import UUID
 
 from argy.base.errors import Unauthenticated
 from argy.rpc.call import Claims
@@ -76,3 +77,13 @@ def family_entry(family_id: str) -> str:
 def user_entry(subject: str) -> str:
     """The entry that ends what a person (``user:<id>``) was issued before it was made."""
     return f"u:{subject}"
+
+
+def service_key_entry(credential_id: UUID) -> str:
+    """The entry that ends every generation of a service key."""
+    return f"k:{credential_id}"
+
+
+def generation_entry(credential_id: UUID, generation: int) -> str:
+    """The entry that ends one generation of a service key."""
+    return f"k:{credential_id}:{generation}"

@@ -11,7 +11,8 @@ breaks it. The key is that of the pair of services
 (``argy.rpc.pair_keys``).
 
 On the wire the signature is one header, ``x-argy-signature``:
-``1.<key id>.<source>.<timestamp ms>.<nonce>.<mac>``, the last two in unpadded base64url.
+``1.<key id>.<source>.<timestamp ms>.<nonce>.<mac>``, the last two in unpadded base64url. The key id
+is that of a root key, or of a service key (``argy.rpc.service_key_id``), whose dots are its own.
 """
 
 import hashlib
@@ -25,6 +26,7 @@ from typing import Final
 
 from argy.base.errors import InvalidArgument, Unauthenticated
 from argy.rpc.pair_keys import PairKeys, length_prefixed
+from argy.rpc.service_key_id import FORM, START, ServiceKeyId, parse_key_id
 
 VERSION: Final = "1"
 HEADER: Final = "x-argy-signature"
@@ -41,7 +43,7 @@ _UUID_CHARS: Final = 36
 _MAX_REMEMBERED_PAIRS: Final = 4
 _MAX_REMEMBERED_CHARS: Final = 128
 _HEADER_FORM: Final = re.compile(
-    r"1\.([a-z0-9][a-z0-9_-]{0,31})\.([a-z][a-z0-9-]{0,62})\.([0-9]{13})"
+    rf"1\.([a-z0-9][a-z0-9_-]{{0,31}}|{FORM})\.([a-z][a-z0-9-]{{0,62}})\.([0-9]{{13}})"
     r"\.([A-Za-z0-9_-]{21}[AQgw])\.([A-Za-z0-9_-]{43})"
 )
 
@@ -61,12 +63,19 @@ class Subject:
 
 
 class Signature:
-    """A verified signature: who signed, when, and the nonce that must not be seen again."""
+    """A verified signature: who signed, when, and the nonce that must not be seen again.
 
-    __slots__ = ("nonce", "nonce_expires_ms", "source", "timestamp_ms")
+    With a ``service_key`` it says no more than that somebody has its secret: whether the key is
+    still good, and for what, is asked by the caller.
+    """
 
-    def __init__(self, source: str, timestamp_ms: int, nonce: bytes) -> None:
+    __slots__ = ("nonce", "nonce_expires_ms", "service_key", "source", "timestamp_ms")
+
+    def __init__(
+        self, source: str, timestamp_ms: int, nonce: bytes, service_key: ServiceKeyId | None
+    ) -> None:
         self.source = source
+        self.service_key = service_key
         self.timestamp_ms = timestamp_ms
         self.nonce = nonce
         # By the signature's own time, not by receipt: a signature from ahead lives longer.
@@ -168,7 +177,8 @@ def verify(
             "the signature is from the future: check this machine's clock",
             reason="TIMESTAMP_IN_FUTURE",
         )
-    return Signature(source, timestamp_ms, nonce)
+    service_key = parse_key_id(key_id) if key_id.startswith(START) else None
+    return Signature(source, timestamp_ms, nonce, service_key)
 
 
 def _mac(

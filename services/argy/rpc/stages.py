@@ -28,6 +28,7 @@ from argy.rpc.errors import Context
 from argy.rpc.headers import request_id_of, tenant_header, trace_id_of
 from argy.rpc.pair_keys import PairKeys
 from argy.rpc.requests import metadata_of
+from argy.rpc.service_keys import ServiceKeys, admit_key
 from argy.rpc.signature import split, verify
 from argy.rpc.telemetry import Telemetry
 from argy.rpc.tokens import TokenVerifier
@@ -90,6 +91,8 @@ class Dependencies:
     """Verifies access tokens; without it they are refused."""
     credentials: CredentialVerifier | None = None
     """Verifies personal access tokens and API keys; without it they are refused."""
+    service_keys: ServiceKeys | None = None
+    """Knows which service keys are good; without it they are refused."""
 
 
 def deadline(deps: Dependencies, method: Method) -> Enter:
@@ -163,6 +166,8 @@ def signature(deps: Dependencies, method: Method) -> Enter | None:
         call.source = verified.source
         call.request_id = request_id_of(metadata, verified.nonce)
         call.trace_id = trace_id_of(received)
+        if verified.service_key is not None:
+            await admit_key(deps.service_keys, call, verified.service_key)
         try:
             replayed = await nonces.seen(call.tenant_id, verified.nonce, verified.nonce_expires_ms)
         except Unavailable:
@@ -261,6 +266,8 @@ def access(deps: Dependencies, method: Method) -> Enter | None:
             )
         if call.scopes is not None:
             check_scope(call.scopes, permission)
+            if call.acts_for:
+                check_scope(call.scopes, ACT_FOR)
         if call.acts_for:
             return act_for(call)
         return permit(call, permission, platform) if permission else None
