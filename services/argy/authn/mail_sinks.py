@@ -15,13 +15,19 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import aiosmtplib
 
-from argy.authn.mail import Mail, MailError, MailSink
+from argy.authn.mail import Mail, MailError, MailRefused, MailSink
 from argy.base.errors import InvalidArgument
 from argy.base.ids import uuid7_millis
 
 _PORTS: Final = {"smtps": 465, "smtp": 587, "unsafe-smtp": 25}
 _MAX_MAILS: Final = 200
 """Mails that the folder keeps, the newest ones."""
+_PERMANENT: Final = 500
+_ABOUT_MAIL: Final = (
+    aiosmtplib.SMTPSenderRefused,
+    aiosmtplib.SMTPRecipientRefused,
+    aiosmtplib.SMTPDataError,
+)
 _LOG: Final = logging.getLogger("argy.authn.mail")
 
 
@@ -73,6 +79,8 @@ class FolderSink:
             "time_ms": uuid7_millis(mail.id),
         }
         scratch = self._folder / f".{mail.id}"
+        # A writer that was killed leaves its own behind, and the mail comes again.
+        scratch.unlink(missing_ok=True)
         descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(document, file, ensure_ascii=False, indent=1)
@@ -104,8 +112,21 @@ class SmtpSink:
         try:
             await aiosmtplib.send(message_of(mail, sender=self._sender), **self._server)
         except aiosmtplib.SMTPException as error:
-            # The kind only: a server may answer with what it was sent.
-            raise MailError(type(error).__name__) from error
+            raise _told(error) from error
+
+
+def _told(error: aiosmtplib.SMTPException) -> MailError:
+    """What an answer means; its kind and code only, for a server may tell what it was sent.
+
+    5yz to MAIL, RCPT or DATA is for good (RFC 5321 §4.2.1). To a greeting or to AUTH it is about
+    us, not about this mail: whoever runs the platform can put it right while mail waits.
+    """
+    first = error.recipients[0] if isinstance(error, aiosmtplib.SMTPRecipientsRefused) else error
+    if not isinstance(first, aiosmtplib.SMTPResponseException):
+        return MailError(type(first).__name__)
+    about_mail = isinstance(first, _ABOUT_MAIL)
+    told = f"{type(first).__name__} {first.code}"
+    return MailRefused(told) if about_mail and first.code >= _PERMANENT else MailError(told)
 
 
 def message_of(mail: Mail, *, sender: str) -> EmailMessage:

@@ -7,25 +7,24 @@ from argy.authn.session_accounts import Account
 from argy.authn.session_domain import DeviceInfo
 
 _MAX_AGENT: Final = 200
+_UNKNOWN: Final = DeviceInfo()
 
 
 def sign_in_link(account: Account, tenant: str, url: str, device: DeviceInfo, minutes: int) -> Mail:
     """The link that somebody asked for to sign in."""
-    return Mail(
-        to=account.email,
-        subject=f"Sign in to {tenant}",
-        kind="sign_in",
-        tenant=tenant,
-        text=_text(
-            f"Somebody, we hope you, asked to sign in to {tenant}:",
-            "",
-            url,
-            "",
-            f"The link works once, for {minutes} minutes, and best in the browser that asked.",
-            *_from(device),
-            "",
-            "Was it not you? Then do nothing: without the link nobody gets in.",
-        ),
+    return _mail(
+        account,
+        tenant,
+        "sign_in",
+        f"Sign in to {tenant}",
+        f"Somebody, we hope you, asked to sign in to {tenant}:",
+        "",
+        url,
+        "",
+        f"The link works once, for {minutes} minutes, and best in the browser that asked.",
+        *_from(device),
+        "",
+        "Was it not you? Then do nothing: without the link nobody gets in.",
     )
 
 
@@ -33,40 +32,36 @@ def recovery_link(
     account: Account, tenant: str, url: str, device: DeviceInfo, minutes: int
 ) -> Mail:
     """The link for somebody who has passkeys and asked for a link all the same."""
-    return Mail(
-        to=account.email,
-        subject=f"Get back into {tenant}",
-        kind="recovery",
-        tenant=tenant,
-        text=_text(
-            f"Somebody, we hope you, asked to sign in to {tenant} without your passkey:",
-            "",
-            url,
-            "",
-            f"The link works once, for {minutes} minutes; then you register a new passkey.",
-            *_from(device),
-            "",
-            "Was it not you? Then do nothing, and tell your administrator.",
-        ),
+    return _mail(
+        account,
+        tenant,
+        "recovery",
+        f"Get back into {tenant}",
+        f"Somebody, we hope you, asked to sign in to {tenant} without your passkey:",
+        "",
+        url,
+        "",
+        f"The link works once, for {minutes} minutes; then you register a new passkey.",
+        *_from(device),
+        "",
+        "Was it not you? Then do nothing, and tell your administrator.",
     )
 
 
 def invitation(account: Account, tenant: str, url: str, days: int) -> Mail:
     """The first link that somebody gets."""
-    return Mail(
-        to=account.email,
-        subject=f"You are invited to {tenant}",
-        kind="invitation",
-        tenant=tenant,
-        text=_text(
-            f"Hello {account.display_name},",
-            "",
-            f"you have an account at {tenant}. Open this link and register a passkey:",
-            "",
-            url,
-            "",
-            f"The link works once, for {days} days.",
-        ),
+    return _mail(
+        account,
+        tenant,
+        "invitation",
+        f"You are invited to {tenant}",
+        f"Hello {account.display_name},",
+        "",
+        f"you have an account at {tenant}. Open this link and register a passkey:",
+        "",
+        url,
+        "",
+        f"The link works once, for {days} days.",
     )
 
 
@@ -81,28 +76,78 @@ def recovered(account: Account, tenant: str, device: DeviceInfo) -> Mail:
     )
 
 
-def passkey_added(account: Account, tenant: str, name: str) -> Mail:
+def passkey_added(account: Account, tenant: str, name: str, device: DeviceInfo = _UNKNOWN) -> Mail:
     """Tells of a new passkey."""
-    return _notice(account, tenant, f"A new passkey at {tenant}", f"Its name: {name}")
+    return _notice(
+        account,
+        tenant,
+        f"A new passkey at {tenant}",
+        f"A passkey was registered that signs in as you. Its name: {name}",
+        *_from(device),
+    )
 
 
-def passkey_removed(account: Account, tenant: str, name: str) -> Mail:
+def passkey_removed(
+    account: Account, tenant: str, name: str, device: DeviceInfo = _UNKNOWN
+) -> Mail:
     """Tells of a passkey that was removed."""
-    return _notice(account, tenant, f"A passkey was removed at {tenant}", f"Its name: {name}")
+    return _notice(
+        account,
+        tenant,
+        f"A passkey was removed at {tenant}",
+        f"A passkey of yours signs in no more. Its name: {name}",
+        *_from(device),
+    )
+
+
+def passkey_blocked(
+    account: Account, tenant: str, name: str, device: DeviceInfo = _UNKNOWN
+) -> Mail:
+    """Tells of a passkey whose counter went back (WebAuthn Level 3 §6.1.1): it may be a copy."""
+    return _notice(
+        account,
+        tenant,
+        f"A passkey was blocked at {tenant}",
+        f"A passkey of yours was used as a copy would be, so it signs in no more. Its name: {name}",
+        *_from(device),
+        "",
+        "Sign in another way, remove it on the page My security, and register a new one. If you do",
+        "not know why this happened, somebody may have copied it: tell your administrator.",
+    )
+
+
+def token_made(account: Account, tenant: str, name: str, device: DeviceInfo = _UNKNOWN) -> Mail:
+    """Tells of a new personal access token."""
+    return _notice(
+        account,
+        tenant,
+        f"A new access token at {tenant}",
+        f"A personal access token was made that acts as you. Its name: {name}",
+        *_from(device),
+    )
 
 
 def _notice(account: Account, tenant: str, subject: str, *lines: str) -> Mail:
+    return _mail(
+        account,
+        tenant,
+        "notice",
+        subject,
+        *lines,
+        "",
+        "Was it not you? Then end all sessions and remove what you don't know, on the page My",
+        "security, and tell your administrator.",
+    )
+
+
+def _mail(account: Account, tenant: str, kind: str, subject: str, *lines: str) -> Mail:
     return Mail(
         to=account.email,
         subject=subject,
-        kind="notice",
+        kind=kind,
         tenant=tenant,
-        text=_text(
-            *lines,
-            "",
-            "Was it not you? Then end all sessions and remove what you don't know, on the page My",
-            "security, and tell your administrator.",
-        ),
+        user_id=account.user_id,
+        text=_text(*lines),
     )
 
 
