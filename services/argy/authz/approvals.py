@@ -6,6 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from argy.authz import approval_store as store
+from argy.authz.access import Facts
 from argy.authz.approval_domain import (
     CANCEL_ANY,
     READ_ANY,
@@ -25,7 +26,7 @@ from argy.authz.approval_domain import (
     requirements_of,
     unmet,
 )
-from argy.authz.approval_policy import Facts, ask, may, require_self, require_vote, roles_of
+from argy.authz.approval_policy import ask, may, require_self, require_vote, roles_of
 from argy.authz.approval_records import notification_of, record_of
 from argy.authz.notify import Notify
 from argy.authz.snapshots import Snapshots

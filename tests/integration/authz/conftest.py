@@ -23,11 +23,13 @@ from argy.base.ids import uuid7
 from argy.policy import compile_policy, load_policy
 from argy.rpc.call import Call
 from argy.rpc.client import SignedChannel
+from argy.rpc.credentials import CredentialVerifier
 from argy.rpc.page_token import PageTokens
 from argy.rpc.pair_keys import RootKeys
 from argy.rpc.server import Server, ServerConfig
 from argy.rpc.stages import Dependencies
 from argy.rpc.telemetry import Telemetry
+from argy.rpc.tokens import TokenVerifier
 from argy.store.lane import AuditLane
 from argy.store.nonce import NonceCache
 from argy.store.redis import RedisStore
@@ -125,7 +127,12 @@ async def authz_replica(
     closers: list[Callable[[], Awaitable[object]]] = []
 
     async def make(
-        *, clock: Clock | None = None, lane_bytes: int = 1 << 20, notify: Notify | None = None
+        *,
+        clock: Clock | None = None,
+        lane_bytes: int = 1 << 20,
+        notify: Notify | None = None,
+        tokens: TokenVerifier | None = None,
+        credentials: CredentialVerifier | None = None,
     ) -> Replica:
         clock = clock or SystemClock()
         db = await db_factory("argy_authz", max_size=4)
@@ -157,6 +164,8 @@ async def authz_replica(
                 clock=SystemClock(),
                 telemetry=Telemetry(),
                 max_request_bytes=limit,
+                tokens=tokens,
+                credentials=credentials,
             ),
         )
         for servicer, descriptor in authz.services:

@@ -7,13 +7,20 @@ from uuid import UUID
 import pytest
 
 from argy.api.authz.v1.authz_pb2 import CheckRequest
+from argy.authn.credential_rights import Rights
 from argy.authz.access import LocalAccess
 from argy.authz.domain import TenantFacts
 from argy.authz.view import LazyContext, TenantView
 from argy.base.errors import PermissionDenied
 from argy.policy import Assignment, compile_policy
 from argy.policy.loader import parse_policy
-from argy.rpc.access import access_question, auth_facts
+from argy.rpc.access import (
+    AccessDecider,
+    RemoteAccess,
+    access_question,
+    auth_facts,
+    own_facts,
+)
 from argy.rpc.call import Call, Claims
 from argy.rpc.declarations import Method
 from argy.store.tenants import TenantInfo
@@ -80,13 +87,18 @@ def call(age_s: int | None, methods: tuple[str, ...] = ("passkey",)) -> Call:
     return made
 
 
+async def permit(access: AccessDecider, asked: Call) -> None:
+    """Have the call let in, at once or after a while."""
+    waiting = access.permit(asked, "thing:end", platform=False)
+    if waiting is not None:
+        await waiting
+
+
 async def may(rule: str, asked: Call, *, loaded: bool) -> bool:
     """Whether the rule lets the call in."""
     views: Any = Views(rule, loaded=loaded)
     try:
-        waiting = LocalAccess(views, Clock()).permit(asked, "thing:end", platform=False)
-        if waiting is not None:
-            await waiting
+        await permit(LocalAccess(views, Clock()), asked)
     except PermissionDenied:
         return False
     return True
@@ -125,3 +137,49 @@ def test_a_server_without_authz_tells_it_the_same() -> None:
         "age_s": 7,
     }
     assert not access_question(call(None), "thing:end", "-").HasField("context")
+
+
+@pytest.mark.parametrize("remote", [True, False], ids=["remote", "here"])
+async def test_a_permission_beyond_the_scopes_is_refused_wherever_it_is_asked(
+    remote: bool,
+) -> None:
+    asked = call(7)
+    asked.scopes = frozenset({"thing:read"})
+    nothing: Any = None
+    views: Any = Views("true", loaded=True)
+    access = RemoteAccess(nothing) if remote else LocalAccess(views, Clock())
+    with pytest.raises(PermissionDenied) as refused:
+        await permit(access, asked)
+    assert refused.value.reason == "SCOPE_INSUFFICIENT"
+
+
+@pytest.mark.parametrize(
+    ("subject", "age_s", "scopes", "held"),
+    [
+        (EVA, 7, None, True),
+        (EVA, 301, None, False),
+        (EVA, None, None, False),
+        (EVA, 7, frozenset({"thing:end"}), True),
+        (EVA, 7, frozenset({"thing:read"}), False),
+        # Somebody else's sign-in is not the caller's.
+        ("user:zoe", 7, None, False),
+    ],
+    ids=["fresh", "old", "no_token", "in_scope", "beyond_scope", "another"],
+)
+async def test_what_somebody_holds_is_what_they_may_do_with_what_they_came_with(
+    subject: str, age_s: int | None, scopes: frozenset[str] | None, held: bool
+) -> None:
+    asked = call(age_s)
+    asked.scopes, asked.source, asked.org_id = scopes, "edge", None
+    views: Any = Views(RECENT, loaded=True)
+    rights = Rights(LocalAccess(views, Clock()))
+    assert await rights.holds(asked, subject, "thing:end") is held
+
+
+def test_of_oneself_nothing_is_believed_that_was_sent() -> None:
+    forged: dict[str, object] = {"auth": {"age_s": 1.0}, "why": "x"}
+    assert own_facts(forged, None, NOW_S * 1000) == {"why": "x"}
+    assert own_facts(None, None, NOW_S * 1000) is None
+    known = auth_facts(call(7).claims, NOW_S * 1000)
+    assert known is not None
+    assert own_facts(forged, call(7).claims, NOW_S * 1000) == {"why": "x", **known}

@@ -8,13 +8,14 @@ from uuid import UUID
 import pytest
 
 from argy.api.authz.v1.authz_pb2 import CheckRequest, Question
+from argy.authz.access import answer
 from argy.authz.domain import TenantFacts
 from argy.authz.shadow import MAX_SAMPLES, Candidate, Counts, Shadow, samples_from, total
 from argy.authz.view import TenantView
 from argy.base.ids import uuid7
 from argy.policy import Assignment, CompiledPolicy, Decision, compile_policy
 from argy.policy.loader import parse_policy
-from argy.rpc.call import Call
+from argy.rpc.call import Call, Claims
 from argy.rpc.declarations import Method
 from argy.store.tenants import TenantInfo
 
@@ -29,6 +30,22 @@ FACTS = TenantFacts(
 READ = "p, role:ENGINEER, *, project:*, read, allow, true\n"
 DEPLOY = "p, role:ENGINEER, *, project:*, deploy, allow, true\n"
 USER = "p, role:USER, *, project:*, read, allow, true\n"
+CLAIMS = Claims(
+    subject="user:bob",
+    tenant_id=TENANT,
+    org_id=None,
+    session_id="s",
+    client_id="edge",
+    acr="urn:argy:acr:passkey",
+    amr=("passkey",),
+    auth_time_s=0,
+    scope="",
+    token_id="j",
+    family_id="",
+    revision="",
+    issued_at_s=0,
+    expires_at_s=0,
+)
 
 
 class Hand:
@@ -61,10 +78,7 @@ class Traffic:
 
     def ask(self, *questions: Question) -> list[Decision]:
         now_ms = self.clock.now_ms()
-        decided = [
-            self.view.snapshot.check(q.subject, "", q.resource, q.action, None, now_ms)
-            for q in questions
-        ]
+        decided = [answer(self.view, self.call, q, now_ms) for q in questions]
         if self.shadow.active:
             self.shadow.put(self.call, self.view, questions, decided, now_ms)
         return decided
@@ -109,6 +123,34 @@ async def test_differences_are_counted_and_sampled(
     assert (lost.rule_before, lost.rule_after) == ("roles/all.csv:2", "")
     assert (gained.subject, gained.before, gained.after) == ("user:bob", "DENY", "ALLOW")
     assert (gained.caller, gained.rule_after) == ("service:billing", "roles/all.csv:2")
+
+
+async def test_what_a_credentials_scopes_refused_is_not_asked(
+    shadow: Shadow, clock: Hand, traffic: Traffic
+) -> None:
+    begin(shadow, clock, READ + USER)
+    traffic.call.caller, traffic.call.scopes = "user:bob", frozenset({"project:write"})
+    (decision,) = traffic.ask(question("user:bob", "read"))
+    await shadow.drain()
+    assert decision.reason == "SCOPE_INSUFFICIENT"
+    assert (shadow.counts.evaluated, shadow.counts.skipped) == (0, 1)
+
+
+async def test_a_fresh_proof_is_as_fresh_to_the_proposal(
+    shadow: Shadow, clock: Hand, traffic: Traffic
+) -> None:
+    rule = 'p, role:USER, *, project:*, read, allow, "has(ctx.auth) && ctx.auth.age_s <= 300"\n'
+    begin(shadow, clock, rule)
+    forged = question("user:bob", "read")
+    forged.context.update({"auth": {"age_s": 1.0}})
+    traffic.call.caller = "user:bob"
+    traffic.ask(forged)
+    await shadow.drain()
+    assert (shadow.counts.evaluated, shadow.counts.deny_to_allow) == (1, 0)
+    traffic.call.claims = replace(CLAIMS, auth_time_s=traffic.call.received_ms // 1000 - 300)
+    traffic.ask(question("user:bob", "read"))
+    await shadow.drain()
+    assert (shadow.counts.evaluated, shadow.counts.deny_to_allow) == (2, 1)
 
 
 async def test_without_a_candidate_nothing_is_taken(shadow: Shadow, traffic: Traffic) -> None:

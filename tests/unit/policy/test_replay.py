@@ -13,7 +13,7 @@ from argy.policy import CompiledPolicy, TenantSnapshot, compile_policy, parse_po
 from argy.policy.equivalence import model_text
 from argy.policy.export import Held, TenantFacts
 from argy.policy.model import Effect
-from argy.policy.replay import CONTEXT, ORG, Event, Replay, read_event, replay
+from argy.policy.replay import CONTEXT, ORG, SCOPES, Event, Replay, read_event, replay
 
 ROWS = ["p, role:A, *, doc:*, read, allow, true", "p, role:A, *, doc:*, write, allow, true",
         "p, role:A, *, run:*, start, allow, ctx.mfa"]  # fmt: skip
@@ -104,6 +104,13 @@ def test_without_its_context_nothing_is_guessed_but_where_no_rule_asks_for_it() 
     report = replay(events, snapshot(ROWS), {})
     assert report.undecidable == {CONTEXT: 1}
     assert (report.same, report.flipped) == (1, 0)
+
+
+def test_what_a_credentials_scopes_refused_is_no_flip() -> None:
+    limited = asked("read", effect="DENY", reason="SCOPE_INSUFFICIENT")
+    report = replay([event(limited)], snapshot(ROWS), {})
+    assert report.undecidable == {SCOPES: 1}
+    assert (report.same, report.flipped) == (0, 0)
 
 
 def test_an_org_that_is_not_known_is_not_guessed() -> None:

@@ -94,7 +94,7 @@ class People:
 class Person:
     """What one person can do."""
 
-    channel: SignedChannel
+    channel: Any
     subject: str
 
     @property
