@@ -23,8 +23,8 @@ from argy.authn.link_domain import (
     must_register,
     purpose_of,
 )
-from argy.authn.mail import Outbox
 from argy.authn.mail_texts import invitation, recovered, recovery_link, sign_in_link
+from argy.authn.outbox import Outbox
 from argy.authn.session_accounts import find_account, find_account_by_email
 from argy.authn.session_audit import NOBODY, SignInLog, subject_of
 from argy.authn.session_domain import DeviceInfo, Session, digest, new_secret
@@ -83,10 +83,10 @@ class Links:
     async def request(self, call: Call, email: str, device: DeviceInfo) -> str:
         """Send a link if the address is that of somebody who may sign in.
 
-        The answer is the same and so is the work: limits, two look-ups, a row and a record. What
-        is left of a difference (a foreign key, the text of a mail that a task of its own sends
-        afterwards) ends before ``ANSWER_S``, when everybody is answered. Returns the secret for
-        the cookie of the browser that asked.
+        The answer is the same and so is the work: limits, two look-ups, a row, a record and a mail
+        that is sealed. What is left of a difference (a foreign key, the text of a mail that a task
+        of its own sends afterwards) ends before ``ANSWER_S``, when everybody is answered.
+        Returns the secret for the cookie of the browser that asked.
 
         Raises:
             InvalidArgument: ``INVALID_EMAIL``.
@@ -126,11 +126,12 @@ class Links:
                 purpose=purpose,
                 link=str(made.id),
             )
+        mail = None
         if account is not None:
             text = recovery_link if purpose == "recovery" else sign_in_link
             url = self._url(call, secret)
-            minutes = LINK_MS // _MINUTE_MS
-            self._outbox.put(text(account, call.tenant.slug, url, device, minutes))
+            mail = text(account, call.tenant.slug, url, device, LINK_MS // _MINUTE_MS)
+        await self._outbox.put(call.tenant_id, mail, ends_at_ms=made.expires_at_ms)
         await asyncio.sleep(max(0.0, answer_at_s - asyncio.get_running_loop().time()))
         return browser_secret
 
@@ -165,7 +166,8 @@ class Links:
                 tx, call, "authn.invitation.send", subject_of(user_id), link=str(made.id)
             )
         days = INVITATION_MS // _DAY_MS
-        self._outbox.put(invitation(account, call.tenant.slug, self._url(call, secret), days))
+        mail = invitation(account, call.tenant.slug, self._url(call, secret), days)
+        await self._outbox.put(call.tenant_id, mail, ends_at_ms=made.expires_at_ms)
         return made.expires_at_ms
 
     async def describe(self, call: Call, secret: str) -> Link:
@@ -229,7 +231,7 @@ class Links:
                 confirmed=confirmed,
             )
         if link.purpose == "recovery":
-            self._outbox.put(recovered(account, call.tenant.slug, device))
+            await self._outbox.put(call.tenant_id, recovered(account, call.tenant.slug, device))
         return Redeemed(session, session_secret, must_register(link.purpose))
 
     def _check_on(self, call: Call) -> None:

@@ -24,6 +24,7 @@ from argy.authn.token_issuing import TokenIssuer
 from argy.authn.token_service import TokenService
 from argy.authn.token_use import TokenUse
 from argy.base.clock import Clock
+from argy.base.envelope import Kms
 from argy.rpc.access import AccessDecider
 from argy.rpc.page_token import PageTokens
 from argy.rpc.pair_keys import RootKeys
@@ -68,6 +69,7 @@ def assemble(
     pages: PageTokens,
     clock: Clock,
     mail: MailSink,
+    kek: Kms,
     settings: SignInSettings,
 ) -> Authn:
     """Wire the services; ``db`` and ``ending_db`` act as argy_authn, each with its connections."""
@@ -80,6 +82,7 @@ def assemble(
         clock=clock,
         settings=settings,
         mail=mail,
+        kek=kek,
         issuer=issuer,
         revocations=endings,
         access=access,

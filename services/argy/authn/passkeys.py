@@ -5,8 +5,8 @@ from collections.abc import Callable
 from uuid import UUID
 
 from argy.authn import passkey_store as store
-from argy.authn.mail import Outbox
 from argy.authn.mail_texts import passkey_added, passkey_removed
+from argy.authn.outbox import Outbox
 from argy.authn.passkey_challenges import Challenges
 from argy.authn.passkey_domain import (
     CEREMONY_MS,
@@ -141,7 +141,7 @@ class Passkeys:
                 aaguid=str(made.aaguid),
                 synced=made.backup_eligible,
             )
-        self._outbox.put(passkey_added(account, call.tenant.slug, name))
+        await self._outbox.put(call.tenant_id, passkey_added(account, call.tenant.slug, name))
         return made
 
     async def list(self, call: Call) -> list[Passkey]:
@@ -182,7 +182,8 @@ class Passkeys:
             await self._log.done(
                 tx, call, "authn.passkey.remove", f"passkey:{passkey_id}", name=target.name
             )
-        self._outbox.put(passkey_removed(account, call.tenant.slug, target.name))
+        mail = passkey_removed(account, call.tenant.slug, target.name)
+        await self._outbox.put(call.tenant_id, mail)
 
 
 async def _active(tx: Tx, user_id: UUID) -> Account:

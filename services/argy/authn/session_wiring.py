@@ -8,7 +8,9 @@ from argy.api.authn.v1 import magic_link_pb2, passkey_pb2, session_pb2
 from argy.authn.limits import RateLimits
 from argy.authn.link_service import MagicLinkService
 from argy.authn.links import Links
-from argy.authn.mail import MailSink, Outbox
+from argy.authn.mail import MailSink
+from argy.authn.mail_queue import MailQueue
+from argy.authn.outbox import Outbox
 from argy.authn.passkey_challenges import Challenges
 from argy.authn.passkey_service import PasskeyService
 from argy.authn.passkey_sign_in import PasskeySignIn
@@ -22,6 +24,7 @@ from argy.authn.session_watch import SessionWatch
 from argy.authn.sessions import Sessions
 from argy.authn.token_issuing import TokenIssuer
 from argy.base.clock import Clock
+from argy.base.envelope import Kms
 from argy.rpc.access import AccessDecider
 from argy.store.database import Database
 from argy.store.redis import RedisStore
@@ -54,12 +57,14 @@ def assemble_sign_in(
     clock: Clock,
     settings: SignInSettings,
     mail: MailSink,
+    kek: Kms,
     issuer: TokenIssuer,
     revocations: RevocationList,
     access: AccessDecider,
 ) -> SignIn:
     """Wire the services; ``db`` acts as argy_authn."""
-    log, outbox = SignInLog(db, clock), Outbox(mail)
+    log = SignInLog(db, clock)
+    outbox = Outbox(MailQueue(redis, kek), mail, db=db, clock=clock)
     sessions = Sessions(
         db=db,
         store=SessionStore(redis, settings.limits),

@@ -80,6 +80,7 @@ async def host(
         pages=pages,
         clock=clock,
         mail=sink_of(_mail(settings)),
+        kek=kek,
         settings=_sign_in(settings),
     )
     await hosted.start()

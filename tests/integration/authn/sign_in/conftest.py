@@ -267,6 +267,7 @@ async def world(
             links_off={"t-linkless"},
         ),
         mail=FolderSink(tmp_path / "mail"),
+        kek=KeyRingKms(KEK),
         issuer=TokenIssuer(keys=keys, revocations=revocations, public_url=PUBLIC_URL, clock=clock),
         revocations=revocations,
         access=access,
@@ -274,6 +275,7 @@ async def world(
     await parts.start()
     verifier = TokenVerifier(keys=keys, revocations=mirror, public_url=PUBLIC_URL, clock=clock)
     yield World(parts, db, redis_store, clock, access, tmp_path / "mail", verifier, read_audit)
+    await parts.outbox.drain()
     await parts.close()
     await mirror.close()
     await keys.close()
