@@ -1,20 +1,17 @@
-"""Sign-in mail: by STARTTLS to a real server or into a folder; bounded; silent in the log."""
+"""Sign-in mail by STARTTLS to a real server or into a folder; silent in the log."""
 
-import asyncio
 import json
 import logging
 import stat
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.smtp import SMTP
+from smtp_inbox import Inbox, mail_server
 
-from argy.authn.mail import Mail, MailSink, Outbox
+from argy.authn.mail import Mail, MailError
 from argy.authn.mail_sinks import FolderSink, MailSettings, sink_of
 from argy.authn.mail_texts import passkey_added, sign_in_link
 from argy.authn.session_accounts import Account
@@ -32,43 +29,8 @@ def link(**device: str) -> Mail:
     return sign_in_link(ADA, "acme", url, DeviceInfo(**device), 10)
 
 
-class Inbox:
-    """What a mail server took, and how; refuses as often as it is told to."""
-
-    def __init__(self, refuse: int = 0) -> None:
-        self.mails: list[Any] = []
-        self.encrypted: list[bool] = []
-        self.refuse = refuse
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
-        if self.refuse:
-            self.refuse -= 1
-            return "451 try again"
-        self.mails.append(envelope)
-        self.encrypted.append(session.ssl is not None)
-        return "250 OK"
-
-
-@asynccontextmanager
-async def mail_server(inbox: Inbox, **options: Any) -> AsyncIterator[int]:
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: SMTP(inbox, loop=loop, hostname="mail.test", **options), "127.0.0.1", 0
-    )
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-
-
-@asynccontextmanager
-async def outbox(sink: MailSink, **options: Any) -> AsyncIterator[Outbox]:
-    made = Outbox(sink, **{"backoff_s": (0.0, 0.0), **options})
-    await made.start()
-    yield made
-    await made.close()
-
-
 async def test_mail_goes_by_starttls_and_the_log_holds_no_secret(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    post: Any, tenant_factory: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="argy")
     made = ensure_dev_certificates(tmp_path / "ca", now=datetime.now(UTC))
@@ -82,10 +44,13 @@ async def test_mail_goes_by_starttls_and_the_log_holds_no_secret(
                 ca=made.ca_file,
             )
         )
-        async with outbox(sink) as sent:
-            sent.put(link(ip="192.0.2.1", user_agent="B\r\nBcc: evil@example.test\u202e"))
-            await sent.drain()
-            assert (sent.delivered, sent.lost) == (1, 0)
+        outbox = post.outbox(sink)
+        await outbox.start()
+        mail = link(ip="192.0.2.1", user_agent="B\r\nBcc: evil@example.test\u202e")
+        await outbox.put((await tenant_factory()).tenant_id, mail)
+        await outbox.drain()
+        await outbox.close()
+        assert (outbox.counts["sent"], outbox.counts["retried"]) == (1, 1)
     (taken,) = inbox.mails
     assert inbox.encrypted == [True]
     assert taken.rcpt_tos == ["ada@example.test"]
@@ -109,29 +74,17 @@ async def test_a_server_without_the_right_certificate_gets_nothing(tmp_path: Pat
                 smtp_url=f"smtp://127.0.0.1:{port}", sender="a@example.test", ca=other.ca_file
             )
         )
-        async with outbox(sink) as sent:
-            sent.put(link())
-            await sent.drain()
-            assert (sent.delivered, sent.lost) == (0, 1)
+        with pytest.raises((MailError, OSError)):
+            await sink.deliver(link())
     assert inbox.mails == []
 
 
-async def test_a_full_queue_loses_mail_and_never_holds_up_the_caller(tmp_path: Path) -> None:
-    full = Outbox(FolderSink(tmp_path / "mail"), max_queued=2)
-    for _ in range(5):
-        full.put(link())
-    assert full.lost == 3
-    await full.start()
-    await full.drain()
-    assert full.delivered == 2
-    await full.close()
-
-
-async def test_a_closed_outbox_tells_what_it_lost(tmp_path: Path) -> None:
-    never = Outbox(FolderSink(tmp_path / "mail"))
-    never.put(link())
-    await never.close()
-    assert never.lost == 1
+async def test_the_folder_takes_again_what_a_killed_writer_began(tmp_path: Path) -> None:
+    folder, mail = tmp_path / "mail", link()
+    folder.mkdir()
+    (folder / f".{mail.id}").write_text("{")
+    await FolderSink(folder).deliver(mail)
+    assert [path.name for path in folder.iterdir()] == [f"{mail.id}.json"]
 
 
 async def test_the_folder_is_private_and_keeps_the_newest(tmp_path: Path) -> None:
