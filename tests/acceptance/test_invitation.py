@@ -40,14 +40,14 @@ def invited(argy: Callable[..., Any]) -> tuple[str, str]:
     return email, user_id
 
 
-def link_to(home: Path, email: str) -> str:
+def link_to(home: Path, email: str, slug: str = "acme") -> str:
     """The path of the link in the mail to somebody."""
     until = time.monotonic() + MAIL_S
     while time.monotonic() < until:
         for path in (home / "mail").glob("*.json"):
             mail = json.loads(path.read_text())
             if mail["to"] == email:
-                found = re.search(r"https://[^/]+(/acme/link/\S+)", mail["text"])
+                found = re.search(rf"https://[^/]+(/{slug}/link/\S+)", mail["text"])
                 assert found is not None
                 return found[1]
         time.sleep(0.05)
@@ -62,9 +62,9 @@ def accept(browser: httpx.Client, link: str) -> httpx.Response:
     return browser.post(link, data={"csrf": token[1], "confirmed": "yes"})
 
 
-def signed_in(browser: httpx.Client) -> bool:
+def signed_in(browser: httpx.Client, slug: str = "acme") -> bool:
     """Whether the browser's session is live."""
-    return browser.get("/acme/enrol").status_code == 200
+    return browser.get(f"/{slug}/enrol").status_code == 200
 
 
 def test_an_invitation_signs_in_once_and_an_operator_ends_it(
@@ -114,3 +114,31 @@ def test_sessions_are_listed_to_who_is_signed_in_at_the_terminal(
     assert refused.returncode == 3
     assert "argy login" in refused.stderr
     assert argy("session", "end").returncode == 2
+
+
+def test_a_sign_in_elsewhere_takes_nobody_s_session(
+    platform: Any, argy: Callable[..., Any], browser: httpx.Client, invited: tuple[str, str]
+) -> None:
+    """One browser is signed in to two tenants; leaving one of them is leaving that one."""
+    email, _ = invited
+    accept(browser, link_to(platform.home, email))
+    slug, guest = f"t{secrets.token_hex(6)}", f"{secrets.token_hex(6)}@other.example"
+    for command in (
+        ("tenant", "create", slug, "--name", "Other"),
+        ("user", "create", guest, "--tenant", slug),
+        ("user", "invite", guest, "--tenant", slug),
+    ):
+        done = argy(*command)
+        assert done.returncode == 0, done.stderr
+    accept(browser, link_to(platform.home, guest, slug))
+    assert signed_in(browser)
+    assert signed_in(browser, slug)
+    page = browser.get(f"/{slug}/enrol")
+    token = re.search(r'name="csrf"[^>]*value="([^"]+)"', page.text)
+    assert token is not None
+    # A form of one tenant is none of another: each is bound to its own session.
+    crossed = browser.post("/acme/sign-out", data={"csrf": token[1]})
+    assert (crossed.status_code, signed_in(browser)) == (403, True)
+    assert browser.post(f"/{slug}/sign-out", data={"csrf": token[1]}).status_code == 303
+    assert not signed_in(browser, slug)
+    assert signed_in(browser)

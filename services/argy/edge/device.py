@@ -10,12 +10,17 @@ from argy.api.authn.v1 import device_pb2 as pb
 from argy.base.errors import (
     ArgyError,
     InvalidArgument,
-    NotFound,
     PermissionDenied,
-    ResourceExhausted,
 )
 from argy.client import Connection
-from argy.edge.oauth_form import OAuthError, needed, read_form, refuse_passwords
+from argy.edge.oauth_form import (
+    NOT_STORED,
+    OAuthError,
+    answering,
+    needed,
+    read_form,
+    refuse_passwords,
+)
 from argy.edge.platform import Tenants, TenantServices
 from argy.edge.problems import from_service
 from argy.edge.request import state_of
@@ -39,12 +44,9 @@ def routes(connection: Connection, *, base_url: str) -> list[BaseRoute]:
     tenants = Tenants(connection)
 
     async def begin(request: Request) -> Response:
-        try:
-            return await _begin(request, connection, tenants, base_url)
-        except OAuthError as error:
-            return error.answer()
+        return await _begin(request, connection, tenants, base_url)
 
-    return [Route(_PATH, begin, methods=["POST"])]
+    return [Route(_PATH, answering(begin), methods=["POST"])]
 
 
 async def redeem(services: TenantServices, fields: dict[str, str]) -> Response:
@@ -74,7 +76,7 @@ async def redeem(services: TenantServices, fields: dict[str, str]) -> Response:
             "refresh_token": tokens.refresh_token,
             "scope": tokens.scope,
         },
-        headers={"cache-control": "no-store", "pragma": "no-cache"},
+        headers=NOT_STORED,
     )
 
 
@@ -85,7 +87,7 @@ async def _begin(
     fields = await read_form(request)
     request_id = state_of(request.scope).request_id
     try:
-        tenant = await tenants.find(request.path_params["tenant"])
+        tenant = await tenants.find(request.path_params["tenant"], request_id=request_id)
         services = TenantServices(connection, tenant.tenant_id, request_id=request_id)
         begun = await services.devices.AuthorizeDevice(
             pb.AuthorizeDeviceRequest(
@@ -98,8 +100,6 @@ async def _begin(
     except InvalidArgument as error:
         wrong = "invalid_scope" if error.field == "scopes" else "invalid_request"
         raise OAuthError(wrong, error.message) from error
-    except (NotFound, ResourceExhausted):
-        raise
     except ArgyError as error:
         raise from_service(error, request_id) from error
     page = f"{base_url}/{tenant.slug}/device"
@@ -111,5 +111,6 @@ async def _begin(
             "verification_uri_complete": f"{page}?user_code={begun.user_code}",
             "expires_in": begun.expires_in_s,
             "interval": begun.interval_s,
-        }
+        },
+        headers=NOT_STORED,
     )

@@ -77,7 +77,7 @@ class _Api:
         async def serve(request: Request) -> Response:
             token = _bearer(request)
             request_id = state_of(request.scope).request_id
-            tenant = await self._tenants.find(request.path_params["tenant"])
+            tenant = await self._tenants.find(request.path_params["tenant"], request_id=request_id)
             services = TenantServices(
                 self._connection, tenant.tenant_id, request_id=request_id, access_token=token
             )

@@ -1,6 +1,7 @@
 """Bounds of one request: headers, body, time, and how many are served at once."""
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +19,7 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_HEADERS: Final = 64
 MAX_HEADER_BYTES: Final = 16 * 1024
 """Of names and values together; the request target counts too."""
+_HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,7 @@ def _check_headers(scope: Scope) -> None:
             f"more than {MAX_HEADERS} headers or {MAX_HEADER_BYTES} bytes of them",
             reason="HEADERS_TOO_LARGE",
         )
-    if scope["http_version"] != "1.0" and len(header_values(scope, b"host")) != 1:
-        raise InvalidArgument("Host must be given once", reason="MALFORMED_HTTP", field="Host")
+    _check_version(scope)
     coding = header_values(scope, b"transfer-encoding")
     if coding and [value.strip().lower() for value in coding] != [b"chunked"]:
         # RFC 9112 §6.3: with another last coding nobody knows where the request ends.
@@ -76,6 +77,22 @@ def _check_headers(scope: Scope) -> None:
     length = header_values(scope, b"content-length")
     if length and int(length[0]) > MAX_BODY_BYTES:
         raise _too_large()
+
+
+def _check_version(scope: Scope) -> None:
+    version, hosts = scope["http_version"], header_values(scope, b"host")
+    if version not in ("1.0", "1.1"):
+        raise InvalidArgument("speak HTTP/1.1", reason="MALFORMED_HTTP")
+    # RFC 9112 §3.2. Nothing here believes in it, but what stands before us may.
+    if not (version == "1.0" and not hosts) and not (len(hosts) == 1 and _HOST.fullmatch(hosts[0])):
+        raise InvalidArgument(
+            "Host must be given once, as a name or an address with or without a port",
+            reason="MALFORMED_HTTP",
+            field="Host",
+        )
+    if version == "1.0" and header_values(scope, b"transfer-encoding"):
+        # RFC 9112 §6.1: what stands before us may have taken the body for the next request.
+        raise InvalidArgument("HTTP/1.0 has no transfer coding", reason="MALFORMED_HTTP")
 
 
 def _bounded(receive: Receive, body_s: float) -> Receive:

@@ -18,12 +18,19 @@ from starlette.routing import BaseRoute, Route
 
 from argy.api.authn.v1 import token_pb2 as pb
 from argy.api.authn.v1.token_pb2_grpc import TokenServiceStub
-from argy.base.errors import ArgyError, PermissionDenied, Unauthenticated
+from argy.base.errors import ArgyError, Unauthenticated
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.client import Connection
 from argy.edge import device
-from argy.edge.oauth_form import OAuthError, needed, read_form, refuse_passwords
-from argy.edge.platform import Tenants, TenantServices
+from argy.edge.oauth_form import (
+    NOT_STORED,
+    OAuthError,
+    answering,
+    needed,
+    read_form,
+    refuse_passwords,
+)
+from argy.edge.platform import Tenant, Tenants, TenantServices
 from argy.edge.problems import from_service
 from argy.edge.request import state_of
 from argy.edge.stages import inner_request_id
@@ -37,18 +44,15 @@ _JWKS: Final = "/.well-known/jwks.json"
 _METADATA: Final = "/.well-known/oauth-authorization-server/{tenant}"
 _JWKS_AGE_S: Final = 60
 _METADATA_AGE_S: Final = 3600
-_NOT_STORED: Final = {"cache-control": "no-store", "pragma": "no-cache"}
 _GRANT_LOST: Final = frozenset({"REFRESH_TOKEN_INVALID", "REFRESH_TOKEN_REUSED", "USER_DISABLED"})
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 def open_routes(connection: Connection, *, base_url: str) -> list[BaseRoute]:
     """The endpoints of clients, which hold no token of this edge."""
     api = OAuth(connection, base_url)
     return [
-        Route(_TOKEN, _answering(api.token), methods=["POST"]),
-        Route(_REVOKE, _answering(api.revoke), methods=["POST"]),
+        Route(_TOKEN, answering(api.token), methods=["POST"]),
+        Route(_REVOKE, answering(api.revoke), methods=["POST"]),
         Route(_JWKS, api.jwks, methods=["GET"]),
         Route(_METADATA, api.metadata, methods=["GET"]),
     ]
@@ -57,7 +61,7 @@ def open_routes(connection: Connection, *, base_url: str) -> list[BaseRoute]:
 def routes(connection: Connection, *, base_url: str) -> list[BaseRoute]:
     """The endpoint of resource servers, which hold one."""
     api = OAuth(connection, base_url)
-    return [Route(_INTROSPECT, _answering(api.introspect), methods=["POST"])]
+    return [Route(_INTROSPECT, answering(api.introspect), methods=["POST"])]
 
 
 class OAuth:
@@ -94,7 +98,7 @@ class OAuth:
         )
         stub, metadata = await self._stub(request)
         await _asked(request, stub.RevokeToken(asked, metadata=metadata))
-        return Response(status_code=200, headers=_NOT_STORED)
+        return Response(status_code=200, headers=NOT_STORED)
 
     async def introspect(self, request: Request) -> Response:
         """What a token is, for a service that may ask."""
@@ -102,13 +106,8 @@ class OAuth:
         asked = pb.IntrospectTokenRequest(token=needed(fields, "token"))
         service = f"service:{state_of(request.scope).service}"
         stub, metadata = await self._stub(request, subject=service)
-        try:
-            found = await stub.IntrospectToken(asked, metadata=metadata)
-        except PermissionDenied:
-            raise
-        except ArgyError as error:
-            raise from_service(error, state_of(request.scope).request_id) from error
-        return JSONResponse(self._described(request, found), headers=_NOT_STORED)
+        found = await _asked(request, stub.IntrospectToken(asked, metadata=metadata))
+        return JSONResponse(self._described(request, found), headers=NOT_STORED)
 
     async def jwks(self, request: Request) -> Response:
         """The keys that verify access tokens, of every tenant."""
@@ -122,7 +121,7 @@ class OAuth:
 
     async def metadata(self, request: Request) -> Response:
         """What the tenant's authorization server offers."""
-        tenant = await self._tenants.find(request.path_params["tenant"])
+        tenant = await self._tenant(request)
         issuer = f"{self._base_url}/{tenant.slug}"
 
         def url(path: str) -> str:
@@ -164,10 +163,10 @@ class OAuth:
             "refresh_token": tokens.refresh_token,
             "scope": tokens.scope,
         }
-        return JSONResponse(told, headers=_NOT_STORED)
+        return JSONResponse(told, headers=NOT_STORED)
 
     async def _redeem(self, request: Request, fields: dict[str, str]) -> Response:
-        tenant = await self._tenants.find(request.path_params["tenant"])
+        tenant = await self._tenant(request)
         request_id = state_of(request.scope).request_id
         services = TenantServices(self._connection, tenant.tenant_id, request_id=request_id)
         try:
@@ -175,8 +174,12 @@ class OAuth:
         except ArgyError as error:
             raise from_service(error, request_id) from error
 
+    async def _tenant(self, request: Request) -> Tenant:
+        request_id = state_of(request.scope).request_id
+        return await self._tenants.find(request.path_params["tenant"], request_id=request_id)
+
     async def _stub(self, request: Request, *, subject: str = "") -> tuple[Any, Any]:
-        tenant = await self._tenants.find(request.path_params["tenant"])
+        tenant = await self._tenant(request)
         return _of(request, self._connection.channel(tenant.tenant_id, subject=subject))
 
     def _platform(self, request: Request) -> tuple[Any, Any]:
@@ -199,22 +202,6 @@ class OAuth:
             "exp": found.expire_time.seconds,
         }
         return {name: value for name, value in told.items() if value}
-
-
-def _answering(work: Handler) -> Handler:
-    """Tell OAuth's errors as RFC 6749 §5.2 does."""
-
-    async def serve(request: Request) -> Response:
-        try:
-            return await work(request)
-        except OAuthError as error:
-            answer = error.answer()
-            answer.headers.update(_NOT_STORED)
-            if error.status == 401:
-                answer.headers["www-authenticate"] = 'Bearer realm="argy"'
-            return answer
-
-    return serve
 
 
 async def _asked(request: Request, call: Awaitable[Any]) -> Any:

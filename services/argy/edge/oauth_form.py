@@ -1,16 +1,22 @@
 """OAuth 2.0 over HTTP: forms in (RFC 6749 §3.2), errors out as JSON (RFC 6749 §5.2)."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
+from argy.edge.problems import CHALLENGE
 from argy.edge.request import header_values
 
 _MAX_BYTES: Final = 16_384
 _MAX_FIELDS: Final = 32
 _MEDIA_TYPE: Final = "application/x-www-form-urlencoded"
+NOT_STORED: Final[Mapping[str, str]] = {"cache-control": "no-store", "pragma": "no-cache"}
+"""RFC 6749 §5.1."""
+
+Handler = Callable[[Request], Awaitable[Response]]
 
 
 class OAuthError(Exception):
@@ -25,7 +31,20 @@ class OAuthError(Exception):
     def answer(self) -> JSONResponse:
         """The answer."""
         body = {"error": self.error, "error_description": self.description}
-        return JSONResponse(body, status_code=self.status)
+        challenge = {"www-authenticate": CHALLENGE} if self.status == 401 else {}
+        return JSONResponse(body, status_code=self.status, headers={**NOT_STORED, **challenge})
+
+
+def answering(work: Handler) -> Handler:
+    """Tell OAuth's errors as RFC 6749 §5.2 does."""
+
+    async def serve(request: Request) -> Response:
+        try:
+            return await work(request)
+        except OAuthError as error:
+            return error.answer()
+
+    return serve
 
 
 async def read_form(request: Request) -> dict[str, str]:

@@ -14,9 +14,10 @@ from argy.api.authn.v1.passkey_pb2_grpc import PasskeyServiceStub
 from argy.api.authn.v1.session_pb2_grpc import SessionServiceStub
 from argy.api.directory.v1.tenant_pb2 import ListTenantsRequest
 from argy.api.directory.v1.tenant_pb2_grpc import TenantServiceStub
-from argy.base.errors import NotFound
+from argy.base.errors import ArgyError, NotFound
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.client import Connection
+from argy.edge.problems import from_service
 from argy.edge.stages import inner_request_id
 from argy.rpc.client import Metadata
 
@@ -65,12 +66,12 @@ class Tenants:
         self._connection = connection
         self._known: OrderedDict[str, tuple[float, Tenant]] = OrderedDict()
 
-    async def find(self, slug: str) -> Tenant:
+    async def find(self, slug: str, *, request_id: str) -> Tenant:
         """The tenant of this name.
 
         Raises:
             NotFound: ``TENANT_UNKNOWN``.
-            ArgyError: when the directory can't say.
+            ArgyError: when the directory can't say; without what is between it and us.
         """
         now_s = time.monotonic()
         known = self._known.get(slug)
@@ -79,7 +80,11 @@ class Tenants:
         if not SLUG.fullmatch(slug):
             raise _unknown()
         stub = TenantServiceStub(self._connection.channel(PLATFORM_TENANT_ID))
-        found = (await stub.ListTenants(ListTenantsRequest(slug=slug, page_size=1))).tenants
+        try:
+            answer = await stub.ListTenants(ListTenantsRequest(slug=slug, page_size=1))
+        except ArgyError as error:
+            raise from_service(error, request_id) from error
+        found = answer.tenants
         if not found:
             raise _unknown()
         tenant = Tenant(UUID(found[0].tenant_id), found[0].slug, found[0].display_name)

@@ -36,6 +36,8 @@ _BY_KIND: Final[Mapping[type[ArgyError], int]] = {
 }
 CHALLENGE: Final = 'Bearer realm="argy"'
 _TYPE: Final = "urn:argy:error:"
+_OWN: Final = frozenset({"BODY_TOO_SLOW", "PLATFORM_UNAVAILABLE", "TOO_SLOW"})
+"""Reasons of the edge's own, which tell nothing of what is behind it."""
 
 
 def http_status(error: ArgyError) -> int:
@@ -45,8 +47,8 @@ def http_status(error: ArgyError) -> int:
     return next((_BY_KIND[kind] for kind in type(error).__mro__ if kind in _BY_KIND), 500)
 
 
-def problem(error: ArgyError, request_id: str, *, close: bool) -> tuple[Message, Message]:
-    """The two ASGI messages of an answer that tells an error; ``close`` ends the connection."""
+def problem(error: ArgyError, request_id: str) -> tuple[Message, Message]:
+    """The two ASGI messages of an answer that tells an error."""
     status = http_status(error)
     told: dict[str, object] = {
         "type": _TYPE + error.reason,
@@ -74,8 +76,6 @@ def problem(error: ArgyError, request_id: str, *, close: bool) -> tuple[Message,
         headers.append((b"allow", error.metadata["allow"].encode()))
     if error.retry_after_ms is not None:
         headers.append((b"retry-after", str(-(-error.retry_after_ms // 1000)).encode()))
-    if close:
-        headers.append((b"connection", b"close"))
     return (
         {"type": "http.response.start", "status": status, "headers": headers},
         {"type": "http.response.body", "body": body},
@@ -105,6 +105,8 @@ def from_service(error: ArgyError, request_id: str) -> ArgyError:
     A refusal of the caller passes as it is. What is between the edge and the services (an address,
     a key, a signature) goes to the log alone.
     """
+    if error.reason in _OWN:
+        return error
     public = (InvalidArgument, family.PermissionDenied, NotFound, family.Aborted, ResourceExhausted)
     if isinstance(error, public) and error.reason != "TRANSPORT":
         # Fields are the gRPC request's own, which a caller of the edge has not made.

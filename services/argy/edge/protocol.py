@@ -13,6 +13,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 MAX_HEAD_BYTES: Final = 32 * 1024
 """Bytes that may arrive before the head is complete; the exact limits are in ``limits``."""
 _LINGER_S: Final = 1.0
+_FLUSH_S: Final = 30.0
+"""How long a client may take to read the last of its answers."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -51,6 +53,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_timer()
         self._in_head = False
         super().on_headers_complete()
+        if self.parser.should_upgrade():
+            # Uvicorn forgets what follows in the same read, so that a later one would begin in the
+            # middle of it.
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """A request is complete: what follows belongs to the next head."""
@@ -59,6 +65,17 @@ class BoundedProtocol(HttpToolsProtocol):
         # Not when the next head begins: that may be in the middle of a read that holds all of it.
         self._head_bytes = 0
         self._requests += 1
+
+    def on_response_complete(self) -> None:
+        """An answer is written, though perhaps not sent."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self.loop.call_later(_FLUSH_S, self.transport.abort)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """No other request came."""
+        self.transport.close()
+        self.loop.call_later(_LINGER_S, self.transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """Bytes arrive."""

@@ -17,8 +17,10 @@ from argy.base.errors import NotFound, Unauthenticated
 from argy.edge.platform import TenantServices
 from argy.edge.request import state_of
 
-SESSION: Final = "__Host-session"
-"""The secret of a session."""
+MAX_SESSIONS: Final = 8
+"""Tenants that one browser may be signed in to at a time: its cookies come with every request."""
+_SESSION: Final = "__Host-session-"
+"""And the tenant's name: the secret of a session there."""
 BROWSER: Final = "__Host-browser"
 """Random; ties a link to the browser that asked for it, and forms to one that has no session."""
 AFTER: Final = "__Host-after"
@@ -35,9 +37,9 @@ class Cookies:
     browser: str
 
     @classmethod
-    def of(cls, request: Request) -> "Cookies":
-        """Read them; what can't be ours counts as absent."""
-        return cls(_secret(request, SESSION), _secret(request, BROWSER))
+    def of(cls, request: Request, slug: str) -> "Cookies":
+        """Read those of a tenant; what can't be ours counts as absent."""
+        return cls(_secret(request, _SESSION + slug), _secret(request, BROWSER))
 
     @property
     def binding(self) -> str:
@@ -82,6 +84,23 @@ def device_of(request: Request) -> Device:
 def new_secret() -> str:
     """256 random bits in base64url."""
     return secrets.token_urlsafe(32)
+
+
+def keep_session(
+    request: Request, response: Response, slug: str, secret: str, *, life_s: int
+) -> None:
+    """Keep a session of a tenant beside those of others, of which the oldest may have to go."""
+    name = _SESSION + slug
+    # RFC 6265 §5.4: browsers name the oldest first.
+    others = [one for one in request.cookies if one.startswith(_SESSION) and one != name]
+    for one in others[: max(len(others) + 1 - MAX_SESSIONS, 0)]:
+        forget(response, one)
+    keep(response, name, secret, max_age_s=life_s or None)
+
+
+def forget_session(response: Response, slug: str) -> None:
+    """Remove the session of a tenant, and of no other."""
+    forget(response, _SESSION + slug)
 
 
 def keep(response: Response, name: str, value: str, *, max_age_s: int | None = None) -> None:

@@ -24,8 +24,9 @@ _ACCESS: Final = logging.getLogger("argy.edge.access")
 
 _REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,256}")
 _INNER_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_LINK: Final = re.compile(r"(/link/).+")
+_LINK: Final = re.compile(r"(/link/).+", re.DOTALL)
 """What follows there signs somebody in, once: it must not stand in a log."""
+_CLOSE: Final = (b"connection", b"close")
 _DRAIN_BYTES: Final = 1024 * 1024
 _DRAIN_S: Final = 1.0
 
@@ -101,7 +102,8 @@ def inner_request_id(request_id: str) -> str:
 def errors(app: App, page: ErrorPage) -> App:
     """Every error becomes a problem, or a page for who asks for one as browsers do.
 
-    What is unforeseen is logged and told as INTERNAL.
+    What is unforeseen is logged and told as INTERNAL. An answer to a request that was not read to
+    its end is the last one of its connection.
     """
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,6 +118,10 @@ def errors(app: App, page: ErrorPage) -> App:
 
         async def sending(message: Message) -> None:
             state.started = True
+            if message["type"] == "http.response.start" and unread and _has_body(scope):
+                # What still comes of the body would hold the connection for as long as it likes.
+                await _drain(reading)
+                message = {**message, "headers": [*message.get("headers", ()), _CLOSE]}
             await send(message)
 
         try:
@@ -135,14 +141,11 @@ def errors(app: App, page: ErrorPage) -> App:
             # An answer that has begun can't become another one: uvicorn ends the connection.
             _LOG.error("failed while answering: %s", told.message)
             return
-        close = unread and _has_body(scope)
-        if close:
-            await _drain(reading)
-        answer = problem(told, state.request_id, close=close)
+        answer = problem(told, state.request_id)
         if _is_a_visit(scope):
             answer = in_words(answer, page(told, state.request_id))
         for message in answer:
-            await send(message)
+            await sending(message)
 
     return serve
 
@@ -207,7 +210,7 @@ def _has_body(scope: Scope) -> bool:
 
 
 async def _drain(receive: Receive) -> None:
-    """Read a little of a body that is refused: most clients look for an answer only after it."""
+    """Read a little of a body that nobody wants: most clients look for an answer only after it."""
     left = _DRAIN_BYTES
     try:
         async with asyncio.timeout(_DRAIN_S):

@@ -144,7 +144,7 @@ class Tab:
     async def age_session(self, redis_url: str, *, seconds: int) -> None:
         """Let the proof of the session here be older, as if its person had signed in earlier."""
         cookies = {one["name"]: one["value"] for one in await self.page.context.cookies()}
-        digest = hashlib.sha256(cookies["__Host-session"].encode()).hexdigest()
+        digest = hashlib.sha256(cookies["__Host-session-acme"].encode()).hexdigest()
         redis = Redis.from_url(redis_url)
         try:
             (key,) = [found async for found in redis.scan_iter(f"*:session:{digest}")]

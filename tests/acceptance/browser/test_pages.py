@@ -108,7 +108,7 @@ async def test_a_form_of_another_browser_is_stale(open_tab: Any) -> None:
 async def test_who_is_not_signed_in_is_sent_to_do_so(platform: Any, path: str) -> None:
     edge = platform.ready["edge"]
     context = ssl.create_default_context(cafile=edge["ca_file"])
-    cookies = {"__Host-session": "A" * 43}
+    cookies = {"__Host-session-acme": "A" * 43}
     async with httpx.AsyncClient(verify=context, base_url=edge["url"], cookies=cookies) as http:
         answer = await http.get(path)
     assert answer.status_code == 303

@@ -94,12 +94,66 @@ async def test_recovery_by_mail_needs_a_new_passkey(
     await tab.page.get_by_role("button", name="Send me a link").click()
     await tab.page.wait_for_url("**/acme/mail-sent")
     await tab.follow_link(person.email)
-    await tab.page.get_by_text("Chrome on Linux").wait_for()
-    await tab.look("confirm-link")
-    await tab.page.get_by_role("button", name="Yes, sign me in").click()
+    # The browser that asked needs no click.
     await tab.page.wait_for_url("**/acme/enrol")
     await tab.enrol(phone, "Phone")
     await tab.look("security")
+
+
+async def ask_for_link(tab: Any, email: str) -> None:
+    await tab.open("/acme/sign-in")
+    await tab.page.get_by_label("E-mail address").fill(email)
+    await tab.page.get_by_role("button", name="Send me a link").click()
+    await tab.page.wait_for_url("**/acme/mail-sent")
+
+
+async def test_a_link_that_was_asked_for_in_another_browser_needs_a_click(
+    open_tab: Any, person: Any
+) -> None:
+    mine = await open_tab()
+    other = await open_tab()
+    # Another browser's own cookie of the same kind makes it no more the one that asked.
+    await ask_for_link(other, "nobody@acme.example")
+    await ask_for_link(mine, person.email)
+    tried = other.page.expect_response("**/mine")
+    async with tried as answer:
+        await other.follow_link(person.email)
+    assert (await (await answer.value).json()) == {"next": ""}
+    link = other.page.url
+    button = other.page.get_by_role("button", name="Yes, sign me in")
+    await button.wait_for()
+    await other.page.get_by_text("Chrome on Linux").wait_for()
+    await other.look("confirm-link")
+    # It used nothing: the browser that asked is signed in by opening it.
+    await mine.page.goto(link)
+    await mine.page.wait_for_url("**/acme/security")
+    other.expected = ("404",)
+    await button.click()
+    await other.page.get_by_role("heading", name="Nothing here").wait_for()
+
+
+async def test_a_link_is_used_by_no_look_and_without_scripts_by_a_click(
+    open_tab: Any, person: Any
+) -> None:
+    tab = await open_tab(java_script_enabled=False)
+    await ask_for_link(tab, person.email)
+    await tab.follow_link(person.email)
+    await tab.page.reload()
+    await tab.page.get_by_role("button", name="Yes, sign me in").click()
+    await tab.page.wait_for_url("**/acme/security")
+    assert "/link/" not in await tab.page.content()
+
+
+async def test_after_signing_out_the_way_back_shows_nothing(open_tab: Any, person: Any) -> None:
+    tab = await open_tab()
+    await ask_for_link(tab, person.email)
+    await tab.follow_link(person.email)
+    await tab.page.wait_for_url("**/acme/security")
+    await tab.page.get_by_role("heading", name="Passkeys").wait_for()
+    await tab.sign_out()
+    await tab.page.go_back()
+    await tab.page.wait_for_url("**/acme/sign-in**")
+    assert await tab.page.get_by_role("heading", name="Passkeys").count() == 0
 
 
 async def test_a_link_works_once_and_says_so(open_tab: Any, person: Any, invite: Any) -> None:
@@ -144,7 +198,7 @@ async def test_cookies_are_host_only_secure_and_out_of_scripts_reach(
     tab = await open_tab()
     await onboard(tab, person)
     (session,) = [
-        one for one in await tab.page.context.cookies() if one["name"] == "__Host-session"
+        one for one in await tab.page.context.cookies() if one["name"] == "__Host-session-acme"
     ]
     assert (session["secure"], session["httpOnly"], session["sameSite"], session["path"]) == (
         True,

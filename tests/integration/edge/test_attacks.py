@@ -17,6 +17,7 @@ from argy.base.secret_token import new_token
 from argy.client.pep_tokens import add_token, revoke_token
 
 PATH = "/access/v1/evaluation"
+GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 BEHIND = 503
 """What a request gets that passed every check of the edge: nothing serves behind it here."""
 
@@ -361,6 +362,41 @@ def test_more_requests_than_the_limit_are_told_to_come_again(
         assert answer.status_code == 503
         assert problem_of(answer)["reason"] == "TOO_BUSY"
         assert answer.headers["retry-after"] == "1"
+
+
+# --- what is told of what is behind ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "form"),
+    [
+        ("GET", "/.well-known/oauth-authorization-server/acme", {}),
+        ("GET", "/.well-known/jwks.json", {}),
+        ("POST", "/acme/oauth/token", {"grant_type": "refresh_token", "refresh_token": "x"}),
+        ("POST", "/acme/oauth/token", {"grant_type": GRANT, "device_code": "x"}),
+        ("POST", "/acme/oauth/revoke", {"token": "x"}),
+        ("POST", "/acme/oauth/introspect", {"token": "x"}),
+        ("POST", "/acme/oauth/device_authorization", {}),
+        ("GET", "/acme/whoami", {}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_no_address_of_a_service_is_told(
+    http: Any, problem_of: Any, method: str, path: str, form: dict[str, str]
+) -> None:
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    data = {"client_id": "x", **form} if method == "POST" else None
+    answer = http.request(method, path, data=data, headers=headers)
+    assert answer.status_code == BEHIND
+    assert problem_of(answer)["reason"] == "PLATFORM_UNAVAILABLE"
+
+
+def test_what_a_device_is_refused_is_not_stored(http: Any) -> None:
+    headers = {"content-type": "application/x-www-form-urlencoded", "authorization": "Basic eDp5"}
+    answer = http.post("/acme/oauth/device_authorization", data={}, headers=headers)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == 'Bearer realm="argy"'
+    assert (answer.headers["cache-control"], answer.headers["pragma"]) == ("no-store", "no-cache")
 
 
 # --- HTTP and TLS ---------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ FORMS = [
     "security/token/revoke",
 ]
 SCRIPTS = [
+    "link/" + "x" * 43 + "/mine",
     "passkey/sign-in/options",
     "passkey/sign-in",
     "passkey/step-up",
@@ -132,7 +133,7 @@ def test_no_other_file_can_be_had(visitor: httpx.Client, name: str) -> None:
 
 @pytest.mark.parametrize("value", ["", "x", "y" * 4_000, "a b", "é", '"q"'])
 def test_a_cookie_that_can_t_be_ours_counts_as_none(visitor: httpx.Client, value: str) -> None:
-    cookie = f"__Host-session={value}; __Host-browser={value}".encode()
+    cookie = f"__Host-session-acme={value}; __Host-browser={value}".encode()
     headers: list[tuple[bytes, bytes]] = [(b"cookie", cookie)]
     headers += [(name.encode(), text.encode()) for name, text in {**FORM, **ORIGIN}.items()]
     answer = visitor.post("/acme/sign-out", content=b"csrf=x", headers=headers)
@@ -141,3 +142,14 @@ def test_a_cookie_that_can_t_be_ours_counts_as_none(visitor: httpx.Client, value
 
 def test_there_is_no_mailbox_unless_it_is_set(visitor: httpx.Client) -> None:
     assert visitor.get("/dev/mail").status_code == 401
+
+
+@pytest.mark.parametrize("tenant", ["%5Cevil.example", "%09%5Cevil.example", "acme%0a", "ACME"])
+def test_no_page_leads_to_a_host_that_stands_in_its_address(
+    visitor: httpx.Client, tenant: str
+) -> None:
+    """A backslash at the beginning of an address is a slash to browsers."""
+    headers = {**FORM, "origin": "https://evil.example"}
+    answer = visitor.post(f"/{tenant}/sign-in", content=b"a=b", headers=headers)
+    assert answer.status_code == 403
+    assert re.findall(r'<a [^>]*href="([^"]*)"', answer.text) == ["#main", "/"]

@@ -29,14 +29,13 @@ def test_each_error_has_one_status(error: ArgyError, status: int) -> None:
 
 def test_a_problem_names_reason_fields_and_request() -> None:
     error = InvalidArgument("/subject is required", reason="INVALID_FIELD", field="/subject")
-    start, body = problem(error, "req-1", close=True)
+    start, body = problem(error, "req-1")
     told = json.loads(body["body"])
     assert told["reason"] == "INVALID_FIELD"
     assert told["status"] == start["status"] == 400
     assert told["request_id"] == "req-1"
     assert told["errors"] == [{"pointer": "/subject", "detail": "/subject is required"}]
     assert (b"content-type", b"application/problem+json") in start["headers"]
-    assert (b"connection", b"close") in start["headers"]
 
 
 @pytest.mark.parametrize(

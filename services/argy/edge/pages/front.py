@@ -3,20 +3,21 @@
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from argy.base import errors as family
 from argy.base.errors import ArgyError, InvalidArgument
+from argy.base.origins import origin_of
 from argy.client import Connection
 from argy.edge.authzen.strict_json import parse_object
 from argy.edge.csrf import FIELD, HEADER, FormTokens, check_same_origin
 from argy.edge.pages.views import HEADERS, Views
 from argy.edge.pages.visit import Visit
 from argy.edge.pages.words import doing, told
-from argy.edge.platform import Tenants, TenantServices
+from argy.edge.platform import SLUG, Tenants, TenantServices
 from argy.edge.problems import from_service, http_status
 from argy.edge.request import header_values, state_of
 from argy.edge.sessions import Cookies, who_is
@@ -41,8 +42,7 @@ class Front:
         self._tokens = tokens
         self._views = views
         self._tenants = Tenants(connection)
-        parts = urlsplit(base_url)
-        self._origin = f"{parts.scheme}://{parts.netloc}"
+        self._origin = origin_of(base_url)
 
     def page(self, handler: Handler, *, signed_in: bool = True) -> Endpoint:
         """A page to look at; where somebody must be signed in, others are sent to do so."""
@@ -71,7 +71,7 @@ class Front:
                 if error.reason != STEP_UP:
                     raise
                 again = [(name, value) for name, value in fields.items() if name != FIELD]
-                path = request.url.path
+                path = request.scope["path"]
                 return visit.render(
                     "step_up.html", 403, action=path, again=again, doing=doing(path)
                 )
@@ -90,7 +90,9 @@ class Front:
             check_same_origin(request.scope, origin=self._origin)
             tokens = header_values(request.scope, HEADER)
             token = tokens[0].decode("latin-1") if len(tokens) == 1 else ""
-            self._tokens.check(binding=Cookies.of(request).binding, token=token)
+            self._tokens.check(
+                binding=Cookies.of(request, request.path_params["tenant"]).binding, token=token
+            )
             try:
                 visit = await self._visit(request, document=document)
                 if signed_in:
@@ -113,9 +115,10 @@ class Front:
             except Exception:  # noqa: BLE001 - logged whole, and told as nothing but INTERNAL
                 _LOG.exception("unforeseen", extra={"request_id": request_id})
                 public = ArgyError("The page could not be made", reason="INTERNAL")
-            known = public.reason != "TENANT_UNKNOWN"
-            slug = request.path_params.get("tenant", "") if known else ""
-            return error_page(self._views, public, request_id, slug=slug)
+            slug = request.path_params["tenant"]
+            # Who was refused before anybody looked may have put anything there.
+            known = SLUG.fullmatch(slug) and public.reason != "TENANT_UNKNOWN"
+            return error_page(self._views, public, request_id, slug=slug if known else "")
 
         return answer
 
@@ -126,9 +129,9 @@ class Front:
         fields: Mapping[str, str] | None = None,
         document: Mapping[str, Any] | None = None,
     ) -> Visit:
-        tenant = await self._tenants.find(request.path_params["tenant"])
         request_id = state_of(request.scope).request_id
-        cookies = Cookies.of(request)
+        tenant = await self._tenants.find(request.path_params["tenant"], request_id=request_id)
+        cookies = Cookies.of(request, tenant.slug)
         services = TenantServices(self._connection, tenant.tenant_id, request_id=request_id)
         signed_in = await who_is(services, cookies)
         if signed_in is not None:
@@ -195,7 +198,8 @@ def _fields(request: Request, body: bytes) -> dict[str, str]:
 
 
 def _to_sign_in(visit: Visit) -> Response:
-    url = visit.request.url
-    back = url.path + (f"?{url.query}" if url.query else "")
+    scope = visit.request.scope
+    query = scope["query_string"].decode("latin-1")
+    back = scope["path"] + (f"?{query}" if query else "")
     asked = urlencode({"next": back}) if visit.request.method == "GET" else ""
     return RedirectResponse(f"{visit.path('sign-in')}?{asked}", 303, headers=dict(HEADERS))

@@ -43,6 +43,7 @@ def routes(
         _get("/{tenant}/mail-sent", page(sign_in.mail_sent, signed_in=False)),
         _get("/{tenant}/link/{secret}", page(sign_in.show_link, signed_in=False)),
         _post("/{tenant}/link/{secret}", form(sign_in.use_link, signed_in=False)),
+        _post("/{tenant}/link/{secret}/mine", script(sign_in.use_own_link, signed_in=False)),
         _post("/{tenant}/sign-out", form(sign_in.sign_out, signed_in=False)),
         _post("/{tenant}/passkey/sign-in/options", script(sign_in.begin, signed_in=False)),
         _post("/{tenant}/passkey/sign-in", script(sign_in.finish, signed_in=False)),

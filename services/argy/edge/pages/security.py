@@ -35,7 +35,6 @@ from argy.edge.pages.front import STEP_UP, Handler
 from argy.edge.pages.visit import Visit
 from argy.edge.pages.words import NOTICES, sentence
 from argy.edge.problems import http_status
-from argy.edge.sessions import SESSION, forget
 
 _MAX_ID: Final = 36
 _MAX_NAME: Final = 100
@@ -108,7 +107,7 @@ async def end_all(visit: Visit) -> Response:
     request = EndUserSessionsRequest(keep_current=False)
     await visit.services.sessions.EndUserSessions(request, metadata=visit.services.metadata)
     response = visit.go("sign-in")
-    forget(response, SESSION)
+    visit.end(response)
     return response
 
 

@@ -7,15 +7,16 @@ from starlette.responses import Response
 from argy.api.authn.v1.magic_link_pb2 import (
     DescribeLinkRequest,
     RedeemLinkRequest,
+    RedeemLinkResponse,
     RequestLinkRequest,
 )
 from argy.api.authn.v1.passkey_pb2 import BeginSignInRequest, FinishSignInRequest
 from argy.api.authn.v1.session_pb2 import EndSessionRequest
-from argy.base.errors import InvalidArgument
+from argy.base.errors import FailedPrecondition, InvalidArgument
 from argy.edge.pages.ceremony import MAX_CEREMONY, MAX_CREDENTIAL, options_of
 from argy.edge.pages.visit import HOME, Visit, next_page
 from argy.edge.pages.words import sentence
-from argy.edge.sessions import AFTER, BROWSER, SESSION, forget, keep
+from argy.edge.sessions import AFTER, BROWSER, forget, keep
 
 _PURPOSES: Final = {
     "sign_in": "Sign in",
@@ -46,7 +47,7 @@ async def send_link(visit: Visit) -> Response:
     response = visit.go("mail-sent")
     keep(response, BROWSER, sent.browser_secret, max_age_s=_MAIL_LIFE_S)
     if after != HOME:
-        keep(response, AFTER, after, max_age_s=_MAIL_LIFE_S)
+        keep(response, AFTER, visit.path(after), max_age_s=_MAIL_LIFE_S)
     return response
 
 
@@ -65,6 +66,8 @@ async def show_link(visit: Visit) -> Response:
         "link.html",
         link=found,
         purpose=_PURPOSES.get(found.purpose, "Sign in"),
+        # Perhaps this very browser asked for it; only using it tells.
+        mine=bool(visit.cookies.browser) and found.purpose != "invitation",
         elsewhere=found.HasField("device") and found.device.ip != visit.device.ip,
     )
     # The address of this page is a secret: not even our own log of referrers may hold it.
@@ -74,19 +77,22 @@ async def show_link(visit: Visit) -> Response:
 
 async def use_link(visit: Visit) -> Response:
     """Use a link, once, after a person said so on its page."""
-    request = RedeemLinkRequest(
-        secret=visit.request.path_params["secret"],
-        browser_secret=visit.cookies.browser,
-        confirmed=visit.field("confirmed") == "yes",
-        device=visit.device,
-    )
-    done = await visit.services.links.RedeemLink(request, metadata=visit.services.metadata)
-    response = visit.go("enrol" if done.must_register else visit.after)
-    visit.begin(response, done.session)
-    if not done.must_register:
-        forget(response, AFTER)
-    forget(response, BROWSER)
-    return response
+    done = await _redeem(visit, confirmed=visit.field("confirmed") == "yes")
+    return _begun(visit, done, visit.go(_next(visit, done)))
+
+
+async def use_own_link(visit: Visit) -> Response:
+    """Use a link in the browser that asked for it, which needs no click: its cookie says who it is.
+
+    In any other browser nothing happens, and there is nowhere to go next.
+    """
+    try:
+        done = await _redeem(visit, confirmed=False)
+    except FailedPrecondition as error:
+        if error.reason != "CONFIRMATION_REQUIRED":
+            raise
+        return visit.answer(next="")
+    return _begun(visit, done, visit.answer(next=visit.path(_next(visit, done))))
 
 
 async def begin(visit: Visit) -> Response:
@@ -124,7 +130,29 @@ async def sign_out(visit: Visit) -> Response:
         request = EndSessionRequest(session_id=visit.signed_in.session.session_id)
         await visit.services.sessions.EndSession(request, metadata=visit.services.metadata)
     response = visit.go("sign-in")
-    forget(response, SESSION)
+    visit.end(response)
+    return response
+
+
+async def _redeem(visit: Visit, *, confirmed: bool) -> RedeemLinkResponse:
+    request = RedeemLinkRequest(
+        secret=visit.request.path_params["secret"],
+        browser_secret=visit.cookies.browser,
+        confirmed=confirmed,
+        device=visit.device,
+    )
+    return await visit.services.links.RedeemLink(request, metadata=visit.services.metadata)
+
+
+def _next(visit: Visit, done: RedeemLinkResponse) -> str:
+    return "enrol" if done.must_register else visit.after
+
+
+def _begun(visit: Visit, done: RedeemLinkResponse, response: Response) -> Response:
+    visit.begin(response, done.session)
+    if not done.must_register:
+        forget(response, AFTER)
+    forget(response, BROWSER)
     return response
 
 

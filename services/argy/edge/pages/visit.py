@@ -17,11 +17,12 @@ from argy.edge.platform import Tenant, TenantServices
 from argy.edge.sessions import (
     AFTER,
     BROWSER,
-    SESSION,
     Cookies,
     SignedIn,
     device_of,
+    forget_session,
     keep,
+    keep_session,
     new_secret,
 )
 
@@ -66,7 +67,7 @@ class Visit:
     @property
     def after(self) -> str:
         """The page that this browser was going to before a mail had to be waited for."""
-        return next_page(self.tenant.slug, self.path(self.request.cookies.get(AFTER, "")))
+        return next_page(self.tenant.slug, self.request.cookies.get(AFTER, ""))
 
     def field(self, name: str, *, limit: int = 256) -> str:
         """A field of the form, without the spaces around it; empty when it is absent.
@@ -119,7 +120,11 @@ class Visit:
         """Let the browser keep a session for as long as the session can last."""
         kept = session.session
         life_s = max(kept.expire_time.seconds - kept.create_time.seconds, 0)
-        keep(response, SESSION, session.secret, max_age_s=life_s or None)
+        keep_session(self.request, response, self.tenant.slug, session.secret, life_s=life_s)
+
+    def end(self, response: Response) -> None:
+        """Let the browser forget its session here."""
+        forget_session(response, self.tenant.slug)
 
     def csrf_of(self, session: NewSession) -> str:
         """The token of forms in a session that is new to the browser."""

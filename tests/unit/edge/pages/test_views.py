@@ -45,6 +45,7 @@ PAGES: dict[str, dict[str, Any]] = {
         **OF_TENANT,
         "link": DescribeLinkResponse(purpose="sign_in", device=DEVICE, create_time=NOW),
         "purpose": EVIL,
+        "mine": True,
         "elsewhere": True,
     },
     "enrol.html": OF_TENANT,

@@ -1,0 +1,122 @@
+"""Attacks on the edge's connections: held open, filled up, or made to say what nobody asked."""
+
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+HEAD = b"host: localhost\r\n"
+FORM = HEAD + b"content-type: application/x-www-form-urlencoded\r\nsec-fetch-site: same-origin\r\n"
+
+
+def read_all(wire: Any) -> bytes:
+    """Everything until the edge ends the connection; fails when it doesn't."""
+    received = b""
+    try:
+        while part := wire.recv(65_536):
+            received += part
+    except ConnectionError:
+        pass
+    return received
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /healthz HTTP/1.1\r\n" + HEAD + b"content-length: 100\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + HEAD + b"transfer-encoding: chunked\r\n\r\n",
+        b"POST /acme/whoami HTTP/1.1\r\n" + HEAD + b"content-length: 100\r\n\r\n",
+        b"POST /acme/sign-in HTTP/1.1\r\n" + FORM + b"content-length: 100\r\n\r\n",
+    ],
+    ids=["health", "start", "refused", "slow-form"],
+)
+def test_a_body_that_comes_after_its_answer_holds_no_connection(
+    slow_edge: Any, head: bytes
+) -> None:
+    with closing(slow_edge.connect()) as wire:
+        wire.sendall(head)
+        received = wire.recv(65_536)
+        assert received.startswith(b"HTTP/1.1 ")
+        try:
+            # One byte of what was announced stops the timer of an idle connection.
+            wire.sendall(b"1")
+        except OSError:
+            return
+        received += read_all(wire)
+        assert b"connection: close" in received.lower()
+
+
+def test_what_follows_an_upgrade_is_no_request(edge: Any) -> None:
+    received = edge.send_raw(
+        b"GET /healthz HTTP/1.1\r\n" + HEAD + b"connection: upgrade\r\nupgrade: h2c\r\n\r\n"
+        b"POST /acme/sign-out HTTP/1.1\r\n" + HEAD + b"content-length: 60\r\n\r\n"
+    )
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close" in received.lower()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"POST /healthz HTTP/1.0\r\n" + HEAD + b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET /healthz HTTP/1.0\r\nhost: a\r\nhost: b\r\n\r\n",
+        b"GET /healthz HTTP/0.9\r\n" + HEAD + b"\r\n",
+        b"GET /healthz HTTP/2.0\r\n" + HEAD + b"\r\n",
+        b"GET /healthz HTTP/1.9\r\n" + HEAD + b"\r\n",
+    ],
+    ids=["chunks-in-1.0", "two-hosts-in-1.0", "0.9", "2.0", "1.9"],
+)
+def test_a_request_of_a_doubtful_version_is_refused(edge: Any, sent: bytes) -> None:
+    received = edge.send_raw(sent)
+    assert received == b"" or received.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        b"",
+        b"a/b",
+        b"a?b",
+        b"a#b",
+        b"user@a",
+        b"a\\b",
+        b"[",
+        b"[::1",
+        b"a:b",
+        b"a b",
+        b"\xff",
+        b"a,b",
+    ],
+)
+def test_a_host_that_is_none_is_refused(edge: Any, host: bytes) -> None:
+    received = edge.send_raw(b"GET / HTTP/1.1\r\nconnection: close\r\nhost: " + host + b"\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("host", [b"localhost", b"a-b.example:8443", b"[::1]:8443", b"10.0.0.1"])
+def test_a_host_that_is_one_is_served(edge: Any, host: bytes) -> None:
+    received = edge.send_raw(b"GET / HTTP/1.1\r\nconnection: close\r\nhost: " + host + b"\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"*",
+        b"http://evil",
+        b"http://evil?x",
+        b"http://[",
+        b"evil:1",
+        b"?x",
+        b"/\xff",
+        b"/?\xff",
+        b"/\x01",
+    ],
+)
+def test_an_odd_target_breaks_nothing(edge: Any, target: bytes) -> None:
+    received = edge.send_raw(
+        b"GET " + target + b" HTTP/1.1\r\nconnection: close\r\n" + HEAD + b"\r\n"
+    )
+    assert received.split(b" ")[1] in (b"200", b"400", b"401", b"404")
+    assert b"evil" not in received
+    assert "Traceback" not in edge.log
