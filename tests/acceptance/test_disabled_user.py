@@ -76,11 +76,13 @@ class Place:
         answer = await self.stub(DeviceServiceStub).RedeemDeviceCode(asked)
         if answer.poll != devices_pb.DEVICE_POLL_GRANTED:
             raise Unauthenticated(devices_pb.DevicePoll.Name(answer.poll))
-        return answer.tokens
+        tokens: Tokens = answer.tokens
+        return tokens
 
     async def refresh(self, token: str) -> Tokens:
         request = RefreshTokensRequest(refresh_token=token, client_id=CLIENT)
-        return (await self.stub(TokenServiceStub).RefreshTokens(request)).tokens
+        tokens: Tokens = (await self.stub(TokenServiceStub).RefreshTokens(request)).tokens
+        return tokens
 
     async def make_token(self, access: str) -> str:
         request = credentials_pb.CreatePersonalAccessTokenRequest(

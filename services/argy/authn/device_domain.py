@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from uuid import UUID
 
+from argy.authn.token_domain import Tokens
 from argy.base.errors import FailedPrecondition, InvalidArgument, NotFound
 
 LIFETIME_S: Final = 600
 INTERVAL_S: Final = 5
 """Seconds between polls at first, and what each poll that comes too soon adds (RFC 8628 §3.5)."""
 MAX_INTERVAL_S: Final = 3_600
+DEVICE_AMR: Final = ("device",)
+"""The methods (RFC 8176) of a device's tokens."""
 
 ALPHABET: Final = "BCDFGHJKLMNPQRSTVWXZ"
 """RFC 8628 §6.1: no vowels, so no words; no digits, and nothing that looks like another letter."""
@@ -51,6 +54,23 @@ class Polled:
 
     poll: Poll
     interval_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The two codes of a request, told once."""
+
+    device_code: str
+    user_code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a poll ended; tokens when it was granted."""
+
+    poll: Poll
+    interval_s: int
+    tokens: Tokens | None = None
 
 
 def new_device_code() -> str:

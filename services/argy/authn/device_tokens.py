@@ -1,12 +1,13 @@
 """The tokens of a device: of a session of its own, which its person sees and may end."""
 
-from argy.authn.device_domain import DeviceCode
-from argy.authn.session_domain import DeviceInfo
+from argy.authn.device_domain import DEVICE_AMR, DeviceCode
+from argy.authn.session_domain import PROVISIONAL_S, DeviceInfo, Session
 from argy.authn.sessions import Sessions
 from argy.authn.token_domain import Tokens
 from argy.authn.token_issuing import TokenIssuer
-from argy.base.errors import Unauthenticated
+from argy.base.errors import PermissionDenied, Unauthenticated
 from argy.rpc.call import Call
+from argy.rpc.person import require_claims
 from argy.store.database import Tx
 
 
@@ -36,9 +37,25 @@ class DeviceTokens:
             user_id=user_id,
             session_id=session.session_id,
             acr=approved.acr,
-            amr=("device",),
+            amr=DEVICE_AMR,
             auth_time_ms=approved.auth_time_s * 1_000,
             client_id=approved.client_id,
             scope=approved.scope,
             with_refresh=True,
         )
+
+    async def check_approver(self, call: Call) -> None:
+        """See ``Issuer``."""
+        session_id = require_claims(call).session_id
+        for session in await self._sessions.list(call):
+            if str(session.session_id) == session_id and _provisional(session):
+                raise PermissionDenied(
+                    "Register a passkey first, then let the device in",
+                    reason="SESSION_PROVISIONAL",
+                )
+
+
+def _provisional(session: Session) -> bool:
+    """Whether it ends soon, because a passkey must be registered and was not proved in it yet."""
+    lasts_ms = session.expires_at_ms - session.created_at_ms
+    return "passkey" not in session.methods and lasts_ms <= PROVISIONAL_S * 1_000

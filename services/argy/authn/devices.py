@@ -1,15 +1,16 @@
 """The use cases of the device flow (RFC 8628): a device begins, a person decides, it polls."""
 
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from argy.authn import device_store as store
 from argy.authn.credential_domain import checked_scopes
 from argy.authn.device_domain import (
+    DEVICE_AMR,
     INTERVAL_S,
     LIFETIME_S,
+    Begun,
     DeviceCode,
-    Poll,
+    Outcome,
     check_client,
     check_decidable,
     device_digest,
@@ -41,7 +42,7 @@ from argy.base.errors import (
 )
 from argy.base.ids import uuid7
 from argy.rpc.call import Call
-from argy.rpc.person import require_claims, require_person
+from argy.rpc.person import require_claims, require_person, require_recent
 from argy.store.database import Database, Tx
 
 _REDEEM: Final = "authn.device_code.redeem"
@@ -60,22 +61,13 @@ class Issuer(Protocol):
         """
         ...
 
+    async def check_approver(self, call: Call) -> None:
+        """Refuse a session that may not make one that outlives it.
 
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """The two codes of a request, told once."""
-
-    device_code: str
-    user_code: str
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a poll ended; tokens when it was granted."""
-
-    poll: Poll
-    interval_s: int
-    tokens: Tokens | None = None
+        Raises:
+            PermissionDenied: ``SESSION_PROVISIONAL``.
+        """
+        ...
 
 
 class Devices:
@@ -125,6 +117,7 @@ class Devices:
         Raises:
             NotFound: ``USER_CODE_UNKNOWN``.
             FailedPrecondition: ``DEVICE_CODE_DECIDED``.
+            PermissionDenied: ``NOT_SIGNED_IN``, for who did not sign in at a browser.
             ResourceExhausted: ``RATE_LIMITED``.
         """
         digest = await self._entered(call, typed, device)
@@ -140,9 +133,21 @@ class Devices:
             call.mark_audited()
 
     async def decide(self, call: Call, typed: str, *, approved: bool, device: DeviceInfo) -> None:
-        """Approve or deny, once, as the person who calls. Raises as ``describe``."""
+        """Approve or deny, once, as the person who calls.
+
+        Approving makes a credential that lasts a month: it needs a recent proof, which also holds
+        up whoever was talked into it, or finds a session open.
+
+        Raises:
+            FailedPrecondition: ``STEP_UP_REQUIRED``, to approve.
+            PermissionDenied: ``SESSION_PROVISIONAL``, to approve.
+            And as ``describe``.
+        """
         person, claims = require_person(call), require_claims(call)
         digest = await self._entered(call, typed, device)
+        if approved:
+            require_recent(call)
+            await self._issuer.check_approver(call)
         try:
             async with self._db.tenant(call.tenant_id) as tx:
                 now_ms = self._clock.now_ms()
@@ -256,8 +261,9 @@ class Devices:
     async def _entered(self, call: Call, typed: str, device: DeviceInfo) -> str:
         """Count that somebody who is signed in entered a code; its digest."""
         person = require_person(call)
-        if not require_claims(call).session_id:
-            # A personal access token is its owner's too, and must not sign in a device.
+        claims = require_claims(call)
+        # Neither a device lets another one in, nor who is bound to an org one for the whole tenant.
+        if claims.amr == DEVICE_AMR or claims.org_id is not None:
             raise PermissionDenied("Sign in to decide about a device", reason="NOT_SIGNED_IN")
         await self._limits.count(call.tenant_id, ENTRY_BY_PERSON, str(person))
         await self._limits.count(call.tenant_id, ENTRY_BY_ADDRESS, network(device.ip))

@@ -125,12 +125,15 @@ class World:
     redis: RedisStore
     audit: Callable[[UUID, str], Awaitable[list[asyncpg.Record]]]
 
-    def channel(self, tenant: Any, *, source: str = "edge", replica: int = 0) -> SignedChannel:
+    def channel(
+        self, tenant: Any, *, source: str = "edge", replica: int = 0, org_id: UUID | None = None
+    ) -> SignedChannel:
         made = SignedChannel(
             f"127.0.0.1:{self.replicas[replica].server.port}",
             source=source,
             keys=RootKeys(RING),
             tenant_id=tenant.tenant_id,
+            org_id=org_id,
             unsafe_plaintext=True,
             timeout_s=10,
         )
@@ -161,22 +164,19 @@ class World:
             await self.grant(tenant, f"user:{user_id}", role)
         return Person(tenant, user_id, await self.sign_in(tenant, user_id, **how))
 
-    async def sign_in(
-        self, tenant: Any, user_id: UUID, *, auth_age_s: int = 0, scope: str = ""
-    ) -> str:
-        """An access token of a new session."""
+    async def sign_in(self, tenant: Any, user_id: UUID, *, auth_age_s: int = 0, **how: Any) -> str:
+        """An access token of a new session, unless ``session_id`` names one."""
         one = self.replicas[0]
         async with one.db.tenant(tenant.tenant_id) as tx:
             tokens = await one.issuer.issue(
                 tx,
                 tenant=tenant.slug,
                 user_id=user_id,
-                session_id=uuid7(),
                 acr="urn:argy:acr:passkey",
                 amr=("passkey",),
                 auth_time_ms=self.clock.now_ms() - auth_age_s * 1_000,
                 client_id="edge",
-                scope=scope,
+                **{"session_id": uuid7(), **how},
             )
         return tokens.access_token
 
@@ -237,8 +237,10 @@ class World:
             metadata=person.metadata,
         )
 
-    async def decide(self, person: Person, user_code: str, *, approved: bool = True) -> Any:
-        return await self.devices(person.tenant).DecideDeviceCode(
+    async def decide(
+        self, person: Person, user_code: str, *, approved: bool = True, org_id: UUID | None = None
+    ) -> Any:
+        return await self.devices(person.tenant, org_id=org_id).DecideDeviceCode(
             dpb.DecideDeviceCodeRequest(user_code=user_code, approved=approved, device=HERE),
             metadata=person.metadata,
         )

@@ -1,6 +1,8 @@
 """The device flow (RFC 8628): a device begins, a person decides, the device is told once."""
 
 import asyncio
+import json
+from base64 import urlsafe_b64decode
 from typing import Any
 
 import pytest
@@ -9,6 +11,8 @@ from argy.api.authn.v1 import device_pb2 as dpb
 from argy.api.authn.v1 import session_pb2 as spb
 from argy.api.authn.v1.device_pb2 import DevicePoll
 from argy.api.authn.v1.session_pb2 import Device
+from argy.authn.session_domain import DeviceInfo, Limits, digest, new_secret, new_session
+from argy.authn.session_store import SessionStore
 from argy.base.errors import (
     FailedPrecondition,
     InvalidArgument,
@@ -17,10 +21,16 @@ from argy.base.errors import (
     ResourceExhausted,
     Unauthenticated,
 )
+from argy.base.ids import uuid7
 
 
 def outcome(answer: Any) -> str:
     return DevicePoll.Name(answer.poll).removeprefix("DEVICE_POLL_")
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    payload = token.split(".")[1]
+    return dict(json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))
 
 
 async def test_a_person_signs_a_device_in(world: Any, ada: Any) -> None:
@@ -238,13 +248,73 @@ async def test_a_personal_access_token_of_before_a_disabling_is_not_revived_by_e
 
 async def test_the_proof_is_as_old_as_the_approver_s(world: Any, ada: Any) -> None:
     begun = await world.begin(ada.tenant, scope="")
-    token = await world.sign_in(ada.tenant, ada.user_id, auth_age_s=400)
+    token = await world.sign_in(ada.tenant, ada.user_id, auth_age_s=200)
     await world.decide(type(ada)(ada.tenant, ada.user_id, token), begun.user_code)
     granted = await world.poll(ada.tenant, begun.device_code)
-    device = type(ada)(ada.tenant, ada.user_id, granted.tokens.access_token)
+    claims = claims_of(granted.tokens.access_token)
+    assert claims["auth_time"] == world.clock.now_ms() // 1_000 - 200
+    assert claims["amr"] == ["device"]
+
+
+async def test_a_stolen_session_that_proved_nothing_lately_lets_no_device_in(
+    world: Any, ada: Any
+) -> None:
+    begun = await world.begin(ada.tenant)
+    token = await world.sign_in(ada.tenant, ada.user_id, auth_age_s=400)
+    thief = type(ada)(ada.tenant, ada.user_id, token)
     with pytest.raises(FailedPrecondition) as refused:
-        await world.make_token(device, "project:read")
+        await world.decide(thief, begun.user_code)
     assert refused.value.reason == "STEP_UP_REQUIRED"
+    # To refuse one needs no proof.
+    await world.decide(thief, begun.user_code, approved=False)
+    assert outcome(await world.poll(ada.tenant, begun.device_code)) == "ACCESS_DENIED"
+
+
+async def test_a_device_lets_no_other_device_in(world: Any, ada: Any) -> None:
+    begun = await world.begin(ada.tenant, scope="")
+    await world.decide(ada, begun.user_code)
+    granted = await world.poll(ada.tenant, begun.device_code)
+    device = type(ada)(ada.tenant, ada.user_id, granted.tokens.access_token)
+    another = await world.begin(ada.tenant, scope="")
+    with pytest.raises(PermissionDenied) as refused:
+        await world.decide(device, another.user_code)
+    assert refused.value.reason == "NOT_SIGNED_IN"
+
+
+async def test_a_token_of_one_org_lets_no_device_into_the_whole_tenant(
+    world: Any, tenant_factory: Any
+) -> None:
+    ada = await world.person(await tenant_factory(orgs=("sales",)), "role:PLATFORM_USER")
+    begun = await world.begin(ada.tenant, scope="")
+    org_id = ada.tenant.orgs["sales"]
+    token = await world.sign_in(ada.tenant, ada.user_id, org_id=org_id)
+    bound = type(ada)(ada.tenant, ada.user_id, token)
+    with pytest.raises(PermissionDenied) as refused:
+        await world.decide(bound, begun.user_code, org_id=org_id)
+    assert refused.value.reason == "NOT_SIGNED_IN"
+
+
+async def test_a_provisional_session_does_not_outlive_itself_by_a_device(
+    world: Any, ada: Any
+) -> None:
+    session = new_session(
+        session_id=uuid7(),
+        user_id=ada.user_id,
+        method="magic_link",
+        device=DeviceInfo(),
+        now_ms=world.clock.now_ms(),
+        limits=Limits(),
+        provisional=True,
+    )
+    store = SessionStore(world.redis, Limits())
+    await store.put(ada.tenant.tenant_id, session, digest(new_secret()), world.clock.now_ms())
+    token = await world.sign_in(ada.tenant, ada.user_id, session_id=session.session_id)
+    recovering = type(ada)(ada.tenant, ada.user_id, token)
+    begun = await world.begin(ada.tenant)
+    with pytest.raises(PermissionDenied) as refused:
+        await world.decide(recovering, begun.user_code)
+    assert refused.value.reason == "SESSION_PROVISIONAL"
+    assert outcome(await world.poll(ada.tenant, begun.device_code)) == "AUTHORIZATION_PENDING"
 
 
 async def test_a_device_does_no_more_than_its_scope(world: Any, ada: Any) -> None:
