@@ -61,9 +61,12 @@ class Authenticator:
         )
         attested = self.aaguid + len(made.id).to_bytes(2) + made.id + cose
         data = self._data(made, AT, lies) + attested
-        statement = {"fmt": "none", "attStmt": {}, "authData": data}
+        client_data = self._client_data("webauthn.create", options, lies)
+        attest = lies.get("attest", lambda data, client_data, key: ("none", {}))
+        fmt, att_stmt = attest(data, client_data, key)
+        statement = {"fmt": fmt, "attStmt": att_stmt, "authData": data}
         response = {
-            "clientDataJSON": b64url(self._client_data("webauthn.create", options, lies)),
+            "clientDataJSON": b64url(client_data),
             "attestationObject": b64url(cbor2.dumps(statement)),
             "transports": ["internal", "hybrid", "teleport"],
         }
