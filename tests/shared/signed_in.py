@@ -70,9 +70,11 @@ class SignedIn:
     def __init__(self) -> None:
         self._key = rsa.generate_private_key(65537, 2048)
         self._known: dict[str, VerifiedCredential] = {}
+        self.keys = _Published({KID: self._key.public_key()})
+        self.revocations = _NothingEnded()
         self.verifier = TokenVerifier(
-            keys=_Published({KID: self._key.public_key()}),
-            revocations=_NothingEnded(),
+            keys=self.keys,
+            revocations=self.revocations,
             public_url=URL,
             clock=SystemClock(),
         )

@@ -5,7 +5,7 @@ async with Connection.from_env(source="billing") as argy:
     await authorizer.require("user:…", "refund", "invoice:7", tenant_id=tenant)
 
 ``LocalAuthorizer`` decides in this process, and verifies people's access tokens: ``verify_token``
-and ``check_token``.
+and ``require_token``.
 """
 
 from argy.client.approvals import Need, RequestedApproval, request_digest

@@ -86,13 +86,8 @@ class PermissionMiddleware:
     async def _require(self, scope: Scope) -> None:
         route, segments = self._match(scope["method"], scope["path"])
         caller = await self._identify(scope)
-        await self._authorizer.require(
-            caller.subject,
-            route.action,
-            _SEGMENT.sub(lambda m: segments[m[1]], route.resource),
-            tenant_id=caller.tenant_id,
-            org_id=caller.org_id,
-        )
+        resource = _SEGMENT.sub(lambda m: segments[m[1]], route.resource)
+        await caller.require(self._authorizer, route.action, resource)
 
     def _match(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
         for route, pattern in self._routes:

@@ -46,6 +46,21 @@ class Answer:
     """With ``NEEDS_APPROVAL``: what to ask for; each must be met."""
 
 
+def permitted(answer: Answer, action: str, resource: str) -> Answer:
+    """The answer itself, if it allows.
+
+    Raises:
+        PermissionDenied: ``ACCESS_DENIED`` unless the decision is ALLOW.
+    """
+    if not answer.allowed:
+        raise PermissionDenied(
+            f"Permission '{action}' denied on resource '{resource}' (or it might not exist)",
+            reason="ACCESS_DENIED",
+            metadata={"decision": answer.reason},
+        )
+    return answer
+
+
 class Authorizer:
     """Decisions of the platform's authz service over one signed connection.
 
@@ -116,13 +131,7 @@ class Authorizer:
             context=context,
             at_least=at_least,
         )
-        if not answer.allowed:
-            raise PermissionDenied(
-                f"Permission '{action}' denied on resource '{resource}' (or it might not exist)",
-                reason="ACCESS_DENIED",
-                metadata={"decision": answer.reason},
-            )
-        return answer
+        return permitted(answer, action, resource)
 
     async def check_many(
         self,

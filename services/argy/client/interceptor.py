@@ -1,5 +1,6 @@
 """A grpc.aio server interceptor that enforces a permission for every method it guards."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -9,6 +10,9 @@ import grpc
 
 from argy.base.errors import ArgyError, PermissionDenied, Unauthenticated
 from argy.client.authorizer import Authorizer
+from argy.client.token_replica import check_limits
+from argy.rpc.access import auth_facts
+from argy.rpc.call import Claims
 from argy.rpc.errors import abort
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -22,6 +26,32 @@ class Caller:
     subject: str
     tenant_id: UUID
     org_id: UUID | None = None
+    claims: Claims | None = None
+    """What the access token says that the caller brought: conditions see it as ``ctx.auth``, and
+    its scopes and its org limit the caller. None for who brought no token."""
+
+    @classmethod
+    def of(cls, claims: Claims, org_id: UUID | None = None) -> "Caller":
+        """The person of a verified access token, such as ``LocalAuthorizer.verify_token`` tells."""
+        return cls(claims.subject, claims.tenant_id, org_id, claims)
+
+    async def require(self, authorizer: Authorizer, action: str, resource: str) -> None:
+        """Let the caller act, or raise.
+
+        Raises:
+            PermissionDenied: ``ACCESS_DENIED``, ``ORG_NOT_IN_TOKEN`` or ``SCOPE_INSUFFICIENT``.
+            ArgyError: when no decision could be had.
+        """
+        if self.claims is not None:
+            check_limits(self.claims, action, resource, self.org_id)
+        await authorizer.require(
+            self.subject,
+            action,
+            resource,
+            tenant_id=self.tenant_id,
+            org_id=self.org_id,
+            context=auth_facts(self.claims, time.time_ns() // 1_000_000),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +110,8 @@ class PermissionInterceptor(_ServerInterceptor):  # type: ignore[misc]
     async def _require(self, requirement: Requirement, request: Any, context: Context) -> None:
         try:
             caller = await self._identify(context)
-            await self._authorizer.require(
-                caller.subject,
-                requirement.action,
-                requirement.resource(request),
-                tenant_id=caller.tenant_id,
-                org_id=caller.org_id,
+            await caller.require(
+                self._authorizer, requirement.action, requirement.resource(request)
             )
         except ArgyError as error:
             await abort(context, error)

@@ -19,7 +19,7 @@ from argy.base.errors import (
     PermissionDenied,
     Unavailable,
 )
-from argy.client.authorizer import Answer
+from argy.client.authorizer import Answer, permitted
 from argy.client.connection import Connection
 from argy.client.decision_report import MAX_PENDING, DecisionReport, OnFull
 from argy.client.replica import PolicyReader, ReplicaState, ReplicaStatus, TenantReplica
@@ -27,6 +27,7 @@ from argy.client.replicated_tenant import ReplicatedTenant
 from argy.client.replicator import Replicator
 from argy.client.token_replica import check_limits
 from argy.policy.statements import PolicyTrust
+from argy.rpc.access import own_facts
 from argy.rpc.call import Claims
 
 _LOG: Final = logging.getLogger("argy.client")
@@ -227,13 +228,7 @@ class LocalAuthorizer:
         answer = self.check(
             subject, action, resource, tenant_id=tenant_id, org_id=org_id, context=context
         )
-        if not answer.allowed:
-            raise PermissionDenied(
-                f"Permission '{action}' denied on resource '{resource}' (or it might not exist)",
-                reason="ACCESS_DENIED",
-                metadata={"decision": answer.reason},
-            )
-        return answer
+        return permitted(answer, action, resource)
 
     def verify_token(self, token: str, *, tenant_id: UUID) -> Claims:
         """Whose access token this is, if it is good and was not ended.
@@ -264,6 +259,9 @@ class LocalAuthorizer:
     ) -> Answer:
         """Verify an access token, and decide for whose it is; its scopes and its org limit it.
 
+        Conditions see in ``ctx.auth`` what the token says of the sign-in, as they do where the
+        platform decides; an ``auth`` in ``context`` is not believed.
+
         Raises:
             PermissionDenied: ``ORG_NOT_IN_TOKEN`` when the token is bound to another org,
                 ``SCOPE_INSUFFICIENT`` when its scopes name permissions, and not this one as
@@ -272,9 +270,30 @@ class LocalAuthorizer:
         """
         claims = self.verify_token(token, tenant_id=tenant_id)
         check_limits(claims, action, resource, org_id)
+        facts = own_facts(context, claims, time.time_ns() // 1_000_000)
         return self.check(
-            claims.subject, action, resource, tenant_id=tenant_id, org_id=org_id, context=context
+            claims.subject, action, resource, tenant_id=tenant_id, org_id=org_id, context=facts
         )
+
+    def require_token(
+        self,
+        token: str,
+        action: str,
+        resource: str,
+        *,
+        tenant_id: UUID,
+        org_id: UUID | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """Like ``check_token``, but a refusal is raised, so that it can't be forgotten.
+
+        Raises:
+            PermissionDenied: ``ACCESS_DENIED`` unless it is ALLOW; and as ``check_token``.
+        """
+        answer = self.check_token(
+            token, action, resource, tenant_id=tenant_id, org_id=org_id, context=context
+        )
+        return permitted(answer, action, resource)
 
     def _tenant(self, tenant_id: UUID) -> ReplicatedTenant:
         tenant = self._tenants.get(tenant_id)

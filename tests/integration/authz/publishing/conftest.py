@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from signed_in import SignedIn
 
 from argy.api.authz.v1 import policy_pb2 as pb
 from argy.api.authz.v1.assignment_pb2 import GrantRoleRequest
@@ -22,10 +24,11 @@ from argy.authz.main import Authz, assemble
 from argy.authz.policy_folder import begin
 from argy.authz.policy_keys import PolicyKeys
 from argy.base.clock import SystemClock
-from argy.base.crypto import KeyRing
+from argy.base.crypto import KeyRing, write_secret
 from argy.base.dsse import SigningKeys, TrustedKeys
 from argy.base.errors import ArgyError
 from argy.base.ids import PLATFORM_TENANT_ID, uuid7
+from argy.client import Connection, Endpoint
 from argy.policy.bundle import build_bundle, sign_bundle
 from argy.policy.files import PolicyFiles
 from argy.rpc.call import Call
@@ -201,7 +204,13 @@ class World:
         trusted = self.author.public() if authors is None else authors
         return PolicyKeys.of(self.control, trusted, unsafe_folder=unsafe)
 
-    async def replica(self, *, unsafe: bool = False, authors: TrustedKeys | None = None) -> Replica:
+    async def replica(
+        self,
+        *,
+        unsafe: bool = False,
+        authors: TrustedKeys | None = None,
+        signed_in: SignedIn | None = None,
+    ) -> Replica:
         login = with_login(self.dsn, "argy_authz_login", self.password)
         db = await Database.open(login, role="argy_authz", max_size=4)
         self.stack.push_async_callback(db.close)
@@ -238,6 +247,8 @@ class World:
                 clock=clock,
                 telemetry=Telemetry(),
                 max_request_bytes=4 << 20,
+                tokens=None if signed_in is None else signed_in.verifier,
+                credentials=signed_in,
             ),
         )
         for servicer, descriptor in authz.services:
@@ -258,6 +269,14 @@ class World:
         )
         self.stack.push_async_callback(channel.close)
         return channel.for_tenant(PLATFORM_TENANT_ID, subject=subject)
+
+    async def connection(self, replica: Replica) -> Connection:
+        """What a service's own process connects with."""
+        file = self.folder / "issued.json"
+        issued = RootKeys(RING).issue("cli", ["authz", "audit"])
+        write_secret(file, json.dumps(issued.to_json()).encode())
+        endpoint = Endpoint(f"127.0.0.1:{replica.port}", "cli", str(file), unsafe_plaintext=True)
+        return await self.stack.enter_async_context(Connection(endpoint, timeout_s=10))
 
     def at(self, replica: Replica, subject: str = "") -> Caller:
         """Call a replica as somebody; as the command line itself without a subject."""

@@ -3,10 +3,12 @@
 import asyncio
 import json
 import time
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from signed_in import Bearer, SignedIn
 
 from argy.api.authz.v1 import policy_pb2 as pb
 from argy.base.dsse import SigningKeys, TrustedKeys
@@ -58,6 +60,35 @@ async def test_an_escalation_needs_two(started: Any) -> None:
     made = await world.at(replica).activate(proposal)
     assert made.activation.sequence == 2
     assert len(await world.events("authz.policy_proposal.approve")) == 2
+
+
+async def test_an_old_proof_approves_no_policy_and_a_fresh_one_does(world: Any) -> None:
+    signed_in = SignedIn()
+    replica = await world.replica(signed_in=signed_in)
+    await world.settle(replica)
+    stale = "has(ctx.author) && (!has(ctx.auth) || ctx.auth.age_s > 300)"
+    deny = f'p, role:COMPLIANCE_APPROVER, *, policy:*, approve, deny, "{stale}"\n'
+    await world.publish(replica, deny)
+    author = world.at(replica, world.people.author)
+    proposal = await author.propose(world.bundle(deny, world.deploy))
+    platform = SimpleNamespace(tenant_id=PLATFORM_TENANT_ID, slug="platform")
+    own = world.channel(replica)
+
+    def cora(**fields: Any) -> Any:
+        token = signed_in.token(platform, world.people.cora, **fields)
+        return type(author)(Bearer(own, token))
+
+    reading = signed_in.personal(world.people.cora, "policy:read")
+    for who, reason in (
+        (cora(age_s=4_000), "ACCESS_DENIED"),
+        # Named by a service, who can't say how she signed in.
+        (world.at(replica, world.people.cora), "ACCESS_DENIED"),
+        (type(author)(Bearer(own, reading)), "SCOPE_INSUFFICIENT"),
+    ):
+        with pytest.raises(PermissionDenied) as refused:
+            await who.approve(proposal)
+        assert refused.value.reason == reason
+    assert (await cora(age_s=10).approve(proposal)).approvals[0].approver == world.people.cora
 
 
 async def test_the_author_never_approves(started: Any) -> None:

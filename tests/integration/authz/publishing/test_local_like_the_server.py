@@ -1,0 +1,199 @@
+"""The same question with the same token: the same answer here as at the server."""
+
+import itertools
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from uuid import UUID
+
+import pytest
+from signed_in import URL, Bearer, SignedIn
+
+from argy.api.authz.v1.authz_pb2 import CheckRequest, Effect, Question
+from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
+from argy.authz.replication_tokens import ReplicatedTokens
+from argy.base.errors import PermissionDenied, Unavailable
+from argy.base.ids import uuid7
+from argy.client import Authorizer, Caller, LocalAuthorizer, PolicyTrust
+
+RULES: Final = (
+    "p, role:PLATFORM_USER, *, authz.decision:*, check, allow, true\n"
+    "p, role:PLATFORM_USER, *, project:*, ship, allow, true\n"
+    "p, role:PLATFORM_USER, *, project:*, purge, allow, has(ctx.auth) && ctx.auth.age_s <= 300\n"
+    "p, role:PLATFORM_USER, *, project:*, sign, allow,"
+    " \"has(ctx.auth) && 'passkey' in ctx.auth.methods\"\n"
+    "p, role:PLATFORM_USER, *, project:*, sleep, allow, has(ctx.auth) && ctx.auth.age_s > 300\n"
+)
+FORGED: Final = {"auth": {"age_s": 1.0, "acr": "urn:argy:acr:passkey", "methods": ["passkey"]}}
+STALE_FORGED: Final = {"auth": {"age_s": 9_000.0}}
+ASKING: Final = "authz.decision:check"
+AGES_S: Final = {"fresh": 10, "stale": 4_000}
+SCOPES: Final = {
+    "whole": "",
+    "covering": f"{ASKING} project:ship project:purge project:sign project:sleep",
+    "other": f"{ASKING} project:ship",
+    "openid": "openid profile",
+}
+CONTEXTS: Final[dict[str, dict[str, Any] | None]] = {
+    "none": None,
+    "forged": FORGED,
+    "forged_old": STALE_FORGED,
+    "other": {"why": "x"},
+}
+ACTIONS: Final = ("ship", "purge", "sign", "sleep", "abolish")
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """What a token is for."""
+
+    tenant_id: UUID
+    slug: str = "acme"
+
+
+@dataclass
+class Both:
+    """One tenant with one person, at the server and in a process of a service's own."""
+
+    tenant: Tenant
+    subject: str
+    signed_in: SignedIn
+    channel: Any
+    local: LocalAuthorizer
+    remote: Authorizer
+
+    def token(self, age: str, scope: str) -> str:
+        return self.signed_in.token(
+            self.tenant, self.subject, age_s=AGES_S[age], scope=SCOPES[scope]
+        )
+
+    async def there(
+        self, token: str, action: str, context: dict[str, Any] | None
+    ) -> tuple[str, str]:
+        """Effect and reason at the server; without a token a service asks about the person."""
+        asked = Question(subject=self.subject, action=action, resource="project:alpha")
+        if context is not None:
+            asked.context.update(context)
+        channel: Any = Bearer(self.channel, token) if token else self.channel
+        stub: Any = AuthzServiceStub(channel)
+        decision = (await stub.Check(CheckRequest(question=asked))).decision
+        return Effect.Name(decision.effect).removeprefix("EFFECT_"), decision.reason
+
+    def here(self, token: str, action: str, context: dict[str, Any] | None) -> tuple[str, str]:
+        """The same in this process."""
+        asked = (action, "project:alpha")
+        where: Any = {"tenant_id": self.tenant.tenant_id, "context": context}
+        if not token:
+            answer = self.local.check(self.subject, *asked, **where)
+            return answer.effect, answer.reason
+        try:
+            answer = self.local.check_token(token, *asked, **where)
+        except PermissionDenied as refused:
+            return "DENY", refused.reason
+        return answer.effect, answer.reason
+
+
+@pytest.fixture
+async def both(world: Any) -> AsyncIterator[Both]:
+    signed_in = SignedIn()
+    replica = await world.replica(signed_in=signed_in)
+    replica.authz.replication.use_tokens(
+        ReplicatedTokens(keys=signed_in.keys, revocations=signed_in.revocations, public_url=URL)
+    )
+    await world.settle(replica)
+    await world.publish(replica, RULES)
+    tenant = Tenant(await world.tenant("acme"))
+    user = uuid7()
+    await world.execute(
+        "INSERT INTO directory.user_account (tenant_id, user_id, email, display_name)"
+        " VALUES ($1, $2, 'eva@example.test', 'Eva')",
+        tenant.tenant_id,
+        user,
+    )
+    subject = f"user:{user}"
+    await world.grant(replica, tenant.tenant_id, subject, "role:PLATFORM_USER")
+    connection = await world.connection(replica)
+    trust = PolicyTrust(world.control.public(), world.author.public())
+    async with LocalAuthorizer(
+        connection, tenants=[tenant.tenant_id], trust=trust, report=False
+    ) as local:
+        made = Both(
+            tenant,
+            subject,
+            signed_in,
+            connection.channel(tenant.tenant_id),
+            local,
+            Authorizer(connection, timeout_s=10),
+        )
+        await world.until(lambda: _verifies(made))
+        yield made
+
+
+def _verifies(both: Both) -> bool:
+    """Whether the replica was told of tokens; it is ready for decisions before."""
+    try:
+        both.local.verify_token(both.token("fresh", "whole"), tenant_id=both.tenant.tenant_id)
+    except Unavailable:
+        return False
+    return True
+
+
+async def test_the_answers_are_the_same(both: Both) -> None:
+    answers = {}
+    for age, scope, about in itertools.product(AGES_S, SCOPES, CONTEXTS):
+        token = both.token(age, scope)
+        for action in ACTIONS:
+            here = both.here(token, action, CONTEXTS[about])
+            assert here == await both.there(token, action, CONTEXTS[about]), (
+                age,
+                scope,
+                about,
+                action,
+            )
+            answers[age, scope, about, action] = here[0]
+    for about, action in itertools.product(CONTEXTS, ACTIONS):
+        assert both.here("", action, CONTEXTS[about]) == await both.there(
+            "", action, CONTEXTS[about]
+        )
+    # And they are what they should be: a context says nothing of one's own sign-in.
+    for scope, about in itertools.product(SCOPES, CONTEXTS):
+        allowed = {
+            age: {a for a in ACTIONS if answers[age, scope, about, a] == "ALLOW"} for age in AGES_S
+        }
+        if scope == "other":
+            assert allowed == {"fresh": {"ship"}, "stale": {"ship"}}
+        else:
+            assert allowed == {
+                "fresh": {"ship", "purge", "sign"},
+                "stale": {"ship", "sign", "sleep"},
+            }
+
+
+async def test_what_is_required_with_a_token_is_refused_by_raising(both: Both) -> None:
+    where: Any = {"tenant_id": both.tenant.tenant_id}
+    fresh, stale = both.token("fresh", "whole"), both.token("stale", "whole")
+    assert both.local.require_token(fresh, "purge", "project:alpha", **where).allowed
+    with pytest.raises(PermissionDenied) as refused:
+        both.local.require_token(stale, "purge", "project:alpha", context=FORGED, **where)
+    assert refused.value.reason == "ACCESS_DENIED"
+
+
+async def test_a_guard_asks_about_a_person_as_their_token_says(both: Both) -> None:
+    for age, scope, action in itertools.product(AGES_S, SCOPES, ACTIONS):
+        token = both.token(age, scope)
+        claims = both.local.verify_token(token, tenant_id=both.tenant.tenant_id)
+        effect = both.here(token, action, None)[0]
+        try:
+            await Caller.of(claims).require(both.remote, action, "project:alpha")
+        except PermissionDenied:
+            assert effect == "DENY", (age, scope, action)
+        else:
+            assert effect == "ALLOW", (age, scope, action)
+
+
+async def test_a_token_of_one_org_does_not_speak_for_another(both: Both) -> None:
+    claims = both.local.verify_token(both.token("fresh", "whole"), tenant_id=both.tenant.tenant_id)
+    elsewhere = Caller.of(replace(claims, org_id=uuid7()), uuid7())
+    with pytest.raises(PermissionDenied) as refused:
+        await elsewhere.require(both.remote, "ship", "project:alpha")
+    assert refused.value.reason == "ORG_NOT_IN_TOKEN"
