@@ -1,0 +1,148 @@
+"""``argy service-key``: the keys with which internal services sign their calls.
+
+They act as an operator. ``argy keys`` is about the rings that all keys are derived from.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from argy.api.authn.v1 import credential_pb2 as pb
+from argy.api.authn.v1.credential_pb2_grpc import CredentialServiceStub
+from argy.base.errors import InvalidArgument, NotFound
+from argy.cli.output import Output
+from argy.cli.session import Json, Tenant, every, find_tenant, run
+from argy.client import Connection
+from argy.client.keys import save_service_key
+
+app = typer.Typer(help="Keys with which internal services sign their calls.", no_args_is_help=True)
+
+_COLUMNS: Final = ("id", "service", "name", "prefix", "scopes", "expires", "last_used")
+
+Service = Annotated[str, typer.Option("--service", help="The service, as it signs: billing.")]
+Out = Annotated[Path, typer.Option("--out", help="File to write the key to; secret, mode 0600.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="Its id, from the list.")]
+
+
+@app.command("create")
+def create(
+    service: Service,
+    tenant: Tenant,
+    scope: Annotated[
+        list[str],
+        typer.Option("--scope", "-s", help="A permission, such as project:read; repeatable."),
+    ],
+    out: Out,
+    name: Annotated[str, typer.Option(help="What to call it.")] = "",
+    days: Annotated[int, typer.Option(help="Days until it ends, 1 to 366.")] = 90,
+    json_output: Json = False,
+) -> None:
+    """Make a key and write it to a file, this once.
+
+    It signs for its tenant only, or for every tenant with `--tenant platform`.
+    For example: `argy service-key create --tenant acme --service billing
+    --scope authz.decision:check --days 90 --out billing.json`.
+    """
+    _check_out(out)
+
+    async def work(connection: Connection, output: Output) -> None:
+        made = await (await _stub(connection, tenant)).CreateServiceKey(
+            pb.CreateServiceKeyRequest(
+                service=service, name=name or service, scopes=scope, days=days
+            )
+        )
+        _save(made, out, output)
+
+    run(json_output, work)
+
+
+@app.command("list")
+def list_(service: Service, tenant: Tenant, json_output: Json = False) -> None:
+    """List a service's live keys; never their secrets."""
+
+    async def work(connection: Connection, output: Output) -> None:
+        found = await _live(await _stub(connection, tenant), service)
+        output.rows([_row(one) for one in found], _COLUMNS)
+
+    run(json_output, work)
+
+
+@app.command("rotate")
+def rotate(
+    key_id: Id,
+    service: Service,
+    tenant: Tenant,
+    out: Out,
+    overlap_hours: Annotated[
+        int, typer.Option(help="Hours that the old secret stays good, 0 to 168.")
+    ] = 24,
+    json_output: Json = False,
+) -> None:
+    """Make a key's next secret and write it to a file; the old one is good for the overlap."""
+    _check_out(out)
+
+    async def work(connection: Connection, output: Output) -> None:
+        stub = await _stub(connection, tenant)
+        if key_id not in {one.credential_id for one in await _live(stub, service)}:
+            # Another credential's new secret would be told to nobody.
+            raise NotFound(f"'{service}' has no live key {key_id}", field="id")
+        made = await stub.RotateCredential(
+            pb.RotateCredentialRequest(credential_id=key_id, overlap_hours=overlap_hours)
+        )
+        _save(made, out, output)
+
+    run(json_output, work)
+
+
+@app.command("revoke")
+def revoke(key_id: Id, tenant: Tenant, json_output: Json = False) -> None:
+    """End a key at once, with every secret of it."""
+
+    async def work(connection: Connection, output: Output) -> None:
+        stub = await _stub(connection, tenant)
+        await stub.RevokeCredential(pb.RevokeCredentialRequest(credential_id=key_id))
+        output.result({"id": key_id, "revoked": True}, lambda: f"{key_id} is refused from now on")
+
+    run(json_output, work)
+
+
+async def _stub(connection: Connection, tenant: str) -> Any:
+    return CredentialServiceStub(connection.channel(await find_tenant(connection, tenant)))
+
+
+async def _live(stub: Any, service: str) -> list[Any]:
+    request = pb.ListCredentialsRequest(subject=f"service:{service}")
+    return await every(stub.ListCredentials, request, "credentials")
+
+
+def _check_out(out: Path) -> None:
+    # Before there is a secret that could be told to nobody.
+    if not out.parent.is_dir():
+        raise InvalidArgument(f"{out.parent} is no folder", field="out")
+
+
+def _save(made: Any, out: Path, output: Output) -> None:
+    row = _row(made.credential)
+    save_service_key(out, service=row["service"], key_id=made.key_id, secret=made.secret)
+    output.result(
+        {**row, "key_id": made.key_id, "file": str(out)},
+        lambda: f"{out}: key {row['id']} of '{row['service']}', good until {row['expires']}",
+    )
+
+
+def _row(credential: Any) -> dict[str, str]:
+    used = credential.last_used_time if credential.HasField("last_used_time") else None
+    return {
+        "id": credential.credential_id,
+        "service": credential.subject.removeprefix("service:"),
+        "name": credential.name,
+        "prefix": credential.prefix,
+        "scopes": " ".join(credential.scopes),
+        "expires": _time(credential.expire_time),
+        "last_used": _time(used) if used else "",
+    }
+
+
+def _time(stamp: Any) -> str:
+    return str(stamp.ToDatetime().isoformat(timespec="seconds")) + "Z"

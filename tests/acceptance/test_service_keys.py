@@ -1,0 +1,124 @@
+"""A service signs with a key of its own, against the platform as people start it."""
+
+import asyncio
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from argy.api.authz.v1.authz_pb2 import CheckRequest, Question
+from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
+from argy.base.errors import ArgyError, PermissionDenied, Unauthenticated
+from argy.base.ids import PLATFORM_TENANT_ID
+from argy.client import Connection, Endpoint
+
+CREATE = ("service-key", "create", "--service", "example", "--scope", "authz.decision:check")
+QUESTION = Question(subject="user:nobody", action="read", resource="project:alpha")
+
+
+@pytest.fixture
+def acme(rows: Callable[..., list[dict[str, Any]]]) -> UUID:
+    return next(UUID(row["tenant_id"]) for row in rows("tenant", "list") if row["slug"] == "acme")
+
+
+async def check(endpoint: Endpoint, tenant_id: UUID) -> bool:
+    async with Connection(endpoint) as connection:
+        stub: Any = AuthzServiceStub(connection.channel(tenant_id))
+        return bool((await stub.Check(CheckRequest(question=QUESTION))).decision.effect)
+
+
+async def refused(endpoint: Endpoint, tenant_id: UUID) -> str:
+    """The reason why a key that ended is refused; the first such answer ends the wait."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await check(endpoint, tenant_id)
+            except ArgyError as error:
+                return error.reason
+
+
+async def test_a_service_signs_with_its_key_until_it_is_revoked(
+    platform: Any, rows: Any, argy: Any, acme: UUID, tmp_path: Path
+) -> None:
+    out = tmp_path / "example.json"
+    (made,) = rows(*CREATE, "--tenant", "acme", "--days", "90", "--out", str(out))
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    held = json.loads(out.read_text())
+    assert set(held) == {"source", "key_id", "secret"}
+    assert held["secret"] not in json.dumps(made)
+    about = platform.endpoint
+    endpoint = Endpoint(about.target, "example", str(out), ca_file=about.ca_file)
+    assert await check(endpoint, acme)
+    with pytest.raises(PermissionDenied) as elsewhere:
+        await check(endpoint, PLATFORM_TENANT_ID)
+    assert elsewhere.value.reason == "KEY_OF_ANOTHER_TENANT"
+    # The same key by the environment, and in nothing that prints.
+    environment = {
+        "ARGY_TARGET": about.target,
+        "ARGY_CA_FILE": about.ca_file,
+        "ARGY_SERVICE_KEY": f"example:{held['key_id']}:{held['secret']}",
+    }
+    by_environment = Endpoint.from_env(source="example", env=environment)
+    assert held["secret"] not in repr(by_environment)
+    assert await check(by_environment, acme)
+
+    listed = rows("service-key", "list", "--tenant", "acme", "--service", "example")
+    assert [row["id"] for row in listed] == [made["id"]]
+    fresh = tmp_path / "fresh.json"
+    rotate = ("service-key", "rotate", made["id"], "--tenant", "acme", "--out", str(fresh))
+    rows(*rotate, "--service", "example", "--overlap-hours", "1")
+    renewed = Endpoint(about.target, "example", str(fresh), ca_file=about.ca_file)
+    for one in (endpoint, renewed):
+        assert await check(one, acme)
+
+    rows("service-key", "revoke", made["id"], "--tenant", "acme")
+    for one in (endpoint, renewed):
+        assert await refused(one, acme) == "KEY_OVER"
+    assert held["secret"].split("_")[2] not in platform.log
+
+
+async def test_another_service_s_credential_is_not_rotated_by_mistake(
+    argy: Any, rows: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "example.json"
+    (made,) = rows(*CREATE, "--tenant", "acme", "--out", str(out))
+    rotate = ("service-key", "rotate", made["id"], "--tenant", "acme", "--service", "other")
+    done = argy(*rotate, "--out", str(out))
+    assert done.returncode == 4
+    assert "'other' has no live key" in done.stderr
+    rows("service-key", "revoke", made["id"], "--tenant", "acme")
+
+
+@pytest.mark.parametrize("service", ["edge", "cli", "authz", "authn"])
+def test_the_platform_s_own_services_have_no_service_keys(
+    argy: Any, tmp_path: Path, service: str
+) -> None:
+    out = tmp_path / "stolen.json"
+    done = argy(
+        "service-key", "create", "--service", service, "--scope", "authz.decision:check",
+        "--tenant", "platform", "--out", str(out),
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "a service of the platform itself" in done.stderr
+    assert not out.exists()
+
+
+async def test_a_key_made_in_the_platform_tenant_signs_for_every_tenant(
+    platform: Any, rows: Any, acme: UUID, tmp_path: Path
+) -> None:
+    out = tmp_path / "example.json"
+    (made,) = rows(*CREATE, "--tenant", "platform", "--out", str(out))
+    about = platform.endpoint
+    endpoint = Endpoint(about.target, "example", str(out), ca_file=about.ca_file)
+    for tenant_id in (acme, PLATFORM_TENANT_ID):
+        assert await check(endpoint, tenant_id)
+    renamed = json.loads(out.read_text()) | {"source": "cli"}
+    out.write_text(json.dumps(renamed))
+    with pytest.raises(Unauthenticated) as forged:
+        await check(Endpoint(about.target, "cli", str(out), ca_file=about.ca_file), acme)
+    assert forged.value.reason == "SIGNATURE_INVALID"
+    rows("service-key", "revoke", made["id"], "--tenant", "platform")
