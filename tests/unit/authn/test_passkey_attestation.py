@@ -102,7 +102,8 @@ def test_a_format_that_proves_nothing_is_refused(root: Any, fmt: str) -> None:
 
 
 def test_a_statement_without_certificates_is_refused(root: Any) -> None:
-    assert [reason(x5c, [root.pem]) for x5c in (None, [], "")] == ["ATTESTATION_REQUIRED"] * 3
+    nothing: tuple[Any, ...] = (None, [], "")
+    assert [reason(x5c, [root.pem]) for x5c in nothing] == ["ATTESTATION_REQUIRED"] * 3
 
 
 def test_certificates_that_are_none_are_refused(root: Any) -> None:
