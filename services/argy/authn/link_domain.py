@@ -55,6 +55,11 @@ def purpose_of(*, has_passkey: bool) -> Purpose:
     return "recovery" if has_passkey else "sign_in"
 
 
+def purpose_in_use(asked: Purpose, *, has_passkey: bool) -> Purpose:
+    """What a link is for when it is used: who has a passkey by then recovers, whatever it was."""
+    return "recovery" if has_passkey else asked
+
+
 def must_register(purpose: Purpose) -> bool:
     """Whether a passkey must be registered next."""
     return purpose != "sign_in"

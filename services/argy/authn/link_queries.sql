@@ -18,7 +18,7 @@ WHERE l.tenant_id = $1 AND l.digest = $2 AND l.used_at IS NULL AND l.expires_at 
 RETURNING l.id;
 
 -- name: retire_links
--- A person who got in needs none of the other links that were sent.
+-- A person who got in, or has a passkey now, needs none of the other links that were sent.
 UPDATE authn.magic_link SET used_at = $3
 WHERE tenant_id = $1 AND user_id = $2 AND used_at IS NULL;
 

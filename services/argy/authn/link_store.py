@@ -1,6 +1,7 @@
 """Links in PostgreSQL."""
 
 from typing import Any, Final
+from uuid import UUID
 
 from argy.authn.link_domain import Link
 from argy.authn.passkey_store import to_ms, to_time
@@ -42,8 +43,14 @@ async def use(tx: Tx, link: Link, *, digest: str, now_ms: int) -> bool:
     used = await tx.fetchval(_Q.use_link, tx.tenant_id, digest, to_time(now_ms))
     if used is None:
         return False
-    await tx.execute(_Q.retire_links, tx.tenant_id, link.user_id, to_time(now_ms))
+    if link.user_id is not None:
+        await retire(tx, link.user_id, now_ms=now_ms)
     return True
+
+
+async def retire(tx: Tx, user_id: UUID, *, now_ms: int) -> None:
+    """Have no link of a person work any more."""
+    await tx.execute(_Q.retire_links, tx.tenant_id, user_id, to_time(now_ms))
 
 
 def _link(row: Any) -> Link:

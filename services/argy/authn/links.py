@@ -21,6 +21,7 @@ from argy.authn.link_domain import (
     checked_email,
     link_over,
     must_register,
+    purpose_in_use,
     purpose_of,
 )
 from argy.authn.mail_texts import invitation, recovered, recovery_link, sign_in_link
@@ -211,13 +212,15 @@ class Links:
             account = await find_account(tx, user_id)
             if not used or account is None:
                 raise link_over()
+            has_passkey = await passkey_store.has_usable(tx, user_id)
+            purpose = purpose_in_use(link.purpose, has_passkey=has_passkey)
             session, session_secret = await self._sessions.open(
                 tx,
                 call,
                 user_id,
                 "magic_link",
                 device,
-                provisional=must_register(link.purpose),
+                provisional=must_register(purpose),
             )
             await self._log.done(
                 tx,
@@ -226,13 +229,13 @@ class Links:
                 f"session:{session.session_id}",
                 actor=subject_of(user_id),
                 device=device,
-                purpose=link.purpose,
+                purpose=purpose,
                 link=str(link.id),
                 confirmed=confirmed,
             )
-        if link.purpose == "recovery":
+        if purpose == "recovery":
             await self._outbox.put(call.tenant_id, recovered(account, call.tenant.slug, device))
-        return Redeemed(session, session_secret, must_register(link.purpose))
+        return Redeemed(session, session_secret, must_register(purpose))
 
     def _check_on(self, call: Call) -> None:
         if not self._links_on(call.tenant.slug):

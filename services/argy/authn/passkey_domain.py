@@ -8,7 +8,8 @@ The rules of this module, in the order of WebAuthn Level 3 §7.1 and §7.2:
   the authenticator was cloned, so the passkey is blocked and can only be removed. A synced passkey
   has no counter that means anything, as the standard says of multi-device credentials;
 - whether a passkey can be synced never changes;
-- the last usable passkey may be removed only where links by mail are another way in.
+- a usable passkey is removed by whoever just proved one: neither a link nor a device's token takes
+  another way in away. The last one goes only where links by mail are another way in.
 """
 
 import hashlib
@@ -222,14 +223,25 @@ def regressed() -> ArgyError:
     return _refused("its counter went back, so it may have been copied", "COUNTER_REGRESSION")
 
 
-def check_may_remove(target: Passkey, held: Sequence[Passkey], *, links: bool) -> None:
-    """Keep the last way in. Blocked passkeys are none; ``links`` by mail are one.
+def check_may_remove(
+    target: Passkey, held: Sequence[Passkey], *, links: bool, proved_passkey: bool
+) -> None:
+    """Keep the last way in, and every way in from whoever proved no passkey.
+
+    Blocked passkeys are no way in; ``links`` by mail are one. ``proved_passkey``: whoever asks
+    proved, just now, a passkey of the same person.
 
     Raises:
-        FailedPrecondition: ``LAST_WAY_IN``.
+        FailedPrecondition: ``LAST_WAY_IN``, or ``STEP_UP_REQUIRED``.
     """
+    if target.blocked:
+        return
+    if not proved_passkey:
+        raise FailedPrecondition(
+            "Prove first who you are, with a passkey", reason="STEP_UP_REQUIRED"
+        )
     others = [one for one in held if one.id != target.id and not one.blocked]
-    if not others and not target.blocked and not links:
+    if not others and not links:
         raise FailedPrecondition(
             "This is your last way in: register another passkey first", reason="LAST_WAY_IN"
         )

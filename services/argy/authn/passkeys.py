@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable
 from uuid import UUID
 
+from argy.authn import link_store
 from argy.authn import passkey_store as store
 from argy.authn.mail_texts import passkey_added, passkey_removed
 from argy.authn.outbox import Outbox
@@ -19,6 +20,11 @@ from argy.authn.passkey_domain import (
     check_may_remove,
     check_room,
     checked_name,
+)
+from argy.authn.passkey_rights import (
+    proved_passkey,
+    require_may_register,
+    require_own_sign_in,
 )
 from argy.authn.passkey_webauthn import registration_options, verify_registration
 from argy.authn.session_accounts import Account, find_account
@@ -66,8 +72,7 @@ class Passkeys:
             FailedPrecondition: ``STEP_UP_REQUIRED``.
             ResourceExhausted: ``TOO_MANY_PASSKEYS``.
         """
-        user_id = require_person(call)
-        require_recent(call)
+        user_id = require_may_register(call)
         async with self._db.tenant(call.tenant_id) as tx:
             account = await _active(tx, user_id)
             held = await store.list_of(tx, user_id)
@@ -108,7 +113,7 @@ class Passkeys:
     async def _finish(
         self, call: Call, user_id: UUID, ceremony_id: str, credential: str, name: str
     ) -> Passkey:
-        require_recent(call)
+        require_may_register(call)
         name = checked_name(name, default="Passkey")
         now_ms = self._clock.now_ms()
         found = await self._challenges.take(call.tenant_id, ceremony_id)
@@ -132,6 +137,8 @@ class Passkeys:
             account = await _active(tx, user_id)
             check_room(await store.list_of(tx, user_id, alone=True))
             await store.insert(tx, made)
+            # A link from before would let somebody in as if there were no passkey.
+            await link_store.retire(tx, user_id, now_ms=now_ms)
             await self._log.done(
                 tx,
                 call,
@@ -152,7 +159,7 @@ class Passkeys:
 
     async def rename(self, call: Call, passkey_id: UUID, name: str) -> Passkey:
         """Name one of the caller's own; raises NotFound ``PASSKEY_UNKNOWN``."""
-        user_id, name = require_person(call), checked_name(name)
+        user_id, name = require_own_sign_in(call), checked_name(name)
         async with self._db.tenant(call.tenant_id) as tx:
             renamed = await store.rename(tx, user_id, passkey_id, name)
             if renamed is None:
@@ -167,9 +174,20 @@ class Passkeys:
 
         Raises:
             NotFound: ``PASSKEY_UNKNOWN``.
-            FailedPrecondition: ``STEP_UP_REQUIRED``, or ``LAST_WAY_IN``.
+            FailedPrecondition: ``STEP_UP_REQUIRED``, also for who proved no passkey, or
+                ``LAST_WAY_IN``.
         """
         user_id = require_person(call)
+        try:
+            await self._remove(call, user_id, passkey_id)
+        except ArgyError as error:
+            await self._log.refused(
+                call, "authn.passkey.remove", f"user:{user_id}", error, passkey=str(passkey_id)
+            )
+            raise
+
+    async def _remove(self, call: Call, user_id: UUID, passkey_id: UUID) -> None:
+        require_own_sign_in(call)
         require_recent(call)
         async with self._db.tenant(call.tenant_id) as tx:
             account = await _active(tx, user_id)
@@ -177,7 +195,12 @@ class Passkeys:
             target = next((one for one in held if one.id == passkey_id), None)
             if target is None:
                 raise _unknown()
-            check_may_remove(target, held, links=self._links_on(call.tenant.slug))
+            check_may_remove(
+                target,
+                held,
+                links=self._links_on(call.tenant.slug),
+                proved_passkey=proved_passkey(call),
+            )
             await store.delete(tx, user_id, passkey_id)
             await self._log.done(
                 tx, call, "authn.passkey.remove", f"passkey:{passkey_id}", name=target.name

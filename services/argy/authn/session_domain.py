@@ -2,7 +2,9 @@
 
 A session is known by the SHA-256 of its secret. It ends when it was not used for the idle limit,
 and at its absolute limit whatever happens; a renewed proof moves neither of the two. Where a
-passkey must be registered next, a session is provisional until one was proved in it.
+passkey must be registered next, a session is provisional until one was proved in it. The link that
+made it proves so little that it counts as a proof of long ago: it is good for registering a passkey
+and for nothing that asks for a recent proof.
 """
 
 import hashlib
@@ -15,11 +17,14 @@ Method = Literal["passkey", "magic_link", "device"]
 
 ACR_PASSKEY: Final = "urn:argy:acr:passkey"
 ACR_LINK: Final = "urn:argy:acr:link"
+ACR_PROVISIONAL: Final = "urn:argy:acr:provisional"
 IDLE_S: Final = 1_800
 ABSOLUTE_S: Final = 43_200
 DEVICE_S: Final = 30 * 86_400
 PROVISIONAL_S: Final = 900
 """How long a session lasts in which a passkey must be registered and was not used yet."""
+PROVISIONAL_AGE_S: Final = 86_400
+"""How old the proof of a provisional session counts from the beginning, in seconds."""
 MAX_SESSIONS: Final = 100
 """Sessions of a user; one more ends the one that was not used for the longest time."""
 TOUCH_MS: Final = 60_000
@@ -65,11 +70,18 @@ class Session:
     created_at_ms: int
     last_seen_ms: int
     expires_at_ms: int
+    provisional: bool = False
+    """Whether a passkey must be registered next, and was not proved in it yet."""
 
     @property
     def acr(self) -> str:
         """The authentication context, as the strongest method gives it."""
-        return _ACR[self.methods[0]]
+        return ACR_PROVISIONAL if self.provisional else _ACR[self.methods[0]]
+
+    @property
+    def counts_from_ms(self) -> int:
+        """The time of proof that its tokens tell, by which whoever asks for a recent one goes."""
+        return self.auth_time_ms - (PROVISIONAL_AGE_S * 1_000 if self.provisional else 0)
 
     @property
     def of_device(self) -> bool:
@@ -101,11 +113,11 @@ class Session:
         """
         held = {*self.methods, method}
         methods = tuple(name for name in _METHODS if name in held)
-        ends_ms = self.expires_at_ms
-        if method == "passkey":
-            ends_ms = max(ends_ms, self.created_at_ms + limits.absolute_s * 1_000)
         proved = replace(self.seen(now_ms), methods=methods, auth_time_ms=now_ms)
-        return replace(proved, expires_at_ms=ends_ms)
+        if method != "passkey":
+            return proved
+        ends_ms = max(self.expires_at_ms, self.created_at_ms + limits.absolute_s * 1_000)
+        return replace(proved, expires_at_ms=ends_ms, provisional=False)
 
     def time_to_live_ms(self, now_ms: int, limits: Limits) -> int:
         """For how long the store must keep it at most; at least a millisecond."""
@@ -137,6 +149,7 @@ def new_session(
         created_at_ms=now_ms,
         last_seen_ms=now_ms,
         expires_at_ms=now_ms + lasts_s * 1_000,
+        provisional=provisional,
     )
 
 

@@ -86,7 +86,7 @@ class SessionService(SessionServiceServicer):
                 session_id=session.session_id,
                 acr=session.acr,
                 amr=session.methods,
-                auth_time_ms=session.auth_time_ms,
+                auth_time_ms=session.counts_from_ms,
                 client_id=CLIENT_ID,
             )
         return tokens.access_token

@@ -7,6 +7,8 @@ Each change of the two is one script, so that a session that was ended is never 
 call that had read it before. When Redis loses them people sign in again.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
@@ -42,6 +44,33 @@ if not digest or (ARGV[3] ~= '' and ARGV[3] ~= digest) then return 0 end
 redis.call('HDEL', KEYS[1], ARGV[2])
 return redis.call('DEL', ARGV[1] .. digest)
 """
+
+
+# KEYS: index. ARGV: the prefix of session keys. Returns session id, digest and JSON (nil for none).
+_LIST: Final = """
+local entries, found = redis.call('HGETALL', KEYS[1]), {}
+for at = 1, #entries, 2 do
+  local digest = entries[at + 1]
+  found[#found + 1] = {entries[at], digest, redis.call('GET', ARGV[1] .. digest)}
+end
+return found
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Lapsed:
+    """A session that met one of its limits and was not forgotten yet."""
+
+    session_id: UUID
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A user's sessions: the live ones, newest first, and those that are over."""
+
+    live: list[Session]
+    lapsed: list[Lapsed]
 
 
 class SessionStore:
@@ -96,31 +125,21 @@ class SessionStore:
         self, tenant_id: UUID, user_id: UUID, session_id: UUID, *, digest: str = ""
     ) -> bool:
         """Forget a session, or only if its secret is still this one; whether there was one."""
-        prefix = self._key(tenant_id, "-")[:-1]
-        index = self._index(tenant_id, user_id)
+        index, prefix = self._index(tenant_id, user_id), self._prefix(tenant_id)
         return bool(await self._run(_END, (index,), prefix, str(session_id), digest))
 
-    async def list(self, tenant_id: UUID, user_id: UUID, now_ms: int) -> list[Session]:
-        """A user's sessions, newest first; what has ended is taken out of the index."""
+    async def list(self, tenant_id: UUID, user_id: UUID, now_ms: int) -> Listed:
+        """A user's sessions as they stand at one moment, so that none slips through in between."""
         index = self._index(tenant_id, user_id)
-        try:
-            entries: dict[bytes, bytes] = await self._redis.client.hgetall(index)
-            if not entries:
-                return []
-            keys = [self._key(tenant_id, digest.decode()) for digest in entries.values()]
-            values = await self._redis.client.mget(keys)
-        except REDIS_ERRORS as error:
-            raise _away() from error
-        found = []
-        for (session_id, digest), value in zip(entries.items(), values, strict=True):
+        live, lapsed = [], []
+        for session_id, digest, value in await self._run(_LIST, (index,), self._prefix(tenant_id)):
             session = _decoded(value)
             if session is None or session.over(now_ms, self._limits):
-                # Unless it got another secret in between.
-                known = UUID(session_id.decode())
-                await self.end(tenant_id, user_id, known, digest=digest.decode())
+                lapsed.append(Lapsed(UUID(session_id.decode()), digest.decode()))
             else:
-                found.append(session)
-        return sorted(found, key=lambda one: (one.created_at_ms, one.session_id), reverse=True)
+                live.append(session)
+        live.sort(key=lambda one: (one.created_at_ms, one.session_id), reverse=True)
+        return Listed(live, lapsed)
 
     def _values(self, session: Session, digest: str, now_ms: int) -> tuple[object, ...]:
         life_ms = session.time_to_live_ms(now_ms, self._limits)
@@ -132,6 +151,9 @@ class SessionStore:
         except REDIS_ERRORS as error:
             raise _away() from error
 
+    def _prefix(self, tenant_id: UUID) -> str:
+        return self._key(tenant_id, "-")[:-1]
+
     def _key(self, tenant_id: UUID, digest: str) -> str:
         return self._redis.key(tenant_id, "session", digest)
 
@@ -139,7 +161,7 @@ class SessionStore:
         return self._redis.key(tenant_id, "user_sessions", str(user_id))
 
 
-def surplus(sessions: list[Session]) -> list[Session]:
+def surplus(sessions: Sequence[Session]) -> list[Session]:
     """Which sessions end to make room for one more: those unused for the longest time."""
     by_use = sorted(sessions, key=lambda one: one.last_seen_ms, reverse=True)
     return by_use[MAX_SESSIONS - 1 :]

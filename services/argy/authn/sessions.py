@@ -1,5 +1,6 @@
 """The use cases of sessions: made by a ceremony, used, seen, ended."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from argy.authn import token_store
@@ -15,7 +16,7 @@ from argy.authn.session_domain import (
     new_secret,
     new_session,
 )
-from argy.authn.session_store import SessionStore, surplus
+from argy.authn.session_store import Lapsed, SessionStore, surplus
 from argy.base.clock import Clock
 from argy.base.errors import NotFound, Unauthenticated
 from argy.base.ids import uuid7
@@ -28,8 +29,8 @@ from argy.store.database import Database, Tx
 class Sessions:
     """Sessions of people.
 
-    An ended session is first put on the revocation list and then forgotten: when Redis fails
-    between the two its tokens are dead already, and ending it again does the rest.
+    An ended session is first put on the revocation list and then forgotten, whatever ended it: when
+    Redis fails between the two its tokens are dead already, and ending it again does the rest.
     """
 
     __slots__ = ("_clock", "_db", "_limits", "_log", "_revocations", "_store")
@@ -64,10 +65,18 @@ class Sessions:
         """Make a session inside the transaction of the ceremony; returns it and its secret.
 
         The secret is always a fresh one: none that a browser brings is ever taken over.
-        ``provisional``: a passkey must be registered next.
+        ``provisional``: a passkey must be registered next. Whoever disables the person waits until
+        ``tx`` ends, and ends this session too.
+
+        Raises:
+            Unauthenticated: ``USER_DISABLED``, also for a person who is gone.
         """
+        await token_store.lock_person(tx, user_id)
+        account = await find_account(tx, user_id)
+        if account is None or not account.active:
+            raise Unauthenticated("This person may not sign in", reason="USER_DISABLED")
         now_ms = self._clock.now_ms()
-        for old in surplus(await self._store.list(tx.tenant_id, user_id, now_ms)):
+        for old in surplus(await self._live(tx.tenant_id, user_id)):
             await self._forget(tx.tenant_id, old)
             await self._log.done(
                 tx,
@@ -100,7 +109,7 @@ class Sessions:
         if found is None:
             raise _over()
         if found.over(self._clock.now_ms(), self._limits):
-            await self._store.end(tenant_id, found.user_id, found.session_id, digest=digest(secret))
+            await self._lapse(tenant_id, found.user_id, Lapsed(found.session_id, digest(secret)))
             raise _over()
         async with self._db.tenant(tenant_id) as tx:
             account = await find_account(tx, found.user_id)
@@ -135,9 +144,9 @@ class Sessions:
             raise _over()
         return proved, fresh
 
-    async def list(self, call: Call) -> list[Session]:
+    async def list(self, call: Call) -> Sequence[Session]:
         """The caller's own sessions, newest first."""
-        return await self._store.list(call.tenant_id, require_person(call), self._clock.now_ms())
+        return await self._live(call.tenant_id, require_person(call))
 
     async def end(self, call: Call, session_id: UUID) -> None:
         """End one of the caller's own sessions.
@@ -146,7 +155,7 @@ class Sessions:
             NotFound: ``SESSION_UNKNOWN``; also for somebody else's.
         """
         user_id = require_person(call)
-        own = await self._store.list(call.tenant_id, user_id, self._clock.now_ms())
+        own = await self._live(call.tenant_id, user_id)
         session = next((one for one in own if one.session_id == session_id), None)
         if session is None:
             raise NotFound("No such session", reason="SESSION_UNKNOWN", field="session_id")
@@ -159,9 +168,7 @@ class Sessions:
         kept = require_claims(call).session_id if keep_current else ""
         now_ms = self._clock.now_ms()
         found = [
-            one
-            for one in await self._store.list(call.tenant_id, user_id, now_ms)
-            if str(one.session_id) != kept
+            one for one in await self._live(call.tenant_id, user_id) if str(one.session_id) != kept
         ]
         async with self._db.tenant(call.tenant_id) as tx:
             # Tokens outlive a Redis that lost the session that they came of.
@@ -185,9 +192,21 @@ class Sessions:
         That they were disabled or deleted has its own record.
         """
         await self._revocations.deny(tenant_id, [user_entry(subject_of(user_id))])
-        found = await self._store.list(tenant_id, user_id, self._clock.now_ms())
+        found = await self._live(tenant_id, user_id)
         await self._forget(tenant_id, *found)
         return len(found)
+
+    async def _live(self, tenant_id: UUID, user_id: UUID) -> Sequence[Session]:
+        """A user's live sessions, newest first; those that are over end."""
+        listed = await self._store.list(tenant_id, user_id, self._clock.now_ms())
+        await self._lapse(tenant_id, user_id, *listed.lapsed)
+        return listed.live
+
+    async def _lapse(self, tenant_id: UUID, user_id: UUID, *lapsed: Lapsed) -> None:
+        entries = [session_entry(str(one.session_id)) for one in lapsed]
+        await self._revocations.deny(tenant_id, entries)
+        for one in lapsed:
+            await self._store.end(tenant_id, user_id, one.session_id, digest=one.digest)
 
     async def _forget(self, tenant_id: UUID, *sessions: Session) -> None:
         entries = [session_entry(str(session.session_id)) for session in sessions]

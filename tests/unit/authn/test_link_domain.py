@@ -12,6 +12,7 @@ from argy.authn.link_domain import (
     check_live,
     checked_email,
     must_register,
+    purpose_in_use,
     purpose_of,
 )
 from argy.authn.session_domain import DeviceInfo, digest
@@ -54,6 +55,8 @@ def test_whoever_has_a_passkey_recovers() -> None:
     assert purpose_of(has_passkey=True) == "recovery"
     assert purpose_of(has_passkey=False) == "sign_in"
     purposes: tuple[Any, ...] = ("sign_in", "invitation", "recovery")
+    assert [purpose_in_use(asked, has_passkey=False) for asked in purposes] == list(purposes)
+    assert {purpose_in_use(asked, has_passkey=True) for asked in purposes} == {"recovery"}
     assert [must_register(purpose) for purpose in purposes] == [False, True, True]
 
 

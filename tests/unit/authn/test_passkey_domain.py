@@ -136,13 +136,23 @@ def test_blocked_and_changed_passkeys_are_not_usable() -> None:
 def test_the_last_way_in_stays() -> None:
     one, two = passkey(1), passkey(2)
     blocked = passkey(3, blocked_at_ms=1)
-    check_may_remove(one, [one, two], links=False)
-    check_may_remove(one, [one], links=True)
-    check_may_remove(blocked, [one, blocked], links=False)
+    check_may_remove(one, [one, two], links=False, proved_passkey=True)
+    check_may_remove(one, [one], links=True, proved_passkey=True)
+    check_may_remove(blocked, [one, blocked], links=False, proved_passkey=True)
     for held in ([one], [one, blocked]):
         with pytest.raises(FailedPrecondition) as refused:
-            check_may_remove(one, held, links=False)
+            check_may_remove(one, held, links=False, proved_passkey=True)
         assert refused.value.reason == "LAST_WAY_IN"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_without_a_proof_by_passkey_only_blocked_ones_go(links: bool) -> None:
+    one, two, blocked = passkey(1), passkey(2), passkey(3, blocked_at_ms=1)
+    check_may_remove(blocked, [one, blocked], links=links, proved_passkey=False)
+    for held in ([one], [one, two], [one, blocked]):
+        with pytest.raises(FailedPrecondition) as refused:
+            check_may_remove(one, held, links=links, proved_passkey=False)
+        assert refused.value.reason == "STEP_UP_REQUIRED"
 
 
 def test_a_challenge_is_good_for_its_ceremony_its_person_and_its_minutes() -> None:

@@ -1,5 +1,6 @@
 """When a session is over, and what changes it."""
 
+from dataclasses import replace
 from uuid import UUID
 
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from argy.authn.session_domain import (
     ACR_LINK,
     ACR_PASSKEY,
+    ACR_PROVISIONAL,
     TOUCH_MS,
     DeviceInfo,
     Limits,
@@ -66,6 +68,16 @@ def test_a_provisional_session_ends_early_unless_a_passkey_is_proved() -> None:
     assert session.over(NOW + 900_000, LIMITS)
     assert session.proved("magic_link", NOW + 1, LIMITS).expires_at_ms == NOW + 900_000
     assert session.proved("passkey", NOW + 1, LIMITS).expires_at_ms == NOW + 43_200_000
+
+
+def test_the_proof_of_a_provisional_session_is_old_until_a_passkey_is_proved() -> None:
+    session = replace(made(), provisional=True)
+    assert (session.acr, session.counts_from_ms) == (ACR_PROVISIONAL, NOW - 86_400_000)
+    again = session.proved("magic_link", NOW + 1, LIMITS)
+    assert (again.acr, again.counts_from_ms) == (ACR_PROVISIONAL, NOW + 1 - 86_400_000)
+    proved = session.proved("passkey", NOW + 1, LIMITS)
+    assert (proved.acr, proved.counts_from_ms) == (ACR_PASSKEY, NOW + 1)
+    assert (made().acr, made().counts_from_ms) == (ACR_LINK, NOW)
 
 
 def test_use_is_written_once_a_minute() -> None:

@@ -264,7 +264,7 @@ async def world(
             ),
             base_url=PUBLIC_URL,
             limits=Limits(idle_s=1_800, absolute_s=43_200),
-            links_off={"t-linkless"},
+            links_off={"t-linkless", "t-linkless-two"},
         ),
         mail=FolderSink(tmp_path / "mail"),
         kek=KeyRingKms(KEK),

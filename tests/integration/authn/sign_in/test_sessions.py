@@ -11,10 +11,11 @@ import pytest
 
 from argy.api.authn.v1 import session_pb2 as pb
 from argy.authn.session_domain import DeviceInfo, Limits, digest, new_secret, new_session
-from argy.authn.session_store import SessionStore
+from argy.authn.session_store import Listed, SessionStore
 from argy.base.errors import ArgyError, NotFound, PermissionDenied, Unauthenticated, Unavailable
 from argy.base.ids import uuid7
 from argy.local.valkey import EmbeddedValkey
+from argy.rpc.call import CURRENT
 from argy.store.redis import RedisStore
 
 LIMITS = Limits(idle_s=1_800, absolute_s=43_200)
@@ -137,15 +138,111 @@ async def test_an_ended_session_takes_its_access_tokens_along(world: Any, ada: A
     session = await world.by_link(ada)
     token = await world.token(ada.tenant, session.secret)
     await _end(world, ada, token, session.session.session_id)
+    await _token_ends(world, ada, token)
+
+
+async def _token_ends(world: Any, person: Any, token: str) -> None:
+    """Until an access token is refused since its session ended."""
 
     async def refused() -> bool:
         try:
-            await _list(world, ada, token)
+            await _list(world, person, token)
         except Unauthenticated as error:
             return error.reason == "TOKEN_REVOKED"
         return False
 
     await _eventually(refused)
+
+
+async def test_a_token_does_not_outlive_the_absolute_limit_of_its_session(
+    world: Any, ada: Any
+) -> None:
+    session = await world.by_link(ada)
+    for _ in range(24):
+        await world.check(ada.tenant, session.secret)
+        world.clock.advance(1_799_000)
+    token = await world.token(ada.tenant, session.secret)
+    world.clock.advance(24_000)
+    await _refused(world, ada.tenant, session.secret)
+    await _token_ends(world, ada, token)
+
+
+async def test_a_token_of_a_recovery_ends_when_another_session_is_opened_after_its_end(
+    world: Any, ada: Any, authenticator: Any
+) -> None:
+    device = authenticator()
+    await world.register(ada, device)
+    thief = await world.by_link(ada)
+    world.clock.advance(899_000)
+    token = await world.token(ada.tenant, thief.secret)
+    world.clock.advance(1_000)
+    await world.sign_in(ada.tenant, device)
+    await _token_ends(world, ada, token)
+
+
+async def test_a_session_that_opens_while_its_person_is_disabled_does_not_survive(
+    world: Any, ada: Any, change_user: Any
+) -> None:
+    """Nor when they are enabled again: who disables waits for what is under way, and ends it."""
+    await world.begin_sign_in(ada.tenant)
+    async with world.db.tenant(ada.tenant.tenant_id) as tx:
+        _, secret = await world.parts.sessions.open(
+            tx, CURRENT.get(), ada.user_id, "passkey", DeviceInfo()
+        )
+        disabling = asyncio.create_task(change_user(ada, "DISABLED"))
+
+        async def waits() -> bool:
+            locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            return bool(await tx.fetchval(locks))
+
+        await _eventually(waits)
+    await disabling
+    key = world.redis.key(ada.tenant.tenant_id, "session", digest(secret))
+
+    async def gone() -> bool:
+        return bool(await world.redis.client.exists(key) == 0)
+
+    await _eventually(gone)
+    await change_user(ada, "ACTIVE")
+    await _refused(world, ada.tenant, secret)
+
+
+async def test_nobody_opens_a_session_for_who_was_disabled_meanwhile(
+    world: Any, ada: Any, change_user: Any
+) -> None:
+    await world.begin_sign_in(ada.tenant)
+    async with world.db.tenant(ada.tenant.tenant_id) as tx:
+        await change_user(ada, "DISABLED")
+        with pytest.raises(Unauthenticated) as refused:
+            await world.parts.sessions.open(tx, CURRENT.get(), ada.user_id, "passkey", DeviceInfo())
+    assert refused.value.reason == "USER_DISABLED"
+
+
+async def test_a_step_up_does_not_carry_a_session_past_signing_out_everywhere(
+    world: Any, ada: Any
+) -> None:
+    """Renewed and ended at once: whichever comes first, it is over."""
+    store, tenant_id, now_ms = (
+        SessionStore(world.redis, LIMITS),
+        ada.tenant.tenant_id,
+        world.clock.now_ms(),
+    )
+    for _ in range(60):
+        made = new_session(
+            session_id=uuid7(),
+            user_id=ada.user_id,
+            method="passkey",
+            device=DeviceInfo(),
+            now_ms=now_ms,
+            limits=LIMITS,
+        )
+        old, new = digest(new_secret()), digest(new_secret())
+        await store.put(tenant_id, made, old, now_ms)
+        await asyncio.gather(
+            world.parts.sessions.end_of(tenant_id, ada.user_id),
+            store.rotate(tenant_id, made, old=old, new=new, now_ms=now_ms),
+        )
+        assert await store.find(tenant_id, new) is None
 
 
 async def test_signing_out_everywhere_may_spare_the_session_that_asks(world: Any, ada: Any) -> None:
@@ -326,5 +423,5 @@ async def test_redis_away_means_refused_and_emptied_means_sign_in_again(
     redis = await RedisStore.open(own_valkey.start())
     store = SessionStore(redis, LIMITS)
     assert await store.find(tenant_id, digest(secret)) is None
-    assert await store.list(tenant_id, ada.user_id, now_ms) == []
+    assert await store.list(tenant_id, ada.user_id, now_ms) == Listed([], [])
     await redis.close()
