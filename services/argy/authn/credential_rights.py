@@ -1,7 +1,7 @@
 """What somebody may do now, asked of whoever decides the access of calls."""
 
 from argy.base.errors import PermissionDenied
-from argy.rpc.access import AccessDecider
+from argy.rpc.access import ANY, AccessDecider
 from argy.rpc.call import Call
 
 
@@ -13,8 +13,12 @@ class Rights:
     def __init__(self, access: AccessDecider) -> None:
         self._access = access
 
-    async def holds(self, call: Call, subject: str, permission: str) -> bool:
+    async def holds(
+        self, call: Call, subject: str, permission: str, resource_id: str = ANY
+    ) -> bool:
         """Whether ``subject`` holds ``permission`` (``type:action``) without an approval.
+
+        It is asked of the resource ``type:<resource_id>``, of the type as such by default.
 
         Raises:
             Unavailable: when nobody can say; never a yes.
@@ -25,7 +29,7 @@ class Rights:
         if subject == call.caller:
             asked.claims, asked.scopes = call.claims, call.scopes
         try:
-            waiting = self._access.permit(asked, permission, platform=False)
+            waiting = self._access.permit(asked, permission, False, resource_id)
             if waiting is not None:
                 await waiting
         except PermissionDenied:

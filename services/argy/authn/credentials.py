@@ -37,9 +37,11 @@ from argy.base.clock import Clock
 from argy.base.errors import FailedPrecondition, PermissionDenied
 from argy.base.ids import uuid7
 from argy.base.secret_token import new_token, token_digest
+from argy.rpc.access import ANY
 from argy.rpc.call import Call
 from argy.rpc.credentials import API_KEY, PAT, VerifiedCredential, invalid_credential
 from argy.rpc.person import require_person, require_recent
+from argy.rpc.stages import ACT_FOR
 from argy.store.database import Database
 
 READ_ANY: Final = "authn.credential:read_any"
@@ -48,6 +50,8 @@ _MAKE: Final[dict[Kind, str]] = {
     "KEY": "authn.api_key:create",
     "SERVICE": "authn.service_key:create",
 }
+_ASKED_OF: Final = {ACT_FOR: "user/-"}
+"""Which resources of its type a scope is asked of, where it is held on some of them only."""
 _SECRET_KIND: Final[dict[Kind, str]] = {"TOKEN": PAT, "KEY": API_KEY}
 
 
@@ -294,13 +298,11 @@ class Credentials:
     async def _check_rights(self, call: Call, subject: str, scopes: Sequence[str]) -> None:
         """Each scope is held by its owner, and by whoever learns the secret.
 
-        A maker who is limited to scopes hands on no others, or the limit would be none.
+        A maker who is limited to scopes holds no others: it can't hand on more than it may.
         """
         for scope in scopes:
-            if call.scopes is not None and scope not in call.scopes:
-                raise beyond_rights(scope)
             for who in {subject, call.caller}:
-                if not await self._rights.holds(call, who, scope):
+                if not await self._rights.holds(call, who, scope, _ASKED_OF.get(scope, ANY)):
                     raise beyond_rights(scope)
 
 

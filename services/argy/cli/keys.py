@@ -51,8 +51,8 @@ def rotate(
 ) -> None:
     """Add a fresh root key that signs from now on; the others still verify.
 
-    Then: restart the servers, issue keys to every client again, and retire the
-    old key id.
+    Then: restart the servers, issue keys to every client again, rotate every
+    service key, and retire the old key id.
     """
     old = KeyRing.load(ring)
     rotated = old.rotated(key_id or _next_id(old))
@@ -66,7 +66,11 @@ def retire(
     key_id: Annotated[str, typer.Argument(help="The id to stop accepting.")],
     json_output: Json = False,
 ) -> None:
-    """Remove a root key that no longer signs: what it signed is refused from the next start on."""
+    """Remove a root key that no longer signs: what it signed is refused from the next start on.
+
+    Service keys that were derived from it end too: before, give each its next
+    secret with `argy service-key rotate`, which derives from the key that signs.
+    """
     rest = KeyRing.load(ring).retired(key_id)
     rest.save(ring)
     _show(ring, rest, json_output)

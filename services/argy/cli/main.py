@@ -15,6 +15,7 @@ from argy.cli import (
     login,
     platform,
     roles,
+    service_keys,
     sessions,
     tokens,
 )
@@ -42,6 +43,7 @@ elevation.register(app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(tokens.app, name="token")
 app.add_typer(tokens.keys, name="api-key")
+app.add_typer(service_keys.app, name="service-key")
 app.add_typer(keys.app, name="keys")
 app.add_typer(policy, name="policy")
 directory.register(app)

@@ -1,4 +1,4 @@
-"""Issues the keys with which a service signs its calls."""
+"""Writes the keys with which a service signs its calls."""
 
 import json
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from typing import Final
 
 from argy.base.crypto import KeyRing, write_secret
 from argy.base.errors import InvalidArgument
+from argy.rpc.client_keys import ServiceKey
 from argy.rpc.pair_keys import RootKeys
 
 DESTINATIONS: Final = ("authz", "audit", "directory", "authn")
@@ -31,4 +32,17 @@ def issue_keys(ring: Path, *, source: str, destinations: Sequence[str], out: Pat
     if not (source.isascii() and source.replace("-", "").isalnum() and source.islower()):
         raise InvalidArgument("a source is lower-case letters, digits and hyphens", field="source")
     issued = RootKeys(KeyRing.load(ring)).issue(source, destinations)
-    write_secret(out, (json.dumps(issued.to_json(), indent=1) + "\n").encode())
+    _write(out, issued.to_json())
+
+
+def save_service_key(out: Path, *, service: str, key_id: str, secret: str) -> None:
+    """Write a service key to ``out``, mode 0600: what ``Connection`` signs with.
+
+    Raises:
+        InvalidArgument: when a part is malformed.
+    """
+    _write(out, ServiceKey(source=service, key_id=key_id, secret=secret).to_json())
+
+
+def _write(out: Path, value: dict[str, object]) -> None:
+    write_secret(out, (json.dumps(value, indent=1) + "\n").encode())
