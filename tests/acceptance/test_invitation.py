@@ -142,3 +142,53 @@ def test_a_sign_in_elsewhere_takes_nobody_s_session(
     assert browser.post(f"/{slug}/sign-out", data={"csrf": token[1]}).status_code == 303
     assert not signed_in(browser, slug)
     assert signed_in(browser)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example:8443", "10.0.0.1"])
+def test_a_name_that_was_bound_to_this_machine_reads_no_mail(
+    browser: httpx.Client, host: str
+) -> None:
+    assert browser.get("/dev/mail", headers={"host": host}).status_code == 404
+    assert browser.get("/dev/mail").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "value", ["\0", "a\0b", "\x1b[31m", "\u202eevil", "\ud7ff" * 99, "💥" * 30]
+)
+def test_odd_characters_break_no_form(
+    platform: Any, browser: httpx.Client, invited: tuple[str, str], value: str
+) -> None:
+    accept(browser, link_to(platform.home, invited[0]))
+    found = re.search(r'name="csrf"[^>]*value="([^"]+)"', browser.get("/acme/security").text)
+    assert found is not None
+    for form, fields in (
+        ("sign-in", {"email": value, "after": value}),
+        ("device", {"user_code": value[:32]}),
+        ("device/decision", {"user_code": value[:32], "decision": "approve"}),
+        ("link/x", {"confirmed": value}),
+        ("security/passkey/rename", {"passkey_id": value[:36], "name": value}),
+        ("security/passkey/remove", {"passkey_id": value[:36]}),
+        ("security/session/end", {"session_id": value[:36]}),
+        ("security/token/create", {"name": value, "scopes": value, "days": "7"}),
+        ("security/token/create", {"name": value, "scopes": "project:read", "days": "٧"}),
+        ("security/token/revoke", {"credential_id": value[:36]}),
+    ):
+        answer = browser.post(f"/acme/{form}", data={"csrf": found[1], **fields})
+        assert answer.status_code < 500, f"{form}: {answer.text}"
+    for path in ("link/%00", "device?user_code=%00", "sign-in?next=%00", "security?done=%00"):
+        assert browser.get(f"/acme/{path}").status_code < 500, path
+
+
+@pytest.mark.parametrize("value", ["\0", "a\0b", "\x1b[31m", "\u202eevil", "💥" * 30])
+def test_odd_characters_break_no_client_endpoint(browser: httpx.Client, value: str) -> None:
+    grant = "urn:ietf:params:oauth:grant-type:device_code"
+    for path, fields in (
+        ("token", {"grant_type": value}),
+        ("token", {"grant_type": "refresh_token", "refresh_token": value, "client_id": value}),
+        ("token", {"grant_type": grant, "device_code": value, "client_id": value}),
+        ("revoke", {"token": value, "client_id": value}),
+        ("device_authorization", {"client_id": value, "scope": value}),
+        ("device_authorization", {"client_id": "argy-cli", "scope": value}),
+    ):
+        answer = browser.post(f"/acme/oauth/{path}", data=fields)
+        assert answer.status_code < 500, f"{path}: {answer.text}"

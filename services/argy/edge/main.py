@@ -20,6 +20,7 @@ from argy.edge.health import Health
 from argy.edge.limits import Bounds
 from argy.edge.protocol import BoundedProtocol
 from argy.edge.request import App
+from argy.edge.server import EdgeServer, Peers, allow_files
 from argy.edge.settings import EdgeSettings
 
 _LOG: Final = logging.getLogger("argy.edge")
@@ -27,6 +28,8 @@ _KEEP_ALIVE_S: Final = 30
 _DRAIN_S: Final = 10
 _BACKLOG: Final = 512
 _CONNECTIONS_PER_REQUEST: Final = 8
+_CONNECTIONS_PER_ADDRESS: Final = 2
+"""For each request that may be served at a time: nobody alone can take all connections."""
 
 
 async def serve(settings: EdgeSettings, endpoint: Endpoint) -> None:
@@ -34,11 +37,12 @@ async def serve(settings: EdgeSettings, endpoint: Endpoint) -> None:
 
     Raises:
         ArgyError: when a file or a setting is missing or wrong.
-        SystemExit: when the port can't be had; uvicorn has logged why.
+        SystemExit: when the port can't be had; why is in the log.
     """
     async with Connection(endpoint) as connection:
         app = assemble(settings, endpoint, connection)
-        server = uvicorn.Server(server_config(settings, app))
+        allow_files()
+        server = EdgeServer(server_config(settings, app))
         # Uvicorn raises the signal that stopped it once more when it has stopped: the end is clean.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
@@ -55,13 +59,11 @@ def assemble(
     bounds: Bounds | None = None,
 ) -> App:
     """The application over a connection to the services."""
-    url, views = settings.base_url, pages.Views()
+    url, views, callers = settings.base_url, pages.Views(), Callers(settings.tokens)
     return build(
-        [
-            *authzen.routes(connection, endpoint, base_url=url),
-            *oauth.routes(connection, base_url=url),
-        ],
+        oauth.routes(connection, base_url=url),
         open_routes=[
+            *authzen.routes(connection, endpoint, base_url=url, callers=callers),
             *oauth.open_routes(connection, base_url=url),
             *webauthn.routes(settings.origins),
             *device.routes(connection, base_url=url),
@@ -70,13 +72,12 @@ def assemble(
                 connection, endpoint, views=views, base_url=url, mailbox=settings.mailbox
             ),
         ],
-        callers=Callers(settings.tokens),
+        callers=callers,
         health=Health(connection),
         bounds=bounds or Bounds(requests=settings.max_requests),
         proxies=settings.proxy_networks,
         error_page=partial(pages.error_page, views),
-        # A browser would hold every other server on this machine to it.
-        strict_transport=not settings.unsafe_plaintext and not settings.is_local,
+        strict_transport=settings.is_strict,
     )
 
 
@@ -90,11 +91,13 @@ def server_config(
     """
     host, port = settings.address
     wrapped: Any = app
+    peers = Peers(settings.max_requests * _CONNECTIONS_PER_ADDRESS, settings.proxy_networks)
+    counted: Any = partial(protocol, peers=peers)
     return uvicorn.Config(
         wrapped,
         host=host,
         port=port,
-        http=protocol,
+        http=counted,
         ws="none",
         lifespan="off",
         interface="asgi3",

@@ -1,4 +1,4 @@
-"""Uvicorn's HTTP/1.1 protocol with the two bounds that it lacks: of a head's size and its time.
+"""Uvicorn's HTTP/1.1 protocol with the bounds that it lacks: of a head's size and its time.
 
 Without them a client could send one header for ever, byte by byte, and hold the connection and the
 memory. Applied before there is a request that a middleware could look at.
@@ -9,6 +9,8 @@ import json
 from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from argy.edge.server import Peers
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 """Bytes that may arrive before the head is complete; the exact limits are in ``limits``."""
@@ -23,9 +25,11 @@ class BoundedProtocol(HttpToolsProtocol):
     max_head_s: ClassVar[float] = 10.0
     """From the first byte, or from the connection's start, to the end of the head."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """As uvicorn makes it."""
+    def __init__(self, *args: Any, peers: Peers, **kwargs: Any) -> None:
+        """As uvicorn makes it; ``peers`` are counted together."""
         super().__init__(*args, **kwargs)
+        self._peers = peers
+        self._address: str | None = None
         self._in_head = True
         self._head_bytes = 0
         self._requests = 0
@@ -34,11 +38,19 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A connection is open: its first head is awaited."""
         super().connection_made(transport)
+        address = self.client[0] if self.client else ""
+        if not self._peers.enter(address):
+            self._refuse(503, "Service Unavailable", "TOO_MANY_CONNECTIONS")
+            return
+        self._address = address
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self._stop_timer()
+        if self._address is not None:
+            self._peers.leave(self._address)
+            self._address = None
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -79,6 +91,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes arrive."""
+        if self._address is None:
+            return
         before = self._requests if self._in_head else -1
         self._head_bytes += len(data)
         super().data_received(data)

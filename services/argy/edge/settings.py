@@ -93,6 +93,14 @@ class EdgeSettings:
         return urlsplit(self.base_url).hostname in LOCAL
 
     @property
+    def is_strict(self) -> bool:
+        """Whether browsers are told to use nothing but TLS: also where a proxy in front ends it.
+
+        Not on this machine, where a browser would hold every other server to it.
+        """
+        return self.base_url.startswith("https:") and not self.is_local
+
+    @property
     def mailbox(self) -> Path | None:
         """The folder of the development mailbox, if its page is to be there.
 

@@ -29,11 +29,14 @@ from argy.client.pep_tokens import add_token
 from argy.edge.limits import Bounds
 from argy.edge.main import assemble, server_config
 from argy.edge.protocol import BoundedProtocol
+from argy.edge.server import EdgeServer
 from argy.edge.settings import EdgeSettings
 from argy.local.dev_ca import DevCertificates, ensure_dev_certificates
 from argy.local.ports import free_port
 
 START_S = 20.0
+SLOW_REQUESTS = 4
+"""Of the slow edge, which takes twice as many connections from one address."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,10 @@ class EdgeProcess:
             "content-type": "application/json",
             "x-tenant-id": "01a2104a-5732-76ca-9c73-4b16f9403c74",
         }
+
+    def connect_plain(self) -> socket.socket:
+        """A connection that does not even begin TLS."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
 
     def connect(self, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
         """A TLS connection for bytes that no HTTP client would send."""
@@ -196,6 +203,7 @@ def slow_edge(files: Files) -> Iterator[EdgeProcess]:
         listen=f"127.0.0.1:{port}",
         tls_cert=certificates.server_cert_file,
         tls_key=certificates.server_key_file,
+        max_requests=SLOW_REQUESTS,
     )
     endpoint = Endpoint(
         target=f"localhost:{free_port()}",
@@ -210,7 +218,8 @@ def slow_edge(files: Files) -> Iterator[EdgeProcess]:
         async with Connection(endpoint) as connection:
             bounds = Bounds(requests=2, body_s=0.3)
             app = assemble(settings, endpoint, connection, bounds)
-            server = uvicorn.Server(server_config(settings, app, protocol=HastyProtocol))
+            config = server_config(settings, app, protocol=HastyProtocol)
+            server = EdgeServer(config, handshake_s=0.3)
             servers.put(server)
             await server.serve()
 

@@ -62,7 +62,7 @@ def test_a_browser_is_told_in_words_what_a_program_is_told_as_json(http: Any) ->
     [
         "Bearer",
         f"Bearer {new_token('pep')}",
-        f"Bearer {new_token('pat')}",
+        f"Bearer {new_token('key')}",
         "Bearer " + "x" * 5000,
         "Bearer \u00e9",
     ],

@@ -1,6 +1,6 @@
 """Attacks on the edge's connections: held open, filled up, or made to say what nobody asked."""
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
@@ -120,3 +120,22 @@ def test_an_odd_target_breaks_nothing(edge: Any, target: bytes) -> None:
     assert received.split(b" ")[1] in (b"200", b"400", b"401", b"404")
     assert b"evil" not in received
     assert "Traceback" not in edge.log
+
+
+def test_a_connection_that_begins_no_tls_is_cut_off(slow_edge: Any) -> None:
+    with closing(slow_edge.connect_plain()) as wire:
+        assert wire.recv(1) == b""
+
+
+def test_one_address_does_not_take_all_connections(slow_edge: Any) -> None:
+    with ExitStack() as stack:
+        held = [stack.enter_context(closing(slow_edge.connect())) for _ in range(8)]
+        with closing(slow_edge.connect()) as one_more:
+            received = read_all(one_more)
+        assert received.startswith(b"HTTP/1.1 503 ")
+        assert b"TOO_MANY_CONNECTIONS" in received
+        for wire in held:
+            read_all(wire)
+    # Connections that ended count no more.
+    with slow_edge.client() as http:
+        assert http.get("/").status_code == 200

@@ -50,7 +50,7 @@ def test_a_token_serves_no_other_question(change: dict[str, object]) -> None:
     [
         replace(ASKER, tenant_id=uuid7()),
         replace(ASKER, org_id=uuid7()),
-        replace(ASKER, service="other"),
+        replace(ASKER, caller="other"),
     ],
 )
 def test_a_token_serves_nobody_else(asker: Asker) -> None:

@@ -42,6 +42,15 @@ def test_what_is_no_origin_is_refused(origin: str) -> None:
     assert refused.value.field == "ARGY_EDGE_PASSKEY_ORIGINS"
 
 
+def test_a_proxy_that_ends_tls_does_not_end_strict_transport() -> None:
+    url = "https://pdp.example.com"
+    assert EdgeSettings(tokens=Path("t"), public_url=url, unsafe_plaintext=True).is_strict
+    assert EdgeSettings(tokens=Path("t"), public_url=url).is_strict
+    assert not EdgeSettings(tokens=Path("t")).is_strict
+    plain = EdgeSettings(tokens=Path("t"), listen="10.0.0.1:80", unsafe_plaintext=True)
+    assert not plain.is_strict
+
+
 @pytest.mark.parametrize("listen", ["8443", ":8443", "x:", "x:99999", "x:-1"])
 def test_an_address_that_is_none_is_refused(listen: str) -> None:
     with pytest.raises(InvalidArgument):

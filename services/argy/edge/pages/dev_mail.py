@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from argy.base.errors import NotFound
 from argy.edge.pages.views import Views
+from argy.edge.settings import LOCAL
 
 _SHOWN: Final = 50
 
@@ -38,8 +41,17 @@ class Mailbox:
         self._views = views
         self._link = re.compile(f"({re.escape(base_url)}/[A-Za-z0-9/_.?=&%-]+)")
 
-    async def show(self, _request: Request) -> Response:
-        """The page."""
+    async def show(self, request: Request) -> Response:
+        """The page, for who calls this machine by its own name.
+
+        Any other name may have been bound to it a moment ago by a site whose page asks (DNS
+        rebinding), which the browser then takes for that site's own.
+
+        Raises:
+            NotFound: for any other name.
+        """
+        if urlsplit(f"//{request.headers.get('host', '')}").hostname not in LOCAL:
+            raise NotFound("There is nothing here")
         mails = await asyncio.to_thread(self._read)
         return self._views.page("dev_mail.html", mails=mails)
 
