@@ -1,17 +1,43 @@
-"""Who calls: bearer tokens of policy enforcement points, from a file that may change any time."""
+"""Who calls: services by tokens of a file that may change any time, and people by their own.
+
+Whose an access token, a personal access token or an API key is, and what it is good for, the
+services say: here its form alone is looked at, and it goes to them as it came. Credentials come in
+headers, which no page of another origin can make a browser send; cookies count for nothing here.
+"""
 
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from argy.base.errors import ArgyError, Unauthenticated, Unavailable
+from argy.base.errors import ArgyError, InvalidArgument, Unauthenticated, Unavailable
 from argy.base.secret_token import is_token, token_digest
 from argy.client.pep_tokens import KIND, PepToken, load_tokens
+from argy.edge.request import Scope, header_values
+from argy.rpc.client import Metadata
+from argy.rpc.credentials import API_KEY, PAT
 
 _LOG: Final = logging.getLogger("argy.edge")
 _MAX_HEADER: Final = 256
+_MAX_CREDENTIAL: Final = 8_192 + len("Bearer ")
+_ACCESS_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+"""The compact form of a signed token (RFC 7515 §7.1)."""
+_IN_QUERY: Final = re.compile(
+    r"(?i)(?:^|[&;])(?:access_token|authorization|token|x-api-key|api[_-]?key)(?:=|&|;|$)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Somebody's own credential: who it is good for the services alone can tell."""
+
+    metadata: Metadata
+    """What hands it on to them."""
+    digest: str
+    """Its SHA-256, for what must serve its bearer alone."""
 
 
 class Callers:
@@ -48,6 +74,30 @@ class Callers:
             raise Unauthenticated("the token is not one of this edge's", reason="TOKEN_INVALID")
         return found
 
+    def identify_any(self, scope: Scope) -> PepToken | Credential:
+        """Whose token a request holds, or the credential that somebody else is to be asked about.
+
+        Raises:
+            Unauthenticated: without one well-formed credential, or with an edge token that is not
+                live.
+            InvalidArgument: ``CREDENTIAL_AMBIGUOUS`` for two of them, ``CREDENTIAL_IN_QUERY`` for
+                one in the address, which stands in logs (RFC 9700 §4.3.2).
+            Unavailable: while the token file can't be read.
+        """
+        authorization = header_values(scope, b"authorization")
+        keys = header_values(scope, b"x-api-key")
+        if authorization and keys:
+            raise InvalidArgument(
+                "give one credential: Authorization or X-API-Key", reason="CREDENTIAL_AMBIGUOUS"
+            )
+        found = _api_key(keys) if keys else _own_token(authorization)
+        who = found or self.identify(authorization)
+        if _IN_QUERY.search(scope["query_string"].decode("latin-1")):
+            raise InvalidArgument(
+                "send credentials in headers, never in the address", reason="CREDENTIAL_IN_QUERY"
+            )
+        return who
+
     def _current(self) -> Mapping[str, PepToken]:
         seen = _stamp(self._path)
         if seen != self._seen or not seen:
@@ -75,8 +125,23 @@ def refuse_basic(authorization: Sequence[bytes]) -> None:
         )
 
 
-def _bearer(authorization: Sequence[bytes]) -> str:
-    if len(authorization) == 1 and len(authorization[0]) <= _MAX_HEADER:
+def _own_token(authorization: Sequence[bytes]) -> Credential | None:
+    """An access token or a personal access token; None for what else may stand there."""
+    token = _bearer(authorization, longest=_MAX_CREDENTIAL)
+    if is_token(token, kind=PAT) or _ACCESS_TOKEN.fullmatch(token):
+        return Credential((("authorization", f"Bearer {token}"),), token_digest(token))
+    return None
+
+
+def _api_key(keys: Sequence[bytes]) -> Credential:
+    key = keys[0].decode("latin-1") if len(keys) == 1 else ""
+    if not is_token(key, kind=API_KEY):
+        raise Unauthenticated("the credential is not good", reason="CREDENTIAL_INVALID")
+    return Credential((("x-api-key", key),), token_digest(key))
+
+
+def _bearer(authorization: Sequence[bytes], *, longest: int = _MAX_HEADER) -> str:
+    if len(authorization) == 1 and len(authorization[0]) <= longest:
         scheme, _, token = authorization[0].decode("latin-1").partition(" ")
         if scheme.lower() == "bearer":
             return token.strip(" ")

@@ -34,6 +34,7 @@ _BY_KIND: Final[Mapping[type[ArgyError], int]] = {
     family.Unavailable: 503,
     family.DeadlineExceeded: 504,
 }
+_SCOPE: Final = "SCOPE_INSUFFICIENT"
 CHALLENGE: Final = 'Bearer realm="argy"'
 _TYPE: Final = "urn:argy:error:"
 _OWN: Final = frozenset({"BODY_TOO_SLOW", "PLATFORM_UNAVAILABLE", "TOO_SLOW"})
@@ -70,7 +71,7 @@ def problem(error: ArgyError, request_id: str) -> tuple[Message, Message]:
         (b"content-type", b"application/problem+json"),
         (b"content-length", str(len(body)).encode()),
     ]
-    if status == 401:
+    if status == 401 or error.reason == _SCOPE:
         headers.append((b"www-authenticate", _challenge(error).encode()))
     if "allow" in error.metadata:
         headers.append((b"allow", error.metadata["allow"].encode()))
@@ -96,7 +97,10 @@ def in_words(answer: tuple[Message, Message], page: Response) -> tuple[Message, 
 
 def _challenge(error: ArgyError) -> str:
     """RFC 6750 §3.1: a request without a token is told no error."""
-    return CHALLENGE if error.reason == "TOKEN_MISSING" else f'{CHALLENGE}, error="invalid_token"'
+    if error.reason == "TOKEN_MISSING":
+        return CHALLENGE
+    told = "insufficient_scope" if error.reason == _SCOPE else "invalid_token"
+    return f'{CHALLENGE}, error="{told}"'
 
 
 def from_service(error: ArgyError, request_id: str) -> ArgyError:

@@ -1,4 +1,4 @@
-"""Asks the authz service, for the service that a caller speaks as."""
+"""Asks the authz service, for a service or with the caller's own credential."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from argy.api.authz.v1.authz_pb2 import (
     Question,
 )
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
-from argy.base.errors import ArgyError, InvalidArgument, ResourceExhausted
+from argy.base.errors import ArgyError, InvalidArgument, ResourceExhausted, Unauthenticated
 from argy.client import Connection
 from argy.edge.authzen.domain import Evaluation, Facts, Held
 from argy.edge.authzen.pages import Asker
@@ -32,6 +32,8 @@ _LIST_SIZE: Final = 1000
 MAX_HELD: Final = 10_000
 """Most rules of one subject that a search looks through."""
 _TIMEOUT_S: Final = 10.0
+_OF_CREDENTIALS: Final = ("TOKEN_", "CREDENTIAL_")
+"""Reasons of what the caller sent; anything else is between the edge and the services."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +47,16 @@ class Subjects:
 class Decider:
     """The questions of one request: its caller, its tenant and its id are the same for all."""
 
-    __slots__ = ("_metadata", "_request_id", "_stub")
+    __slots__ = ("_metadata", "_own", "_request_id", "_stub")
 
     def __init__(self, connection: Connection, asker: Asker, request_id: str) -> None:
+        self._own = bool(asker.credential)
         channel = connection.channel(
-            asker.tenant_id, asker.org_id, subject=f"service:{asker.service}"
+            asker.tenant_id, asker.org_id, subject="" if self._own else f"service:{asker.caller}"
         )
         self._stub = AuthzServiceStub(channel)
         self._request_id = request_id
-        self._metadata = (("x-request-id", inner_request_id(request_id)),)
+        self._metadata = (("x-request-id", inner_request_id(request_id)), *asker.credential)
 
     async def check(self, asked: Evaluation) -> CheckResponse:
         """Decide one question."""
@@ -126,6 +129,10 @@ class Decider:
     async def _call(self, method: Any, request: Any) -> Any:
         try:
             return await method(request, timeout=_TIMEOUT_S, metadata=self._metadata)
+        except Unauthenticated as error:
+            if self._own and error.reason.startswith(_OF_CREDENTIALS):
+                raise
+            raise from_service(error, self._request_id) from error
         except ArgyError as error:
             raise from_service(error, self._request_id) from error
 

@@ -1,6 +1,6 @@
 """Page tokens of searches: where one goes on, for the caller and the question that it was made for.
 
-``base64url(HMAC-SHA256 ‖ JSON)``. The MAC covers the place and a digest of tenant, org, service and
+``base64url(HMAC-SHA256 ‖ JSON)``. The MAC covers the place and a digest of tenant, org, caller and
 question, so a token serves nobody and nothing else (Authorization API 1.0, Pagination: all entities
 must be identical to the preceding request).
 """
@@ -16,6 +16,7 @@ from uuid import UUID
 from argy.base.crypto import hkdf_sha256
 from argy.base.errors import InvalidArgument
 from argy.edge.authzen.domain import Search
+from argy.rpc.client import Metadata
 
 DEFAULT_LIMIT: Final = 100
 _MAC_BYTES: Final = 32
@@ -36,11 +37,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """For whom a token is good."""
+    """Who asks, and about which tenant: for whom a token is good."""
 
     tenant_id: UUID
     org_id: UUID | None
-    service: str
+    caller: str
+    """The service that the edge acts for; or the digest of a credential, which then goes along."""
+    credential: Metadata = ()
+    """What hands somebody's own credential on; empty for a service."""
 
 
 class PageTokens:
@@ -87,7 +91,7 @@ class PageTokens:
         question: list[Any] = [
             str(asker.tenant_id),
             str(asker.org_id or ""),
-            asker.service,
+            asker.caller,
             search.kind,
             search.subject,
             search.action,

@@ -13,6 +13,7 @@ from argy.base.errors import InvalidArgument
 from argy.base.ids import parse_uuid
 from argy.client import Connection
 from argy.client.connection import Endpoint
+from argy.client.pep_tokens import PepToken
 from argy.edge.authzen.decider import Decider
 from argy.edge.authzen.domain import Batch, Evaluation, until_end
 from argy.edge.authzen.pages import Asker, PageTokens
@@ -25,7 +26,8 @@ from argy.edge.authzen.wire import (
     read_evaluation,
     read_search,
 )
-from argy.edge.request import header_values, state_of
+from argy.edge.callers import Callers
+from argy.edge.request import Receive, Scope, Send, header_values, state_of
 from argy.rpc.pair_keys import IssuedKeys
 
 _EVALUATION: Final = "/access/v1/evaluation"
@@ -36,51 +38,54 @@ _MEDIA_TYPE: Final = "application/json"
 _METADATA_AGE_S: Final = 3600
 
 Handler = Callable[[Request], Awaitable[Response]]
+Work = Callable[[Request, Asker], Awaitable[Response]]
 
 
-def routes(connection: Connection, endpoint: Endpoint, *, base_url: str) -> list[BaseRoute]:
-    """The API's routes over a connection to the services.
+def routes(
+    connection: Connection, endpoint: Endpoint, *, base_url: str, callers: Callers
+) -> list[BaseRoute]:
+    """The API's routes over a connection to the services; they know their ``callers`` themselves.
 
     Page tokens are authenticated with a key derived from the edge's own signing key, which every
     replica has; after that key is rotated a search starts at its first page again.
     """
-    api = AuthZen(connection, PageTokens(_page_secret(endpoint)))
+    api = AuthZen(connection, PageTokens(_page_secret(endpoint)), callers)
     return [
         Route("/.well-known/authzen-configuration", _metadata(base_url), methods=["GET"]),
-        Route(_EVALUATION, api.evaluation, methods=["POST"]),
-        Route(_EVALUATIONS, api.evaluations, methods=["POST"]),
-        *(Route(_SEARCH + kind, api.searching(kind), methods=["POST"]) for kind in _SEARCHED),
+        Route(_EVALUATION, _Endpoint(api, api.evaluation)),
+        Route(_EVALUATIONS, _Endpoint(api, api.evaluations)),
+        *(Route(_SEARCH + kind, _Endpoint(api, api.searching(kind))) for kind in _SEARCHED),
     ]
 
 
 class AuthZen:
     """The use cases behind the endpoints."""
 
-    __slots__ = ("_connection", "_pages")
+    __slots__ = ("_callers", "_connection", "_pages")
 
-    def __init__(self, connection: Connection, pages: PageTokens) -> None:
+    def __init__(self, connection: Connection, pages: PageTokens, callers: Callers) -> None:
+        self._callers = callers
         self._connection = connection
         self._pages = pages
 
-    async def evaluation(self, request: Request) -> Response:
+    async def evaluation(self, request: Request, asker: Asker) -> Response:
         """One decision."""
-        decider = self._decider(request, _asker(request))
+        decider = self._decider(request, asker)
         return JSONResponse(await _one(decider, read_evaluation(await _body(request))))
 
-    async def evaluations(self, request: Request) -> Response:
+    async def evaluations(self, request: Request, asker: Asker) -> Response:
         """Several decisions on one snapshot, or one when there is no list of them."""
-        decider = self._decider(request, _asker(request))
+        decider = self._decider(request, asker)
         body = await _body(request)
         batch = read_batch(body)
         if batch is None:
             return JSONResponse(await _one(decider, read_evaluation(body)))
         return JSONResponse({"evaluations": await _many(decider, batch)})
 
-    def searching(self, kind: str) -> Handler:
+    def searching(self, kind: str) -> Work:
         """The endpoint that searches for ``kind``."""
 
-        async def answer(request: Request) -> Response:
-            asker = _asker(request)
+        async def answer(request: Request, asker: Asker) -> Response:
             asked = read_search(await _body(request), kind)
             return JSONResponse(
                 await search(self._decider(request, asker), self._pages, asker, asked)
@@ -88,8 +93,50 @@ class AuthZen:
 
         return answer
 
+    def asker(self, request: Request) -> Asker:
+        """Who asks, and about which tenant.
+
+        Raises:
+            ArgyError: as ``Callers.identify_any``; or ``TENANT_REQUIRED``, ``MALFORMED_ID``.
+        """
+        who = self._callers.identify_any(request.scope)
+        tenant_id, org_id = _uuid_header(request, "X-Tenant-Id"), _uuid_header(request, "X-Org-Id")
+        if isinstance(who, PepToken):
+            state_of(request.scope).service = who.service
+            if tenant_id is None and who.tenant_id:
+                tenant_id = UUID(who.tenant_id)
+        if tenant_id is None:
+            raise InvalidArgument(
+                "X-Tenant-Id is required: the tenant's UUID (this token has no tenant of its own)",
+                reason="TENANT_REQUIRED",
+                field="X-Tenant-Id",
+            )
+        if isinstance(who, PepToken):
+            return Asker(tenant_id, org_id, who.service)
+        return Asker(tenant_id, org_id, who.digest, who.metadata)
+
     def _decider(self, request: Request, asker: Asker) -> Decider:
         return Decider(self._connection, asker, state_of(request.scope).request_id)
+
+
+class _Endpoint:
+    """An ASGI application, so that whoever is nobody isn't told which methods there are."""
+
+    __slots__ = ("_api", "_work")
+
+    def __init__(self, api: AuthZen, work: Work) -> None:
+        self._api = api
+        self._work = work
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        asker = self._api.asker(request)
+        if request.method != "POST":
+            raise InvalidArgument(
+                "this path takes POST", reason="METHOD_NOT_ALLOWED", metadata={"allow": "POST"}
+            )
+        answer = await self._work(request, asker)
+        await answer(scope, receive, send)
 
 
 async def _one(decider: Decider, asked: Evaluation) -> dict[str, Any]:
@@ -130,18 +177,6 @@ async def _body(request: Request) -> dict[str, Any]:
             field="Content-Type",
         )
     return parse_object(await request.body())
-
-
-def _asker(request: Request) -> Asker:
-    state = state_of(request.scope)
-    tenant_id = _uuid_header(request, "X-Tenant-Id") or state.tenant_id
-    if tenant_id is None:
-        raise InvalidArgument(
-            "X-Tenant-Id is required: the tenant's UUID (this token has no tenant of its own)",
-            reason="TENANT_REQUIRED",
-            field="X-Tenant-Id",
-        )
-    return Asker(tenant_id, _uuid_header(request, "X-Org-Id"), state.service)
 
 
 def _uuid_header(request: Request, name: str) -> UUID | None:
