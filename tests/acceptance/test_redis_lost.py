@@ -1,8 +1,12 @@
 """Redis is killed and comes back empty: people sign in again; nothing crashes or lets them by."""
 
 import asyncio
+import os
 import shutil
 import ssl
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +23,13 @@ from argy.api.authn.v1.device_pb2_grpc import DeviceServiceStub
 from argy.api.directory.v1.user_pb2 import CreateUserRequest
 from argy.api.directory.v1.user_pb2_grpc import UserServiceStub
 from argy.base.errors import ArgyError, Unauthenticated, Unavailable
+from argy.cli.signed_in import Login, load, save
 from argy.client import Connection
 from argy.local.valkey import EmbeddedValkey
 
 GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 BACK_S: Final = 20.0
+ARGY: Final = Path(sys.executable).with_name("argy")
 
 
 @pytest.fixture
@@ -115,7 +121,12 @@ async def _other_than(
 
 
 async def test_redis_killed_and_empty_means_sign_in_again(
-    own_platform: Any, valkey: EmbeddedValkey, http: httpx.AsyncClient, edge: Connection, email: str
+    own_platform: Any,
+    valkey: EmbeddedValkey,
+    http: httpx.AsyncClient,
+    edge: Connection,
+    email: str,
+    tmp_path: Path,
 ) -> None:
     told = own_platform.ready["edge"]
     client = EdgeClient(
@@ -169,9 +180,25 @@ async def test_redis_killed_and_empty_means_sign_in_again(
     assert await _reason(client.first_call(token), Unauthenticated) == "TOKEN_REVOCATION_UNKNOWN"
     assert (await _whoami(http, terminal["access_token"])).status_code == 401
 
-    renewed = await _refresh(http, terminal["refresh_token"])
-    assert renewed.status_code == 200, renewed.text
-    assert (await _whoami(http, renewed.json()["access_token"])).status_code == 200
+    # A terminal whose token is refused takes its refresh token: nobody has to sign in there.
+    held = Login(
+        edge=told["url"],
+        ca_file=told["ca_file"],
+        tenant="acme",
+        access_token=terminal["access_token"],
+        refresh_token=terminal["refresh_token"],
+        expires_at=time.time() + terminal["expires_in"],
+        scope="",
+    )
+    save(held, tmp_path, None)
+    terminal_process = await asyncio.create_subprocess_exec(
+        ARGY, "whoami", env={**os.environ, "ARGY_HOME": str(tmp_path)}, stderr=subprocess.PIPE
+    )
+    _, errors = await asyncio.wait_for(terminal_process.communicate(), 60)
+    assert terminal_process.returncode == 0, errors
+    renewed = load(tmp_path, None)
+    assert renewed.refresh_token != held.refresh_token
+    assert (await _whoami(http, renewed.access_token)).status_code == 200
 
     assert own_platform.process.poll() is None
     assert own_platform.server() == server

@@ -16,7 +16,7 @@ from argy.base.errors import (
     Unavailable,
 )
 from argy.cli import signed_in
-from argy.cli.edge_client import EdgeClient
+from argy.cli.edge_client import Answer, EdgeClient
 from argy.cli.output import Output, printable
 from argy.cli.session import STATE_FILE, Json, state_folder
 from argy.cli.signed_in import CLIENT_ID, Login
@@ -71,14 +71,15 @@ def login(
         expires_at=0.0,
         scope="",
     ).refreshed(answer)
-    signed_in.save(made, folder, vault)
-    told = _whoami(made)
+    with signed_in.locked(folder):
+        signed_in.save(made, folder, vault)
+    told = _whoami(made).checked()
     out.result({"signed_in": True, **told}, lambda: f"signed in to {tenant} as {_called(told)}")
 
 
 def whoami(json_output: Json = False) -> None:
     """Tell who is signed in here, as the platform knows them."""
-    told = _whoami(signed_in.current())
+    told = signed_in.ask(_whoami).checked()
     Output(as_json=json_output).result(
         told, lambda: f"{_called(told)} in {told['tenant']} ({told['subject']})"
     )
@@ -87,16 +88,18 @@ def whoami(json_output: Json = False) -> None:
 def logout(json_output: Json = False) -> None:
     """Sign out: end the tokens at the platform, and forget them here."""
     folder, vault = signed_in.config_folder(), signed_in.system_vault()
-    held = signed_in.load(folder, vault)
-    try:
-        fields = {
-            "token": held.refresh_token,
-            "token_type_hint": "refresh_token",
-            "client_id": CLIENT_ID,
-        }
-        held.client.post_form(held.path("oauth/revoke"), fields).checked()
-    finally:
-        signed_in.forget(held, folder, vault)
+    with signed_in.locked(folder):
+        # Nobody saves other tokens meanwhile: these are the last ones.
+        held = signed_in.load(folder, vault)
+        try:
+            fields = {
+                "token": held.refresh_token,
+                "token_type_hint": "refresh_token",
+                "client_id": CLIENT_ID,
+            }
+            held.client.post_form(held.path("oauth/revoke"), fields).checked()
+        finally:
+            signed_in.forget(held, folder, vault)
     Output(as_json=json_output).result(
         {"signed_in": False, "tenant": held.tenant}, lambda: f"signed out of {held.tenant}"
     )
@@ -165,8 +168,8 @@ def _wait(client: EdgeClient, tenant: str, begun: dict[str, Any]) -> dict[str, A
     raise Unauthenticated("nobody confirmed the code in time", reason="LOGIN_EXPIRED")
 
 
-def _whoami(held: Login) -> dict[str, Any]:
-    return held.client.get(held.path("whoami"), token=held.access_token).checked()
+def _whoami(held: Login) -> Answer:
+    return held.client.get(held.path("whoami"), token=held.access_token)
 
 
 def _called(told: dict[str, Any]) -> str:

@@ -43,8 +43,9 @@ def register(root: typer.Typer) -> None:
 @app.command("list")
 def list_(json_output: Json = False) -> None:
     """List your sessions, newest first."""
-    held = signed_in.current()
-    answer = held.client.get(held.path("sessions"), token=held.access_token).checked()
+    answer = signed_in.ask(
+        lambda held: held.client.get(held.path("sessions"), token=held.access_token)
+    ).checked()
     rows = [{**row, "methods": " ".join(row["methods"])} for row in answer["sessions"]]
     Output(as_json=json_output).rows(rows, _COLUMNS)
 
@@ -58,9 +59,10 @@ def end(
     """End one of your sessions, with its tokens; or all others."""
     if bool(session_id) == others:
         raise InvalidArgument("name a session, or say --others", field="session_id")
-    held = signed_in.current()
     path = "sessions?keep_current=true" if others else f"sessions/{quote(session_id, safe='')}"
-    answer = held.client.delete(held.path(path), token=held.access_token).checked()
+    answer = signed_in.ask(
+        lambda held: held.client.delete(held.path(path), token=held.access_token)
+    ).checked()
     ended = int(answer["ended"]) if others else 1
     _told(Output(as_json=json_output), ended)
 

@@ -9,18 +9,24 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from argy.base.crypto import read_secret, write_secret
 from argy.base.errors import FailedPrecondition, Unauthenticated
-from argy.cli.edge_client import EdgeClient
+from argy.cli.edge_client import Answer, EdgeClient
 
 CLIENT_ID: Final = "argy-cli"
 FILE: Final = "login.json"
+_SECRETS: Final = ("access_token", "refresh_token")
+_RENEWABLE: Final = frozenset(
+    {"TOKEN_EXPIRED", "TOKEN_KEY_UNKNOWN", "TOKEN_REVOKED", "TOKEN_REVOCATION_UNKNOWN"}
+)
+"""Why an access token is refused whose sign-in may go on."""
 _EARLY_S: Final = 30
 """A token that ends this soon is refreshed before it is used."""
 
@@ -97,31 +103,38 @@ def save(login: Login, folder: Path, vault: Vault | None) -> None:
     told = asdict(login)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if vault is not None:
-        secrets = json.dumps({name: told[name] for name in ("access_token", "refresh_token")})
+        secrets = json.dumps({name: told[name] for name in _SECRETS})
         with suppress(FailedPrecondition):
             vault.keep(_name(told), secrets)
             told |= {"access_token": "", "refresh_token": ""}
     write_secret(folder / FILE, (json.dumps(told, indent=1) + "\n").encode())
 
 
-def load(folder: Path, vault: Vault | None) -> Login:
-    """Who is signed in.
+def load(folder: Path, vault: Vault | None, *, uid: int | None = None) -> Login:
+    """Who is signed in, as the user of the system ``uid`` (this process's) left it.
 
     Raises:
         Unauthenticated: ``NOT_SIGNED_IN``.
-        FailedPrecondition: when the file is readable by others or damaged, or the keyring locked.
+        FailedPrecondition: when the file is somebody else's, readable by others or damaged, or the
+            keyring locked.
     """
     path = folder / FILE
-    if not path.exists():
-        raise not_signed_in()
+    try:
+        owner = path.lstat().st_uid
+    except FileNotFoundError:
+        raise not_signed_in() from None
+    if owner != (os.geteuid() if uid is None else uid):
+        # It could name an edge of theirs, and have root sign in there.
+        raise FailedPrecondition(f"{path} belongs to another user", reason="LOGIN_OF_ANOTHER")
     try:
         told = json.loads(read_secret(path))
         if not told["access_token"]:
             kept = "" if vault is None else vault.read(_name(told))
             if not kept:
                 raise not_signed_in()
-            told |= json.loads(kept)
-        return Login(**told)
+            secrets = json.loads(kept)
+            told |= {name: secrets[name] for name in _SECRETS}
+        return _checked(told)
     except (ValueError, KeyError, TypeError) as error:
         raise FailedPrecondition(
             f"{path} is damaged: run `argy login` again", reason="LOGIN_DAMAGED"
@@ -136,21 +149,38 @@ def forget(login: Login, folder: Path, vault: Vault | None) -> None:
     (folder / FILE).unlink(missing_ok=True)
 
 
-def current() -> Login:
-    """Who is signed in, with an access token that is good for a while.
+def ask(work: Callable[[Login], Answer]) -> Answer:
+    """What the edge answers to who is signed in; ``work`` asks it with their access token.
+
+    It is asked once more with a new token when the platform did not take the first, as after it
+    lost which tokens were ended. Raises as ``current``.
+    """
+    login = current()
+    answer = work(login)
+    if answer.status == HTTPStatus.UNAUTHORIZED and answer.body.get("reason") in _RENEWABLE:
+        answer = work(current(instead_of=login.access_token))
+    return answer
+
+
+def current(*, instead_of: str = "") -> Login:
+    """Who is signed in, with an access token that is good for a while, and another than one.
 
     Raises:
         Unauthenticated: ``NOT_SIGNED_IN``, also when the platform ended it.
         Unavailable: when the edge can't be reached.
     """
+
+    def good(login: Login) -> bool:
+        return login.access_token != instead_of and login.expires_at - _EARLY_S > time.time()
+
     folder, vault = config_folder(), system_vault()
     login = load(folder, vault)
-    if login.expires_at - _EARLY_S > time.time():
+    if good(login):
         return login
-    with _locked(folder):
+    with locked(folder):
         # Perhaps another command has refreshed it meanwhile.
         login = load(folder, vault)
-        if login.expires_at - _EARLY_S > time.time():
+        if good(login):
             return login
         fields = {
             "grant_type": "refresh_token",
@@ -172,10 +202,23 @@ def not_signed_in() -> Unauthenticated:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
+    """Be the only command that changes who is signed in."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open(folder / "login.lock", "a", opener=_private) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _checked(told: dict[str, Any]) -> Login:
+    """The login of a file's JSON; raises TypeError for anything else than it was saved as."""
+    login = Login(**told)
+    texts = [value for name, value in asdict(login).items() if name != "expires_at"]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a text is none")
+    if type(login.expires_at) not in (int, float):
+        raise TypeError("a time is none")
+    return login
 
 
 def _private(path: str, flags: int) -> int:

@@ -4,6 +4,7 @@ They act as who is signed in (``argy login``). ``argy keys`` is about other keys
 which services sign.
 """
 
+from functools import partial
 from typing import Annotated, Any, Final
 from urllib.parse import quote, urlencode
 
@@ -100,41 +101,48 @@ def revoke_key(key_id: Id, json_output: Json = False) -> None:
 
 
 def _make(body: dict[str, Any], json_output: bool) -> None:
-    held = signed_in.current()
-    answer = held.client.post_json(held.path("credentials"), body, token=held.access_token)
-    _told_once(_checked(answer), json_output)
+    _told_once(_posted("credentials", body), json_output)
 
 
 def _rotate(credential_id: str, overlap: int, json_output: bool) -> None:
-    held = signed_in.current()
-    path = held.path(f"credentials/{quote(credential_id, safe='')}/rotate")
-    answer = held.client.post_json(path, {"overlap_hours": overlap}, token=held.access_token)
-    _told_once(_checked(answer), json_output)
+    path = f"credentials/{quote(credential_id, safe='')}/rotate"
+    _told_once(_posted(path, {"overlap_hours": overlap}), json_output)
+
+
+def _posted(path: str, body: dict[str, Any]) -> dict[str, Any]:
+    return _checked(
+        signed_in.ask(
+            lambda held: held.client.post_json(held.path(path), body, token=held.access_token)
+        )
+    )
 
 
 def _list(subject: str, json_output: bool) -> None:
-    held = signed_in.current()
-    rows = [{**row, "scopes": " ".join(row["scopes"])} for row in _all(held, subject)]
+    rows = [{**row, "scopes": " ".join(row["scopes"])} for row in _all(subject)]
     Output(as_json=json_output).rows(rows, _COLUMNS)
 
 
-def _all(held: Login, subject: str) -> list[dict[str, Any]]:
+def _all(subject: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     page_token = ""
     while True:
-        query = urlencode({"subject": subject, "page_token": page_token})
-        answer = held.client.get(held.path(f"credentials?{query}"), token=held.access_token)
-        page = _checked(answer)
+        path = "credentials?" + urlencode({"subject": subject, "page_token": page_token})
+        page = _checked(signed_in.ask(partial(_got, path)))
         found += page["credentials"]
         page_token = page["next_page_token"]
         if not page_token:
             return found
 
 
+def _got(path: str, held: Login) -> Answer:
+    return held.client.get(held.path(path), token=held.access_token)
+
+
 def _revoke(credential_id: str, json_output: bool) -> None:
-    held = signed_in.current()
-    path = held.path(f"credentials/{quote(credential_id, safe='')}")
-    _checked(held.client.delete(path, token=held.access_token))
+    path = f"credentials/{quote(credential_id, safe='')}"
+    _checked(
+        signed_in.ask(lambda held: held.client.delete(held.path(path), token=held.access_token))
+    )
     Output(as_json=json_output).result(
         {"id": credential_id, "revoked": True},
         lambda: f"{credential_id} is refused from now on",

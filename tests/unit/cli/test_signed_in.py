@@ -1,8 +1,13 @@
 """Where a terminal keeps its tokens."""
 
 import json
+import os
+import re
 import stat
+import subprocess
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +16,19 @@ from keyring.backends.fail import Keyring as NoKeyring
 
 from argy.base.errors import FailedPrecondition, InvalidArgument, Unauthenticated
 from argy.cli.edge_client import Answer, EdgeClient
-from argy.cli.os_keyring import OsKeyring, locked
-from argy.cli.signed_in import FILE, Login, config_folder, forget, load, save, system_vault
+from argy.cli.os_keyring import OsKeyring
+from argy.cli.os_keyring import locked as keyring_locked
+from argy.cli.signed_in import (
+    FILE,
+    Login,
+    config_folder,
+    forget,
+    load,
+    locked,
+    save,
+    system_vault,
+)
+from argy.local.ports import free_port
 
 HELD = Login(
     edge="https://edge.example.test",
@@ -34,12 +50,12 @@ class Drawer:
 
     def read(self, name: str) -> str:
         if self.closed:
-            raise locked()
+            raise keyring_locked()
         return self.held.get(name, "")
 
     def keep(self, name: str, secret: str) -> None:
         if self.closed:
-            raise locked()
+            raise keyring_locked()
         self.held[name] = secret
 
     def forget(self, name: str) -> None:
@@ -102,6 +118,62 @@ def test_a_damaged_file_says_what_to_do(tmp_path: Path, content: str) -> None:
     (tmp_path / FILE).chmod(0o600)
     with pytest.raises(FailedPrecondition, match="argy login"):
         load(tmp_path, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("expires_at", "soon"), ("expires_at", True), ("access_token", 7), ("edge", ["https://e"])],
+)
+def test_a_tampered_file_is_refused_before_it_is_used(
+    tmp_path: Path, name: str, value: object
+) -> None:
+    save(HELD, tmp_path, None)
+    told = json.loads((tmp_path / FILE).read_text()) | {name: value}
+    (tmp_path / FILE).write_text(json.dumps(told))
+    with pytest.raises(FailedPrecondition) as refused:
+        load(tmp_path, None)
+    assert refused.value.reason == "LOGIN_DAMAGED"
+    assert "secret" not in str(refused.value)
+
+
+def test_a_keyring_entry_does_not_lead_tokens_to_another_edge(tmp_path: Path) -> None:
+    drawer = Drawer()
+    save(HELD, tmp_path, drawer)
+    (name,) = drawer.held
+    drawer.held[name] = json.dumps(
+        {**json.loads(drawer.held[name]), "edge": "https://evil.example.test"}
+    )
+    assert load(tmp_path, drawer) == HELD
+    # Nor does the file: what the keyring holds is for the edge that it names.
+    told = json.loads((tmp_path / FILE).read_text()) | {"edge": "https://evil.example.test"}
+    (tmp_path / FILE).write_text(json.dumps(told))
+    with pytest.raises(Unauthenticated):
+        load(tmp_path, drawer)
+
+
+def test_a_login_that_another_user_put_there_is_refused(tmp_path: Path) -> None:
+    save(HELD, tmp_path, None)
+    with pytest.raises(FailedPrecondition) as refused:
+        load(tmp_path, None, uid=os.geteuid() + 1)
+    assert refused.value.reason == "LOGIN_OF_ANOTHER"
+
+
+def test_a_logout_waits_for_who_is_saving_new_tokens(tmp_path: Path) -> None:
+    save(replace(HELD, edge=f"https://127.0.0.1:{free_port()}"), tmp_path, None)
+    with locked(tmp_path):
+        logout = subprocess.Popen(
+            [Path(sys.executable).with_name("argy"), "logout"],
+            env={**os.environ, "ARGY_HOME": str(tmp_path)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        waiting = re.compile(rf"^\d+: -> FLOCK +ADVISORY +WRITE {logout.pid} ", re.M)
+        while not waiting.search(Path("/proc/locks").read_text()):
+            assert logout.poll() is None, logout.communicate()
+        assert (tmp_path / FILE).exists()
+    _, told = logout.communicate(timeout=60)
+    assert logout.returncode == 6, told
+    assert not (tmp_path / FILE).exists()
 
 
 def test_a_login_prints_no_token() -> None:
