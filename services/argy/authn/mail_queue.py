@@ -22,6 +22,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
+import redis.exceptions
 
 from argy.authn.mail import Mail
 from argy.base.envelope import Kms, open_sealed, seal
@@ -38,7 +39,8 @@ _KEPT_FREE: Final = 10
 _LANE_LIVES_MS: Final = 8 * 86_400_000
 _IDLE_MS: Final = 60_000
 """How long an empty lane is still looked at: longer than a mail's way from ``lanes`` to it."""
-_SPARE_MS: Final = 3_600_000
+_SPARE_MS: Final = 600_000
+"""How long a place in ``all`` outlives its mail, which is taken and recorded meanwhile."""
 
 _NOW: Final = """
 local time = redis.call('TIME')
@@ -49,6 +51,7 @@ _RESERVE: Final = (
     _NOW
     + """
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+if redis.call('ZSCORE', KEYS[1], ARGV[3]) then return 1 end
 if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
 if ARGV[5] == '1' then
   redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[3])
@@ -61,6 +64,7 @@ return 1
 _PUT: Final = (
     _NOW
     + """
+if redis.call('ZSCORE', KEYS[1], ARGV[2]) then return 1 end
 if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
 if ARGV[5] == '1' then
   redis.call('ZADD', KEYS[1], now, ARGV[2])
@@ -186,10 +190,7 @@ class MailQueue:
 
     async def lanes(self) -> list[Lane]:
         """Where mail may lie."""
-        try:
-            found = await self._redis.client.zrange(self._shared()[1], 0, -1, withscores=True)
-        except REDIS_ERRORS as error:
-            raise _away() from error
+        found = await self._ask("zrange", self._shared()[1], 0, -1, withscores=True)
         return [Lane(UUID(tenant.decode()), int(last)) for tenant, last in found]
 
     async def take(self, lane: Lane, *, lease_s: float) -> Taken | float | None:
@@ -243,10 +244,7 @@ class MailQueue:
 
     async def size(self) -> int:
         """How many mails wait or are under way."""
-        try:
-            return int(await self._redis.client.zcard(self._shared()[0]))
-        except REDIS_ERRORS as error:
-            raise _away() from error
+        return int(await self._ask("zcard", self._shared()[0]))
 
     def _seal(self, tenant_id: UUID, waiting: Waiting, mail_id: UUID) -> bytes:
         plain, row = _ENCODER.encode(waiting), str(mail_id)
@@ -264,14 +262,20 @@ class MailQueue:
         return tuple(self._redis.key(PLATFORM_TENANT_ID, self._name, part) for part in parts)
 
     async def _forget(self, entry: str) -> None:
-        try:
-            await self._redis.client.zrem(self._shared()[0], entry)
-        except REDIS_ERRORS as error:
-            raise _away() from error
+        await self._ask("zrem", self._shared()[0], entry)
 
     async def _run(self, script: str, keys: tuple[str, ...], *args: object) -> Any:
+        return await self._ask("eval", script, len(keys), *keys, *args)
+
+    async def _ask(self, name: str, *args: object, **options: object) -> Any:
+        command = getattr(self._redis.client, name)
         try:
-            return await self._redis.client.eval(script, len(keys), *keys, *args)
+            try:
+                return await command(*args, **options)
+            except redis.exceptions.ConnectionError:
+                # Redis was restarted, or something in between ends idle connections. Each step may
+                # be done twice: at worst a mail waits until its lease ends.
+                return await command(*args, **options)
         except REDIS_ERRORS as error:
             raise _away() from error
 

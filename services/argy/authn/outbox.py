@@ -1,30 +1,25 @@
-"""Sends the mail that waits: tenants in turn, some at a time, again after growing pauses.
+"""Takes mail, and sends what waits: tenants in turn, some mails at a time.
 
 Every replica does this on the same queue; who put a mail mostly sends it, for it looks at once, the
-others look every second. A mail that can't be sent leaves a record in its tenant's audit log. It
-holds a secret that signs in, so log and audit tell whose it was and never what was in it.
+others look every second.
 """
 
 import asyncio
 import logging
-import secrets
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Coroutine
 from typing import Final
 from uuid import UUID
 
-from argy.authn.mail import Mail, MailError, MailRefused, MailSink
-from argy.authn.mail_queue import Lane, MailQueue, Taken, Waiting
-from argy.authn.session_audit import subject_of
+from argy.authn.mail import Mail, MailSink
+from argy.authn.mail_delivery import ORDINARY, MailDelivery, Pace
+from argy.authn.mail_queue import Lane, MailQueue, Taken
 from argy.base.clock import Clock
-from argy.base.errors import ArgyError, Unavailable
-from argy.store.audit import AuditRecord, record
+from argy.base.errors import ArgyError
 from argy.store.database import Database
 
 MAX_WAIT_MS: Final = 86_400_000
 """No mail waits longer, whatever it holds."""
-_FACTOR: Final = 3
-_RANDOM: Final = secrets.SystemRandom()
 _LOG: Final = logging.getLogger("argy.authn.mail")
 _NOBODYS: Final = Mail(
     to="nobody@example.invalid", subject="-", text="-" * 500, kind="sign_in", tenant="-"
@@ -32,57 +27,39 @@ _NOBODYS: Final = Mail(
 """What is sealed for somebody who gets no mail, so that it takes as long."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How mail is sent. Of a crashed process' mail another one hears after ``lease_s``."""
-
-    senders: int = 16
-    per_tenant: int = 2
-    """Of the senders, how many one tenant's mail may hold."""
-    tries: int = 12
-    attempt_s: float = 10.0
-    lease_s: float = 30.0
-    """Longer than an attempt and its record take."""
-    first_pause_s: float = 2.0
-    longest_pause_s: float = 900.0
-    look_s: float = 1.0
-    """How often is looked for mail that another replica left."""
-    close_s: float = 2.0
-    """How long what is under way may take when the process stops."""
-
-    def pause_s(self, tries: int) -> float:
-        """Seconds until the next attempt, after ``tries``: exponential, the upper half random."""
-        longest = min(self.longest_pause_s, self.first_pause_s * _FACTOR ** (tries - 1))
-        return _RANDOM.uniform(longest / 2, longest)
-
-
 class Outbox:
     """Takes mail, and sends what waits."""
 
     def __init__(
-        self, queue: MailQueue, sink: MailSink, *, db: Database, clock: Clock, pace: Pace = Pace()
+        self, queue: MailQueue, sink: MailSink, *, db: Database, clock: Clock, pace: Pace = ORDINARY
     ) -> None:
         self._queue = queue
-        self._sink = sink
-        self._db = db
         self._clock = clock
         self._pace = pace
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._sending: dict[asyncio.Task[None], UUID] = {}
-        self._recording: set[asyncio.Task[None]] = set()
+        self._putting: set[asyncio.Task[None]] = set()
         self._follower: asyncio.Task[None] | None = None
         self._closing = False
         self._last = UUID(int=0)
-        self.counts: Counter[str] = Counter()
+        self._delivery = MailDelivery(queue, sink, db=db, clock=clock, pace=pace)
+
+    @property
+    def counts(self) -> Counter[str]:
         """``sent``, ``retried``, ``put_back``, and by reason what was not sent at all."""
+        return self._delivery.counts
 
     async def put(self, tenant_id: UUID, mail: Mail | None, *, ends_at_ms: int = 0) -> None:
-        """Keep a mail, which lives on without this process; never raises.
+        """Keep a mail, which lives on without this process; raises nothing of ours.
 
         None does the same work and sends nothing, for whoever must not learn which it was.
-        ``ends_at_ms`` is when what it holds is good for nothing any more.
+        ``ends_at_ms`` is when what it holds is good for nothing any more. Who hangs up meanwhile
+        stops nothing.
         """
+        await asyncio.shield(self._beside(self._keep(tenant_id, mail, ends_at_ms)))
+
+    async def _keep(self, tenant_id: UUID, mail: Mail | None, ends_at_ms: int) -> None:
         now_ms = self._clock.now_ms()
         latest = now_ms + MAX_WAIT_MS
         try:
@@ -95,11 +72,15 @@ class Outbox:
             )
         except ArgyError as error:
             if mail is not None:
-                # Beside the call, which would otherwise take longer for somebody who exists.
-                told = asyncio.create_task(self._not_taken(tenant_id, mail, error.reason))
-                self._recording.add(told)
-                told.add_done_callback(self._recording.discard)
+                # Not for the caller to wait for: it would take longer for somebody who exists.
+                self._beside(self._delivery.not_taken(tenant_id, mail, error.reason))
         self._wake.set()
+
+    def _beside(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name="mail-put")
+        self._putting.add(task)
+        task.add_done_callback(self._putting.discard)
+        return task
 
     async def start(self) -> None:
         """Begin to send."""
@@ -109,7 +90,8 @@ class Outbox:
         """Wait until no mail waits, whoever put it."""
         while True:
             self._idle.clear()
-            await asyncio.gather(*self._recording)
+            while self._putting:
+                await asyncio.gather(*self._putting)
             if await self._queue.size() == 0:
                 return
             try:
@@ -129,7 +111,9 @@ class Outbox:
             await asyncio.wait(self._sending, timeout=self._pace.close_s)
         for task in self._sending:
             task.cancel()
-        await asyncio.gather(*self._sending, *self._recording, return_exceptions=True)
+        await asyncio.gather(*self._sending, return_exceptions=True)
+        while self._putting:
+            await asyncio.gather(*self._putting, return_exceptions=True)
 
     async def _follow(self) -> None:
         away = False
@@ -141,6 +125,9 @@ class Outbox:
                 if not away:
                     _LOG.warning("mail waits: %s", error.reason)
                 away, wait_s = True, self._pace.look_s
+            except Exception:  # noqa: BLE001 - whatever lies there, mail must go on
+                _LOG.exception("mail waits")
+                wait_s = self._pace.look_s
             else:
                 away = False
             try:
@@ -177,119 +164,13 @@ class Outbox:
         return sum(tenant_id == lane.tenant_id for tenant_id in self._sending.values())
 
     def _begin(self, taken: Taken) -> None:
-        task = asyncio.create_task(self._handle(taken), name=f"mail-{taken.mail_id}")
+        task = asyncio.create_task(self._delivery.handle(taken), name=f"mail-{taken.mail_id}")
         self._sending[task] = taken.tenant_id
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._sending[task]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOG.error("a mail waits until its lease ends: %s", type(error).__name__)
         self._idle.set()
         self._wake.set()
-
-    async def _handle(self, taken: Taken) -> None:
-        try:
-            await self._deliver(taken)
-        except asyncio.CancelledError:
-            self.counts["put_back"] += 1
-            await self._put_back(taken, pause_s=0.0, counted=False)
-            raise
-        except ArgyError as error:
-            # The lease ends, and then it is tried again.
-            _LOG.warning("mail %s may be sent twice or late: %s", taken.mail_id, error.reason)
-
-    async def _deliver(self, taken: Taken) -> None:
-        try:
-            waiting = await self._queue.open(taken)
-        except ArgyError as error:
-            # Another replica may hold a key that this one does not know yet.
-            if error.reason == "KEK_UNKNOWN" and taken.tries < self._pace.tries:
-                await self._retry(taken, None, error.reason)
-            else:
-                await self._give_up(taken, None, "MAIL_UNREADABLE")
-            return
-        if self._clock.now_ms() >= waiting.ends_at_ms:
-            await self._give_up(taken, waiting, "MAIL_EXPIRED")
-        elif taken.tries > self._pace.tries:
-            # Whoever took it the last time did not live to tell.
-            await self._give_up(taken, waiting, "MAIL_TRIED_IN_VAIN")
-        else:
-            await self._attempt(taken, waiting)
-
-    async def _attempt(self, taken: Taken, waiting: Waiting) -> None:
-        try:
-            async with asyncio.timeout(self._pace.attempt_s):
-                await self._sink.deliver(waiting.mail)
-        except MailRefused as error:
-            await self._give_up(taken, waiting, "MAIL_REFUSED", str(error))
-            return
-        except TimeoutError:
-            why = f"no answer within {self._pace.attempt_s:g} s"
-        except (MailError, OSError) as error:
-            why = str(error) or type(error).__name__
-        except Exception as error:  # noqa: BLE001 - one odd answer must not end the task
-            why = type(error).__name__
-        else:
-            self.counts["sent"] += 1
-            _LOG.info("sent %s mail %s", waiting.mail.kind, taken.mail_id)
-            await self._queue.remove(taken)
-            return
-        if taken.tries >= self._pace.tries:
-            await self._give_up(taken, waiting, "MAIL_TRIED_IN_VAIN", why)
-        else:
-            await self._retry(taken, waiting, why)
-
-    async def _retry(self, taken: Taken, waiting: Waiting | None, why: str) -> None:
-        self.counts["retried"] += 1
-        _LOG.info("mail %s was not taken yet: %s", taken.mail_id, why)
-        pause_s = self._pace.pause_s(taken.tries)
-        if waiting is not None:
-            left_s = (waiting.ends_at_ms - self._clock.now_ms()) / 1_000
-            pause_s = max(0.0, min(pause_s, left_s))
-        await self._put_back(taken, pause_s=pause_s)
-
-    async def _put_back(self, taken: Taken, *, pause_s: float, counted: bool = True) -> None:
-        try:
-            await self._queue.put_back(taken, pause_s=pause_s, counted=counted)
-        except Unavailable:
-            _LOG.info("mail %s waits until its lease ends", taken.mail_id)
-
-    async def _give_up(
-        self, taken: Taken, waiting: Waiting | None, reason: str, why: str = ""
-    ) -> None:
-        """Record, then remove: what is not recorded yet comes again."""
-        mail = None if waiting is None else waiting.mail
-        try:
-            await self._record(taken.tenant_id, taken.mail_id, mail, reason, taken.tries, why)
-        except Unavailable as error:
-            await self._retry(taken, None, error.reason)
-            return
-        except ArgyError as error:
-            # Such as a tenant that is gone: nobody is left to read a record.
-            _LOG.warning("mail %s leaves no record: %s", taken.mail_id, error.reason)
-        await self._queue.remove(taken)
-
-    async def _not_taken(self, tenant_id: UUID, mail: Mail, reason: str) -> None:
-        try:
-            await self._record(tenant_id, str(mail.id), mail, reason, 0, "")
-        except ArgyError as error:
-            _LOG.warning("mail %s leaves no record: %s", mail.id, error.reason)
-
-    async def _record(
-        self, tenant_id: UUID, mail_id: str, mail: Mail | None, reason: str, tries: int, why: str
-    ) -> None:
-        kind = "unreadable" if mail is None else mail.kind
-        async with self._db.tenant(tenant_id) as tx:
-            await record(
-                tx,
-                AuditRecord(
-                    actor="service:authn",
-                    action="authn.mail.undeliverable",
-                    resource=subject_of(None if mail is None else mail.user_id),
-                    outcome="FAILURE",
-                    reason=reason,
-                    detail={"mail": mail_id, "kind": kind, "tries": tries, "why": why},
-                    occurred_at_ms=self._clock.now_ms(),
-                ),
-            )
-        self.counts[reason] += 1
-        _LOG.warning("%s mail %s was not delivered: %s %s", kind, mail_id, reason, why)

@@ -6,31 +6,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import redis
+from redis_cluster import redis_cluster
 
 from argy.base.clock import SystemClock
 from argy.base.ids import uuid7
-from argy.local.binaries import find_valkey
-from argy.local.valkey import EmbeddedValkey
 from argy.store.nonce import NonceCache
 from argy.store.redis import RedisStore
-
-
-def cluster_program(folder: Path) -> Path:
-    """A server that starts as a cluster's only node."""
-    program = folder / "cluster-node"
-    program.write_text(
-        f'#!/bin/sh\nexec {find_valkey("auto")} "$@" --cluster-enabled yes\n', encoding="ascii"
-    )
-    program.chmod(0o755)
-    return program
-
-
-def own_every_slot(url: str) -> None:
-    with redis.Redis.from_url(url) as client:
-        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        while "cluster_state:ok" not in str(client.execute_command("CLUSTER", "INFO")):
-            pass
 
 
 @pytest.fixture(params=["single", "cluster"])
@@ -40,17 +21,8 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield opened
         await opened.close()
         return
-    server = EmbeddedValkey(
-        tmp_path / "valkey", program=cluster_program(tmp_path), durable=False, allow=("cluster",)
-    )
-    url = server.start()
-    try:
-        own_every_slot(url)
-        opened = await RedisStore.open(url, cluster=True)
+    async with redis_cluster(tmp_path) as opened:
         yield opened
-        await opened.close()
-    finally:
-        server.stop()
 
 
 async def test_each_nonce_once(store: RedisStore) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 from uuid import UUID
 
 from argy.authn.mail import Mail
+from argy.authn.mail_delivery import Pace
 from argy.authn.mail_queue import MailQueue
 from argy.authn.mail_sinks import MailSettings, sink_of
-from argy.authn.outbox import Outbox, Pace
+from argy.authn.outbox import Outbox
 from argy.base.clock import SystemClock
 from argy.base.envelope import KeyRingKms
 from argy.store.database import Database
