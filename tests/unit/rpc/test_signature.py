@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import assume, given
@@ -9,8 +10,12 @@ from hypothesis import strategies as st
 
 from argy.base.crypto import KeyRing
 from argy.base.errors import InvalidArgument, Unauthenticated
+from argy.base.ids import PLATFORM_TENANT_ID
+from argy.base.secret_token import token_of
 from argy.rpc import signature
+from argy.rpc.client_keys import ServiceKey
 from argy.rpc.pair_keys import RootKeys, derive_pair_key
+from argy.rpc.service_key_id import MAX_GENERATION, SVC, ServiceKeyId, parse_key_id
 from argy.rpc.signature import (
     HEADER,
     MAX_AGE_MS,
@@ -235,3 +240,127 @@ def test_what_strangers_send_is_not_remembered() -> None:
             check(signed(), longer)
         assert refused.value.reason == "SIGNATURE_MALFORMED"
     assert signature._head.cache_info().currsize == heads
+
+
+TENANT, CREDENTIAL = UUID(int=7 << 100), UUID(int=8 << 100)
+KEY = ServiceKeyId("k1", TENANT, CREDENTIAL, 3)
+SERVICE_CALL = replace(CALL, source="billing")
+
+
+def service_key(key: ServiceKeyId = KEY, source: str = "billing") -> ServiceKey:
+    """The key as its owner holds it."""
+    secret = token_of(SVC, KEYS.service_secret(key, source))
+    return ServiceKey(source=source, key_id=str(key), secret=secret)
+
+
+def signed_with(keys: Any, subject: Subject = SERVICE_CALL) -> str:
+    return sign(subject, BODY, keys=keys, now_ms=NOW_MS, nonce=NONCE)
+
+
+def test_a_service_key_s_signature_is_verified_with_the_root_alone() -> None:
+    verified = check(signed_with(service_key()), SERVICE_CALL)
+    assert (verified.source, verified.service_key) == ("billing", KEY)
+    assert check(signed(), CALL).service_key is None
+
+
+class Claimed:
+    """Signs with a genuine pair key under whatever id: what a thief of the key could send."""
+
+    def __init__(self, key_id: str) -> None:
+        self.signing = key_id
+
+    def pair_key(self, key_id: str, source: str, destination: str) -> bytes:
+        return service_key().pair_key(str(KEY), source, destination)
+
+
+@pytest.mark.parametrize(
+    "key_id",
+    [
+        str(replace(KEY, generation=4)),
+        str(replace(KEY, root_id="k2")),
+        str(replace(KEY, tenant_id=PLATFORM_TENANT_ID)),
+        str(replace(KEY, credential_id=TENANT)),
+        "k1",
+    ],
+    ids=["generation", "root", "tenant", "credential", "a root key's"],
+)
+def test_a_service_key_is_good_under_no_other_id(key_id: str) -> None:
+    assert reason_of(signed_with(Claimed(key_id)), SERVICE_CALL) == "SIGNATURE_INVALID"
+    forged = ServiceKey(
+        source="billing", key_id=str(KEY), secret=str(service_key().to_json()["secret"])
+    )
+    assert check(signed_with(forged), SERVICE_CALL).service_key == KEY
+
+
+HEX = "0" * 31
+
+
+@pytest.mark.parametrize(
+    "key_id",
+    [
+        "svc",
+        "svc.",
+        "svc.k1",
+        f"svc.k1.{HEX}1.{HEX}2",
+        f"svc.k1.{HEX}1.{HEX}2.0",
+        f"svc.k1.{HEX}1.{HEX}2.01",
+        f"svc.k1.{HEX}1.{HEX}2.-1",
+        f"svc.k1.{HEX}1.{HEX}2.{MAX_GENERATION + 1}",
+        f"svc.k1.{HEX}1.{HEX}2.1.1",
+        f"svc.k1.{HEX}A.{HEX}2.1",
+        f"svc.k1.{HEX}1.{HEX}2.1\n",
+        f"svc.../../k1.{HEX}1.{HEX}2.1",
+        f"svc.{'k' * 33}.{HEX}1.{HEX}2.1",
+        f"svc.k1.{HEX * 1000}.{HEX}2.1",
+        f"SVC.k1.{HEX}1.{HEX}2.1",
+        f"svc.k1.{HEX}1.{HEX}2.\u0661",
+        "k.1",
+    ],
+    ids=lambda text: ascii(text)[:40],
+)
+def test_a_malformed_key_id_is_refused_before_anything_is_derived(key_id: str) -> None:
+    found = reason_of(signed_with(Claimed(key_id)), SERVICE_CALL)
+    assert found == ("KEY_UNKNOWN" if key_id == "svc" else "SIGNATURE_MALFORMED")
+    with pytest.raises(InvalidArgument):
+        parse_key_id(key_id)
+
+
+@given(
+    st.builds(
+        ServiceKeyId,
+        root_id=st.from_regex(r"[a-z0-9][a-z0-9_-]{0,31}", fullmatch=True),
+        tenant_id=st.uuids(),
+        credential_id=st.uuids(),
+        generation=st.integers(1, MAX_GENERATION),
+    )
+)
+def test_a_key_id_has_one_spelling_and_is_no_root_key_s(key: ServiceKeyId) -> None:
+    assert parse_key_id(str(key)) == key
+    assert len(str(key)) <= 109
+    with pytest.raises(InvalidArgument):
+        KeyRing(str(key), {str(key): bytes(32)})
+
+
+def test_a_service_key_signs_for_its_own_tenant_or_the_platform_s_for_all() -> None:
+    platform = replace(KEY, tenant_id=PLATFORM_TENANT_ID)
+    assert KEY.reaches(TENANT, platform=False)
+    assert not KEY.reaches(CREDENTIAL, platform=False)
+    assert not KEY.reaches(PLATFORM_TENANT_ID, platform=False)
+    assert not KEY.reaches(TENANT, platform=True)
+    assert platform.reaches(TENANT, platform=False)
+    assert platform.reaches(PLATFORM_TENANT_ID, platform=True)
+
+
+def test_every_part_of_a_service_key_is_in_its_secret() -> None:
+    others = [
+        KEYS.service_secret(replace(KEY, **part), "billing")
+        for part in (
+            {"root_id": "k2"},
+            {"tenant_id": CREDENTIAL},
+            {"credential_id": TENANT},
+            {"generation": 4},
+        )
+    ]
+    secrets = [*others, KEYS.service_secret(KEY, "billing"), KEYS.service_secret(KEY, "billing2")]
+    assert len(set(secrets)) == len(secrets)
+    assert not set(secrets) & set(RING.keys.values())
