@@ -23,7 +23,7 @@ CHANNEL: Final = "user_gone"
 _LOOK_S: Final = 5.0
 """How often is looked for what nobody announced."""
 _PAUSE_S: Final = 0.2
-"""How long after a failure everything left is tried again."""
+"""How long after a failure everything left is tried again; each one that follows doubles it."""
 _LOG: Final = logging.getLogger("argy.authn.sessions")
 
 
@@ -59,11 +59,13 @@ class SessionWatch:
             self._task = None
 
     async def _follow(self) -> None:
+        failures = 0
         while not self._closing:
             self._wake.clear()
-            pause_s = _LOOK_S if await self._end_all() else _PAUSE_S
+            failures = 0 if await self._end_all() else failures + 1
+            pause_s = _PAUSE_S * 2 ** min(failures - 1, 10) if failures else _LOOK_S
             try:
-                async with asyncio.timeout(pause_s):
+                async with asyncio.timeout(min(pause_s, _LOOK_S)):
                     await self._wake.wait()
             except TimeoutError:
                 continue

@@ -1,7 +1,6 @@
 """Key derivation and the key ring that signing stands on."""
 
 import base64
-import binascii
 import json
 import os
 import re
@@ -76,7 +75,7 @@ class KeyRing:
         try:
             keys = {str(key): decode_key(text) for key, text in value["keys"].items()}
             return cls(str(value["signing"]), keys)
-        except (KeyError, AttributeError, TypeError, binascii.Error) as error:
+        except (KeyError, AttributeError, TypeError, ValueError) as error:
             raise InvalidArgument(f"{source} is not a key ring: {error}") from error
 
     def save(self, path: Path) -> None:
@@ -106,7 +105,7 @@ def encode_key(key: bytes) -> str:
 
 
 def decode_key(text: str) -> bytes:
-    """A key from its text; raises ``binascii.Error`` for anything but standard base64."""
+    """A key from its text; raises ValueError for anything but standard base64."""
     return base64.b64decode(text, validate=True)
 
 

@@ -32,6 +32,7 @@ class RemoteKeys:
         self._timeout_s = timeout_s
         self._keys: PublicKeys = {}
         self._asked_at_s = float("-inf")
+        self._answered = True
         self._asking = asyncio.Lock()
         self._refresh: asyncio.Task[None] | None = None
 
@@ -66,10 +67,14 @@ class RemoteKeys:
         loop = asyncio.get_running_loop()
         async with self._asking:
             if loop.time() - self._asked_at_s < _MIN_AGE_S:
+                if not self._answered:
+                    # Nobody knows yet that a key is unknown.
+                    raise Unavailable("the platform's keys can't be asked for", reason="JWKS_AWAY")
                 return
-            self._asked_at_s = loop.time()
+            self._asked_at_s, self._answered = loop.time(), False
             response = await self._stub.GetJwks(GetJwksRequest(), timeout=self._timeout_s)
             self._keys = read_jwks(response.jwks_json)
+            self._answered = True
 
 
 def read_jwks(text: str) -> PublicKeys:

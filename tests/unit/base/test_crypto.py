@@ -53,6 +53,7 @@ def test_a_ring_is_saved_for_its_owner_alone_and_read_back(tmp_path: Path) -> No
         ({"signing": "k1", "keys": {"k1": text(1), "k2": text(1)}}, "the same key"),
         ({"signing": "K!", "keys": {"K!": text(1)}}, "key id"),
         ({"signing": "k1", "keys": {"k1": "*" * 44}}, "not a key ring"),
+        ({"signing": "k1", "keys": {"k1": "\u212a" * 44}}, "not a key ring"),
     ],
 )
 def test_what_is_no_ring_is_refused(tmp_path: Path, content: object, told: str) -> None:

@@ -203,6 +203,18 @@ async def test_while_redis_is_away_no_token_is_let_in_and_none_is_issued(
     assert await world.whoami(beside, ada.tenant, fresh.access_token) == f"user:{ada.user_id}"
 
 
+async def test_while_authn_is_away_no_good_token_is_called_one_of_an_unknown_key(
+    world: Any, replica: Any, ada: Any
+) -> None:
+    beside = await world.beside(replica)
+    access = (await world.sign_in(replica, ada)).access_token
+    await replica.server.stop()
+    # Whoever is told that a token is bad throws it away.
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await world.whoami(beside, ada.tenant, access, timeout_s=1.0)
+
+
 async def test_a_redis_restored_from_before_a_revocation_revives_no_token(
     world: Any, ada: Any, valkey: EmbeddedValkey, tmp_path: Path
 ) -> None:
