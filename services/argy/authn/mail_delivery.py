@@ -21,6 +21,8 @@ from argy.store.audit import AuditRecord, record
 from argy.store.database import Database
 
 _FACTOR: Final = 3
+_TRIES_TO_RECORD: Final = 3
+"""How many times as often as mail is sent its record is tried."""
 _RANDOM: Final = secrets.SystemRandom()
 _LOG: Final = logging.getLogger("argy.authn.mail")
 
@@ -81,11 +83,11 @@ class MailDelivery:
         try:
             waiting = await self._queue.open(taken)
         except ArgyError as error:
-            # Another replica may hold a key that this one does not know yet.
-            if error.reason == "KEK_UNKNOWN" and taken.tries < self._pace.tries:
-                await self._retry(taken, None, error.reason)
+            if error.reason == "SEALED_VALUE_REFUSED" or taken.tries >= self._pace.tries:
+                await self._give_up(taken, None, "MAIL_UNREADABLE", error.reason)
             else:
-                await self._give_up(taken, None, "MAIL_UNREADABLE")
+                # Another replica may hold a key that this one does not know yet.
+                await self._retry(taken, None, error.reason)
             return
         if self._clock.now_ms() >= waiting.ends_at_ms:
             await self._give_up(taken, waiting, "MAIL_EXPIRED")
@@ -136,15 +138,14 @@ class MailDelivery:
     async def _give_up(
         self, taken: Taken, waiting: Waiting | None, reason: str, why: str = ""
     ) -> None:
-        """Record, then remove: what is not recorded yet comes again."""
+        """Record, then remove: what can't be recorded yet comes again, but not for ever."""
         mail = None if waiting is None else waiting.mail
         try:
             await self._record(taken.tenant_id, taken.mail_id, mail, reason, taken.tries, why)
-        except Unavailable as error:
-            await self._retry(taken, None, error.reason)
-            return
         except ArgyError as error:
-            # Such as a tenant that is gone: nobody is left to read a record.
+            if taken.tries < _TRIES_TO_RECORD * self._pace.tries:
+                await self._retry(taken, None, error.reason)
+                return
             _LOG.warning("mail %s leaves no record: %s", taken.mail_id, error.reason)
         await self._queue.remove(taken)
 

@@ -68,6 +68,23 @@ async def test_what_a_taker_abandoned_is_taken_by_another_when_its_lease_ends(
     assert inbox.recipients == ["ada@example.test"]
 
 
+async def test_who_lost_its_lease_takes_nothing_from_who_has_it(
+    post: Any, tenant_factory: Any
+) -> None:
+    tenant, queue = await tenant_factory(), post.queue()
+    await post.outbox(post.smtp(1)).put(tenant.tenant_id, post.mail())
+    (lane,) = await queue.lanes()
+    late = await queue.take(lane, lease_s=0.0)
+    holder = await queue.take(lane, lease_s=3_600.0)
+    assert isinstance(holder, Taken)
+    assert not await queue.remove(late)
+    assert not await queue.put_back(late, pause_s=0.0)
+    assert not isinstance(await queue.take(lane, lease_s=0.0), Taken)
+    assert await queue.size() == 1
+    assert await queue.remove(holder)
+    assert await queue.size() == 0
+
+
 async def test_of_two_replicas_one_sends_each_mail(post: Any, tenant_factory: Any) -> None:
     tenants = [await tenant_factory() for _ in range(3)]
     people = {f"{number}@example.test" for number in range(30)}

@@ -162,6 +162,20 @@ async def test_what_is_not_recorded_yet_is_not_forgotten(post: Any, tenant_facto
     assert record["reason"] == "MAIL_REFUSED"
 
 
+async def test_what_can_never_be_recorded_ends_all_the_same(
+    post: Any, tenant_factory: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    tenant, inbox = await tenant_factory(), Inbox(99, answer="550 no")
+    async with mail_server(inbox) as port, post.replica(port, tries=1) as sender:
+        pool, post.db._pool = post.db._pool, _Nothing()
+        await sender.put(tenant.tenant_id, post.mail())
+        await sender.drain()
+        post.db._pool = pool
+    assert await post.queue().size() == 0
+    assert "leaves no record" in caplog.text
+    assert post.secret not in caplog.text
+
+
 async def test_a_full_queue_refuses_links_then_notices_and_records_what_was_lost(
     post: Any, tenant_factory: Any
 ) -> None:
