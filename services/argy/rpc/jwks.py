@@ -19,6 +19,8 @@ _MIN_AGE_S: Final = 0.5
 """Unknown key ids make it ask twice a second at most."""
 _MAX_AGE_S: Final = 60.0
 """From this age on keys are asked for again, so that those that went are forgotten."""
+_TRUST_S: Final = 600.0
+"""Keys that nobody confirmed for so long count as not known: one may have been withdrawn."""
 _MAX_KEYS: Final = 16
 _MAX_EXPONENT: Final = (1 << 32) - 1
 _LOG: Final = logging.getLogger("argy.rpc")
@@ -27,25 +29,28 @@ _LOG: Final = logging.getLogger("argy.rpc")
 class RemoteKeys:
     """Implements ``argy.rpc.tokens.KeySource`` over a signed channel."""
 
-    def __init__(self, channel: SignedChannel, *, timeout_s: float = 2.0) -> None:
+    def __init__(
+        self, channel: SignedChannel, *, timeout_s: float = 2.0, trust_s: float = _TRUST_S
+    ) -> None:
         self._stub: Any = TokenServiceStub(channel)
         self._timeout_s = timeout_s
+        self._trust_s = trust_s
         self._keys: PublicKeys = {}
-        self._asked_at_s = float("-inf")
+        self._asked_at_s = self._told_at_s = float("-inf")
         self._answered = True
         self._asking = asyncio.Lock()
         self._refresh: asyncio.Task[None] | None = None
 
     def peek(self) -> PublicKeys:
         """See ``KeySource``; keys that grow old are asked for again in the background."""
-        age_s = asyncio.get_running_loop().time() - self._asked_at_s
-        if age_s > _MAX_AGE_S and self._keys and self._refresh is None:
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._asked_at_s > _MAX_AGE_S and self._keys and self._refresh is None:
             self._refresh = asyncio.create_task(self._again(), name="jwks")
-        return self._keys
+        return self._keys if now_s - self._told_at_s <= self._trust_s else {}
 
     async def refreshed(self, kid: str) -> PublicKeys:
         """See ``KeySource``."""
-        if kid not in self._keys:
+        if kid not in self.peek():
             await self._ask()
         return self._keys
 
@@ -66,15 +71,16 @@ class RemoteKeys:
     async def _ask(self) -> None:
         loop = asyncio.get_running_loop()
         async with self._asking:
-            if loop.time() - self._asked_at_s < _MIN_AGE_S:
+            began_s = loop.time()
+            if began_s - self._asked_at_s < _MIN_AGE_S:
                 if not self._answered:
                     # Nobody knows yet that a key is unknown.
                     raise Unavailable("the platform's keys can't be asked for", reason="JWKS_AWAY")
                 return
-            self._asked_at_s, self._answered = loop.time(), False
+            self._asked_at_s, self._answered = began_s, False
             response = await self._stub.GetJwks(GetJwksRequest(), timeout=self._timeout_s)
             self._keys = read_jwks(response.jwks_json)
-            self._answered = True
+            self._told_at_s, self._answered = began_s, True
 
 
 def read_jwks(text: str) -> PublicKeys:

@@ -85,7 +85,12 @@ class TokenVerifier:
         digest = hashlib.sha256(token.encode()).digest()
         seen = self._seen.get(digest)
         revoked = self._revocations.peek(tenant_id)
-        if seen is None or revoked is None or seen[1] != revoked.epoch:
+        if (
+            seen is None
+            or revoked is None
+            or seen[1] != revoked.epoch
+            or seen[2] not in self._keys.peek()
+        ):
             return self._ask(token, digest, tenant_id, slug)
         return self._admit(seen, revoked, tenant_id, slug)
 
@@ -99,6 +104,9 @@ class TokenVerifier:
         if seen is None:
             seen = await self._verified(token, tenant_id, slug)
             self._remember(digest, seen)
+        elif seen[2] not in self._keys.peek():
+            # Withdrawn, or not confirmed for too long.
+            await self._keys.refreshed(seen[2])
         revoked = self._revocations.peek(tenant_id) or await self._revocations.get(tenant_id)
         if seen[1] != revoked.epoch:
             # Perhaps of a list that began since the copy was read.

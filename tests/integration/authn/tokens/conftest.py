@@ -141,11 +141,11 @@ class World:
         replica.keys, replica.issuer, replica.db, replica.endings = keys, issuer, db, endings
         return replica
 
-    async def beside(self, authn: Replica, *, redis_url: str = "") -> Replica:
+    async def beside(self, authn: Replica, *, redis_url: str = "", **trust: float) -> Replica:
         """A server of another service, which asks ``authn`` for its keys."""
         db = await self._db_factory("argy_directory", max_size=2)
         redis = await self._redis(redis_url)
-        keys = RemoteKeys(self.channel(authn, PLATFORM_TENANT_ID, source="directory"))
+        keys = RemoteKeys(self.channel(authn, PLATFORM_TENANT_ID, source="directory"), **trust)
         self._stack.push_async_callback(keys.close)
         return await self._serve(
             db, redis, self._verifier(keys, redis), Whoami(), directory_pb.DESCRIPTOR, "OrgService"

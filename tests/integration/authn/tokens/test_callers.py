@@ -215,6 +215,20 @@ async def test_while_authn_is_away_no_good_token_is_called_one_of_an_unknown_key
             await world.whoami(beside, ada.tenant, access, timeout_s=1.0)
 
 
+async def test_whoever_is_cut_off_from_authn_does_not_believe_its_keys_for_ever(
+    world: Any, replica: Any, ada: Any
+) -> None:
+    beside = await world.beside(replica, trust_s=3.0)
+    access = (await world.sign_in(replica, ada)).access_token
+    assert await world.whoami(beside, ada.tenant, access)
+    await replica.server.stop()
+    async with asyncio.timeout(20):
+        while not (found := await outcome(world.whoami(beside, ada.tenant, access, timeout_s=1.0))):
+            pass
+    # Refused for want of an answer, not as a bad token.
+    assert not found.startswith("TOKEN_")
+
+
 async def test_a_redis_restored_from_before_a_revocation_revives_no_token(
     world: Any, ada: Any, valkey: EmbeddedValkey, tmp_path: Path
 ) -> None:
