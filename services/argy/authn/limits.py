@@ -36,6 +36,11 @@ BEGIN_BY_ADDRESS: Final = Rate("device_begin_address", every_ms=3_000, burst=20)
 """Devices that begin from an address."""
 BEGIN_BY_TENANT: Final = Rate("device_begin_tenant", every_ms=100, burst=300)
 """Devices that begin in a tenant."""
+NAMELESS_BY_TENANT: Final = Rate("nameless_tenant", every_ms=50, burst=1_000)
+"""Refused tries that name nobody: each leaves a record, and strangers could fill a tenant's log
+from ever new addresses. Tries that succeed, or are about somebody, are not counted."""
+_NOWHERE: Final = "-"
+"""What all are counted as whose address is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,9 @@ class RateLimits:
 
 
 def network(ip: str) -> str:
-    """What an address is counted as: itself, or for IPv6 its /64; empty for none."""
+    """What an address is counted as: itself, or for IPv6 its /64; all together without one."""
+    if not ip:
+        return _NOWHERE
     try:
         address = ipaddress.ip_address(ip)
     except ValueError:

@@ -9,6 +9,7 @@
   after a quarter of an hour unless a passkey was used in it.
 """
 
+import unicodedata
 from dataclasses import dataclass
 from hmac import compare_digest
 from typing import Final, Literal
@@ -31,6 +32,10 @@ LINK_BY_IP: Final = Rate("link_ip", every_ms=10_000, burst=30)
 """Links that are asked for from one network."""
 LINK_BY_TENANT: Final = Rate("link_tenant", every_ms=200, burst=500)
 """Links of one tenant."""
+INVITE_BY_PERSON: Final = Rate("invite_person", every_ms=3_600_000, burst=5)
+"""Invitations to one person: an administrator floods nobody's mailbox either."""
+INVITE_BY_TENANT: Final = Rate("invite_tenant", every_ms=1_000, burst=1_000)
+"""Invitations of one tenant, whose mail waits together with that of others."""
 TRY_BY_IP: Final = Rate("link_try_ip", every_ms=2_000, burst=60)
 """Links that are looked at or used from one network: 256 bits can't be guessed, nor cheaply."""
 
@@ -70,7 +75,7 @@ def checked_email(email: str) -> str:
 
     Only its form is checked, which tells nothing of who exists.
     """
-    text = email.strip()
+    text = unicodedata.normalize("NFC", email.strip())
     local, at, domain = text.rpartition("@")
     sound = bool(local and at and "." in domain and not domain.startswith("."))
     if not sound or len(text) > MAX_EMAIL or not text.isprintable() or " " in text:
@@ -80,6 +85,17 @@ def checked_email(email: str) -> str:
             field="email",
         )
     return text
+
+
+def address_key(email: str) -> str:
+    """What an address is counted as: one for every way of writing it that may be found as one.
+
+    Databases differ in which letters they take for the same regardless of case (U+0130 is an "i"
+    for some), so this is coarser than any of them: without case, marks and compatibility forms.
+    """
+    parts = unicodedata.normalize("NFKD", email.casefold())
+    bare = "".join(char for char in parts if not unicodedata.combining(char))
+    return unicodedata.normalize("NFKC", bare.casefold())
 
 
 def check_live(link: Link | None, *, now_ms: int) -> Link:

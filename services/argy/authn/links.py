@@ -7,15 +7,18 @@ from uuid import UUID
 
 from argy.authn import link_store as store
 from argy.authn import passkey_store
-from argy.authn.limits import RateLimits, network
+from argy.authn.limits import NAMELESS_BY_TENANT, RateLimits, network
 from argy.authn.link_domain import (
     INVITATION_MS,
+    INVITE_BY_PERSON,
+    INVITE_BY_TENANT,
     LINK_BY_ADDRESS,
     LINK_BY_IP,
     LINK_BY_TENANT,
     LINK_MS,
     TRY_BY_IP,
     Link,
+    address_key,
     check_bound,
     check_live,
     checked_email,
@@ -96,9 +99,17 @@ class Links:
         """
         self._check_on(call)
         email = checked_email(email)
-        answer_at_s = asyncio.get_running_loop().time() + ANSWER_S
+        loop = asyncio.get_running_loop()
+        answer_at_s = loop.time() + ANSWER_S
+        try:
+            return await self._request(call, email, device)
+        finally:
+            # Errors too: whatever failed must not tell how far the work had come.
+            await asyncio.sleep(max(0.0, answer_at_s - loop.time()))
+
+    async def _request(self, call: Call, email: str, device: DeviceInfo) -> str:
         await self._limits.count(call.tenant_id, LINK_BY_IP, network(device.ip))
-        await self._limits.count(call.tenant_id, LINK_BY_ADDRESS, email.lower())
+        await self._limits.count(call.tenant_id, LINK_BY_ADDRESS, address_key(email))
         await self._limits.count(call.tenant_id, LINK_BY_TENANT, "all")
         secret, browser_secret, now_ms = new_secret(), new_secret(), self._clock.now_ms()
         async with self._db.tenant(call.tenant_id) as tx:
@@ -133,7 +144,6 @@ class Links:
             url = self._url(call, secret)
             mail = text(account, call.tenant.slug, url, device, LINK_MS // _MINUTE_MS)
         await self._outbox.put(call.tenant_id, mail, ends_at_ms=made.expires_at_ms)
-        await asyncio.sleep(max(0.0, answer_at_s - asyncio.get_running_loop().time()))
         return browser_secret
 
     async def invite(self, call: Call, user_id: UUID) -> int:
@@ -142,8 +152,11 @@ class Links:
         Raises:
             NotFound: ``USER_UNKNOWN``.
             FailedPrecondition: ``USER_DISABLED``, or ``LINKS_OFF`` for the whole tenant.
+            ResourceExhausted: ``RATE_LIMITED``.
         """
         self._check_on(call)
+        await self._limits.count(call.tenant_id, INVITE_BY_TENANT, "all")
+        await self._limits.count(call.tenant_id, INVITE_BY_PERSON, str(user_id))
         secret, now_ms = new_secret(), self._clock.now_ms()
         async with self._db.tenant(call.tenant_id) as tx:
             account = await find_account(tx, user_id)
@@ -198,6 +211,8 @@ class Links:
             check_bound(link, browser_secret=browser_secret, confirmed=confirmed)
             return await self._use(call, link, secret, device, confirmed=confirmed)
         except ArgyError as error:
+            if resource[0] == NOBODY:
+                await self._limits.count(call.tenant_id, NAMELESS_BY_TENANT, "all")
             await self._log.refused(call, "authn.link.redeem", resource[0], error, device=device)
             raise
 

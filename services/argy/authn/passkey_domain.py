@@ -35,6 +35,8 @@ MAX_PASSKEYS: Final = 20
 MAX_NAME: Final = 100
 MAX_CREDENTIAL_ID: Final = 1_023
 """Bytes of a credential id (WebAuthn Level 3 §7.1, step 24)."""
+MAX_PUBLIC_KEY: Final = 4_096
+"""Bytes of a public key in COSE form: an RSA key of 16,384 bits and some more."""
 HANDLE_BYTES: Final = 64
 CHALLENGE_BYTES: Final = 32
 CEREMONY_MS: Final = 300_000

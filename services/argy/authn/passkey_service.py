@@ -39,7 +39,7 @@ class PasskeyService(PasskeyServiceServicer):
         self, request: pb.BeginSignInRequest, context: Any
     ) -> pb.BeginSignInResponse:
         """Give the options of a sign-in."""
-        ceremony_id, options = await self._sign_in.begin(current_call())
+        ceremony_id, options = await self._sign_in.begin(current_call(), device_of(request.device))
         return pb.BeginSignInResponse(ceremony_id=ceremony_id, options_json=options)
 
     async def FinishSignIn(

@@ -6,7 +6,8 @@ from hmac import compare_digest
 from typing import Final
 
 from argy.authn import passkey_store as store
-from argy.authn.limits import Rate, RateLimits, network
+from argy.authn.limits import NAMELESS_BY_TENANT, Rate, RateLimits, network
+from argy.authn.notices import SecurityNotices
 from argy.authn.passkey_challenges import Challenges
 from argy.authn.passkey_domain import (
     CEREMONY_MS,
@@ -32,6 +33,8 @@ from argy.store.database import Database, Tx
 _ACTION: Final = "authn.passkey.sign_in"
 BEGIN_BY_TENANT: Final = Rate("passkey_begin_tenant", every_ms=10, burst=5_000)
 """Ceremonies begun in a tenant: each lies for minutes in Redis, where nothing is evicted."""
+BEGIN_BY_IP: Final = Rate("passkey_begin_ip", every_ms=100, burst=600)
+"""Ceremonies begun from one network, so that it can't use up those of the whole tenant."""
 TRY_BY_IP: Final = Rate("passkey_try_ip", every_ms=500, burst=120)
 """Assertions from one network, of which each that fails leaves a record."""
 
@@ -47,7 +50,7 @@ class _Progress:
 class PasskeySignIn:
     """Turns an assertion into a session, or renews the proof of one."""
 
-    __slots__ = ("_challenges", "_clock", "_db", "_limits", "_log", "_rp", "_sessions")
+    __slots__ = ("_challenges", "_clock", "_db", "_limits", "_log", "_notices", "_rp", "_sessions")
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class PasskeySignIn:
         sessions: Sessions,
         limits: RateLimits,
         log: SignInLog,
+        notices: SecurityNotices,
         clock: Clock,
     ) -> None:
         self._db = db
@@ -66,9 +70,10 @@ class PasskeySignIn:
         self._sessions = sessions
         self._limits = limits
         self._log = log
+        self._notices = notices
         self._clock = clock
 
-    async def begin(self, call: Call) -> tuple[str, str]:
+    async def begin(self, call: Call, device: DeviceInfo) -> tuple[str, str]:
         """Begin a sign-in of whoever it will be; returns the ceremony's id and its options.
 
         It changes nothing but a challenge that ends by itself, so there is nothing to record.
@@ -76,6 +81,8 @@ class PasskeySignIn:
         Raises:
             ResourceExhausted: ``RATE_LIMITED``.
         """
+        if device.ip:
+            await self._limits.count(call.tenant_id, BEGIN_BY_IP, network(device.ip))
         await self._limits.count(call.tenant_id, BEGIN_BY_TENANT, "all")
         ceremony_id, challenge = new_secret(), secrets.token_bytes(CHALLENGE_BYTES)
         expires_at_ms = self._clock.now_ms() + CEREMONY_MS
@@ -107,6 +114,8 @@ class PasskeySignIn:
                 call, ceremony_id, credential, device, session_secret, progress
             )
         except ArgyError as error:
+            if progress.resource == NOBODY:
+                await self._limits.count(call.tenant_id, NAMELESS_BY_TENANT, "all")
             await self._log.refused(
                 call, _ACTION, progress.resource, error, device=device, passkey=progress.passkey
             )
@@ -141,6 +150,9 @@ class PasskeySignIn:
         current = await self._current(call, session_secret, passkey)
         outcome = await self._use(call, passkey, verified, device, current, session_secret)
         if outcome is None:
+            await self._notices.tell(
+                call, passkey.user_id, "passkey_blocked", device, name=passkey.name
+            )
             raise regressed()
         return outcome
 
@@ -207,6 +219,8 @@ class PasskeySignIn:
         now_ms: int,
     ) -> None:
         await store.block(tx, passkey.id, now_ms=now_ms)
+        # Whoever has the copy may have signed in with it before: nobody stays who could be them.
+        ended = await self._sessions.end_of(call.tenant_id, passkey.user_id)
         await self._log.done(
             tx,
             call,
@@ -217,6 +231,7 @@ class PasskeySignIn:
             user=subject_of(passkey.user_id),
             kept=passkey.sign_count,
             told=verified.sign_count,
+            ended=ended,
         )
 
 

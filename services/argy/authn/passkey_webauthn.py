@@ -39,6 +39,7 @@ from webauthn.helpers.structs import (
 from argy.authn.passkey_domain import (
     CEREMONY_MS,
     MAX_CREDENTIAL_ID,
+    MAX_PUBLIC_KEY,
     TRANSPORTS,
     AuthenticatorFlags,
     Passkey,
@@ -157,12 +158,13 @@ def verify_registration(text: str, rp: RelyingParty, *, challenge: bytes) -> New
         )
     except Exception as error:
         raise _not_verified() from error
-    if len(verified.credential_id) > MAX_CREDENTIAL_ID:
+    public_key = verified.credential_public_key
+    if len(verified.credential_id) > MAX_CREDENTIAL_ID or len(public_key) > MAX_PUBLIC_KEY:
         raise malformed()
     transports = sorted({str(name.value) for name in response.transports or ()} & TRANSPORTS)
     return NewCredential(
         credential_id=verified.credential_id,
-        public_key=verified.credential_public_key,
+        public_key=public_key,
         sign_count=verified.sign_count,
         aaguid=UUID(verified.aaguid),
         transports=tuple(transports),

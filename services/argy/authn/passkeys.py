@@ -2,10 +2,12 @@
 
 import secrets
 from collections.abc import Callable
+from typing import Final
 from uuid import UUID
 
 from argy.authn import link_store
 from argy.authn import passkey_store as store
+from argy.authn.limits import Rate, RateLimits
 from argy.authn.mail_texts import passkey_added, passkey_removed
 from argy.authn.outbox import Outbox
 from argy.authn.passkey_challenges import Challenges
@@ -39,12 +41,14 @@ from argy.store.database import Database, Tx
 
 LinksOn = Callable[[str], bool]
 """Whether people of a tenant, by slug, sign in by links in mails too."""
+BEGIN_BY_PERSON: Final = Rate("passkey_register_person", every_ms=10_000, burst=60)
+"""Registrations that a person begins: each leaves a record, lies in Redis and may send a mail."""
 
 
 class Passkeys:
     """A person's own passkeys; each change needs a proof that is minutes old."""
 
-    __slots__ = ("_challenges", "_clock", "_db", "_links_on", "_log", "_outbox", "_rp")
+    __slots__ = ("_challenges", "_clock", "_db", "_limits", "_links_on", "_log", "_outbox", "_rp")
 
     def __init__(
         self,
@@ -52,6 +56,7 @@ class Passkeys:
         db: Database,
         challenges: Challenges,
         rp: RelyingParty,
+        limits: RateLimits,
         log: SignInLog,
         outbox: Outbox,
         clock: Clock,
@@ -60,6 +65,7 @@ class Passkeys:
         self._db = db
         self._challenges = challenges
         self._rp = rp
+        self._limits = limits
         self._log = log
         self._outbox = outbox
         self._clock = clock
@@ -70,9 +76,10 @@ class Passkeys:
 
         Raises:
             FailedPrecondition: ``STEP_UP_REQUIRED``.
-            ResourceExhausted: ``TOO_MANY_PASSKEYS``.
+            ResourceExhausted: ``TOO_MANY_PASSKEYS`` or ``RATE_LIMITED``.
         """
         user_id = require_may_register(call)
+        await self._limits.count(call.tenant_id, BEGIN_BY_PERSON, str(user_id))
         async with self._db.tenant(call.tenant_id) as tx:
             account = await _active(tx, user_id)
             held = await store.list_of(tx, user_id)

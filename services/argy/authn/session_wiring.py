@@ -10,6 +10,7 @@ from argy.authn.link_service import MagicLinkService
 from argy.authn.links import Links
 from argy.authn.mail import MailSink
 from argy.authn.mail_queue import MailQueue
+from argy.authn.notices import SecurityNotices
 from argy.authn.outbox import Outbox
 from argy.authn.passkey_challenges import Challenges
 from argy.authn.passkey_service import PasskeyService
@@ -78,6 +79,7 @@ def assemble_sign_in(
         db=db,
         challenges=challenges,
         rp=settings.relying_party,
+        limits=limits,
         log=log,
         outbox=outbox,
         clock=clock,
@@ -90,6 +92,7 @@ def assemble_sign_in(
         sessions=sessions,
         limits=limits,
         log=log,
+        notices=SecurityNotices(db, outbox),
         clock=clock,
     )
     links = Links(

@@ -187,9 +187,9 @@ class Sessions:
         return len(found) + len(lost)
 
     async def end_of(self, tenant_id: UUID, user_id: UUID) -> int:
-        """End the sessions and tokens of somebody who may not sign in (any more).
+        """End the sessions and tokens of a person, whatever they came of; how many sessions.
 
-        That they were disabled or deleted has its own record.
+        Why (they were disabled, their passkey was copied) has a record of its own.
         """
         await self._revocations.deny(tenant_id, [user_entry(subject_of(user_id))])
         found = await self._live(tenant_id, user_id)

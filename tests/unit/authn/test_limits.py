@@ -47,7 +47,7 @@ def test_no_window_has_more_than_the_burst_and_the_rate(times: list[int]) -> Non
         ("2001:db8:0:0:ffff::1", "2001:db8::/64"),
         ("2001:db8:0:1::1", "2001:db8:0:1::/64"),
         ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("", ""),
+        ("", "-"),
         ("testclient", "testclient"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 
 from argy.authn.link_domain import (
     Link,
+    address_key,
     check_bound,
     check_live,
     checked_email,
@@ -63,6 +64,24 @@ def test_whoever_has_a_passkey_recovers() -> None:
 @pytest.mark.parametrize("email", ["a@b.c", " Ada@Example.com ", "a+b@c.d", "ü@ö.de"])
 def test_addresses(email: str) -> None:
     assert checked_email(email) == email.strip()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        pytest.param("JULI@EXAMPLE.COM", id="capitals"),
+        pytest.param("jul\u0130@example.com", id="dotted-capital-i"),
+        pytest.param("ju\uff4ci@example.com", id="wide-letter"),
+        pytest.param("ju\u0301li@example.com", id="mark"),
+    ],
+)
+def test_ways_of_writing_one_address_count_as_one(written: str) -> None:
+    assert address_key(written) == address_key("juli@example.com") == "juli@example.com"
+    assert address_key("jul1@example.com") != address_key("juli@example.com")
+
+
+def test_an_address_is_looked_up_as_the_directory_writes_it() -> None:
+    assert checked_email("zoe\u0308@example.com") == "zo\u00eb@example.com"
 
 
 @pytest.mark.parametrize(

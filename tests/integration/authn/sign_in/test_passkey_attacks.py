@@ -226,6 +226,25 @@ async def test_a_counter_that_went_back_blocks_the_passkey(
     assert refused.value.reason == "PASSKEY_BLOCKED"
 
 
+async def test_who_signed_in_with_a_copied_passkey_is_out_and_the_mailbox_hears_of_it(
+    world: Any, ada: Any, authenticator: Any
+) -> None:
+    device = authenticator()
+    await world.register(ada, device)
+    thief = await world.sign_in(ada.tenant, device, sign_count=9)
+    with pytest.raises(Unauthenticated):
+        await world.sign_in(ada.tenant, device, sign_count=3)
+    with pytest.raises(Unauthenticated) as refused:
+        await world.check(ada.tenant, thief.secret)
+    assert refused.value.reason == "SESSION_OVER"
+    (record,) = await world.records(ada.tenant, "authn.passkey.block")
+    # The thief's, and that in which the passkey was registered.
+    assert json.loads(record["detail"])["ended"] == 2
+    notice = (await world.mails())[-1]
+    assert (notice["to"], notice["kind"]) == (ada.email, "notice")
+    assert "Key" in notice["text"]
+
+
 async def test_of_two_assertions_with_one_count_at_once_one_signs_in(
     world: Any, ada: Any, authenticator: Any
 ) -> None:
