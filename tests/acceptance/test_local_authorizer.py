@@ -9,17 +9,13 @@ import sys
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from link_sign_in import Person, signed_in
 
-from argy.api.authn.v1.magic_link_pb2 import RedeemLinkRequest, RequestLinkRequest
-from argy.api.authn.v1.magic_link_pb2_grpc import MagicLinkServiceStub
-from argy.api.authn.v1.session_pb2 import CheckSessionRequest, Device, EndSessionRequest
-from argy.api.authn.v1.session_pb2_grpc import SessionServiceStub
 from argy.api.authz.v1.assignment_pb2 import (
     GrantRoleRequest,
     ListRoleAssignmentsRequest,
@@ -322,22 +318,6 @@ async def test_a_new_policy_is_followed(
         assert (await held.ListRoleAssignments(ListRoleAssignmentsRequest(subject=who))).assignments
 
 
-@dataclass
-class Person:
-    """Somebody of Acme who signed in by a link, as the edge does it for them."""
-
-    subject: str
-    access_token: str
-    channel: Any
-
-    async def end_session(self, session_id: str) -> None:
-        sessions: Any = SessionServiceStub(self.channel)
-        await sessions.EndSession(
-            EndSessionRequest(session_id=session_id),
-            metadata=(("authorization", f"Bearer {self.access_token}"),),
-        )
-
-
 @pytest.fixture
 async def person(
     platform: Any, acme: UUID, rows: Callable[..., list[dict[str, Any]]], argy: Any
@@ -347,33 +327,8 @@ async def person(
     subject = f"user:{made['user_id']}"
     granted = argy("grant", subject, "PLATFORM_ENGINEER", "--tenant", "acme", "-m", "a test")
     assert granted.returncode == 0, granted.stderr
-    keys = str(platform.home / "keys" / "edge.json")
-    edge = replace(platform.endpoint, source="edge", keys_file=keys)
-    async with Connection(edge, timeout_s=10) as connection:
-        channel = connection.channel(acme)
-        links: Any = MagicLinkServiceStub(channel)
-        sessions: Any = SessionServiceStub(channel)
-        here = Device(ip=f"2001:db8:{uuid4().hex[:4]}::1", user_agent="Browser/1")
-        asked = await links.RequestLink(RequestLinkRequest(email=email, device=here))
-        mails: list[str] = []
-
-        def arrived() -> bool:
-            found = (
-                json.loads(file.read_text()) for file in (platform.home / "mail").glob("*.json")
-            )
-            mails.extend(mail["text"] for mail in found if mail["to"] == email)
-            return bool(mails)
-
-        await until(arrived)
-        (line,) = [line for line in mails[0].splitlines() if "/link/" in line]
-        redeemed = await links.RedeemLink(
-            RedeemLinkRequest(
-                secret=line.rpartition("/")[2], browser_secret=asked.browser_secret, device=here
-            )
-        )
-        secret = redeemed.session.secret
-        checked = await sessions.CheckSession(CheckSessionRequest(secret=secret))
-        yield Person(subject, checked.access_token, channel)
+    async with signed_in(platform, acme, email=email, subject=subject) as lena:
+        yield lena
 
 
 def refusal(what: Callable[[], object]) -> str:
