@@ -45,7 +45,7 @@ async def insert(tx: Tx, made: Credential, *, user_id: UUID | None, secret_hash:
         made.created_by,
         to_time(made.created_at_ms),
         to_time(made.expires_at_ms),
-        made.generation,
+        made.generation or None,
     )
 
 
@@ -101,7 +101,7 @@ async def rotate(
         to_time(expires_at_ms),
         None if overlap_until_ms is None else to_time(overlap_until_ms),
         to_time(now_ms),
-        generation,
+        generation or None,
     )
     return done is not None
 
@@ -132,5 +132,5 @@ def _credential(row: Any) -> Credential:
         expires_at_ms=to_ms(row["expires_at"]),
         last_used_at_ms=None if used is None else to_ms(used),
         revoked_at_ms=None if revoked is None else to_ms(revoked),
-        generation=row["generation"],
+        generation=row["generation"] or 0,
     )
