@@ -64,7 +64,9 @@ def endpoint() -> Endpoint:
             says where the platform is.
     """
     if os.environ.get("ARGY_TARGET"):
-        return Endpoint.from_env(source="cli")
+        # A service key says whose it is: the command line then signs as that service.
+        service = os.environ.get("ARGY_SERVICE_KEY", "").partition(":")[0]
+        return Endpoint.from_env(source=service or "cli")
     state = state_folder() / STATE_FILE
     try:
         return Endpoint(**json.loads(state.read_text())["endpoint"])

@@ -9,7 +9,8 @@ tenant and access have passed. A stage returns None when it is done, or somethin
 
 While the replay cache is away, methods that declare ``read_only`` are still served and all others
 are refused: a replayed read tells its sender nothing that the signer could not have asked again
-within the window, which still bounds it; a replayed change would do something twice.
+within the window, which still bounds it; a replayed change would do something twice. With a service
+key none is served then: whether it was revoked can't be told (``argy.rpc.service_keys``).
 """
 
 import asyncio

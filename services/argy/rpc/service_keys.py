@@ -39,7 +39,9 @@ MAX_STALE_MS: Final = 540_000
 REFUSED_MS: Final = 5_000
 """How long a key that was refused is not asked about again."""
 RETRY_MS: Final = 2_000
-"""How long authn is left alone about a key after it could not be asked."""
+"""How long authn is left alone about a key that is remembered, after it could not be asked."""
+AWAY_MS: Final = 250
+"""How long authn is left alone about a key of which nothing is remembered."""
 _MAX_KNOWN: Final = 10_000
 _LOG: Final = logging.getLogger("argy.rpc")
 
@@ -75,9 +77,12 @@ class KeyStandings(Protocol):
 @dataclass(slots=True)
 class _Known:
     standing: KeyStanding | None
+    """None when the key is not good, or when nobody could say."""
     asked_at_ms: int
     retry_at_ms: int = 0
     """Until then authn is not asked again, as it was away."""
+    away: bool = False
+    """Whether nobody could say."""
 
     def age(self, now_ms: int) -> int:
         # A clock that was set back makes an answer old, not young.
@@ -87,6 +92,8 @@ class _Known:
     def believed(self, now_ms: int) -> bool:
         """Whether it may be used without asking first."""
         age_ms = self.age(now_ms)
+        if self.away:
+            return age_ms <= MAX_STALE_MS and now_ms < self.retry_at_ms
         if self.standing is None:
             return age_ms <= REFUSED_MS
         return age_ms <= MAX_AGE_MS or (now_ms < self.retry_at_ms and age_ms <= MAX_STALE_MS)
@@ -118,7 +125,7 @@ class ServiceKeys:
         if known is None or not known.believed(now_ms):
             return self._admit_slowly(name)
         if known.standing is None:
-            raise _over()
+            raise _refusal(known)
         revoked = self._revocations.peek(key.tenant_id)
         if revoked is None or revoked.epoch != known.standing.epoch:
             return self._admit_slowly(name)
@@ -145,7 +152,7 @@ class ServiceKeys:
         if known is None or not known.believed(self._clock.now_ms()):
             known = await self._asked(name)
         if known.standing is None:
-            raise _over()
+            raise _refusal(known)
         if known.standing.epoch != revoked.epoch:
             revoked = await self._revocations.renewed(key.tenant_id)
         if not revoked.epoch or known.standing.epoch != revoked.epoch:
@@ -169,7 +176,11 @@ class ServiceKeys:
             return await asyncio.shield(self._asking(name))
         except ArgyError as error:
             known = self._known.get(name)
-            if known is None or known.age(self._clock.now_ms()) > MAX_STALE_MS:
+            if (
+                known is None
+                or known.standing is None
+                or known.age(self._clock.now_ms()) > MAX_STALE_MS
+            ):
                 raise _away() from error
             return known
         except asyncio.CancelledError:
@@ -200,10 +211,16 @@ class ServiceKeys:
             standing = await self._standings.standing(key, token_digest(token_of(SVC, secret)))
         except ArgyError as error:
             _LOG.warning("a service key can't be asked about: %s", error.message)
-            if (known := self._known.get(name)) is not None:
-                known.retry_at_ms = self._clock.now_ms() + RETRY_MS
+            now_ms = self._clock.now_ms()
+            known = self._known.get(name)
+            if known is not None and known.standing is not None:
+                known.retry_at_ms = now_ms + RETRY_MS
+            else:
+                self._remember(name, _Known(None, asked_at_ms, now_ms + AWAY_MS, away=True))
             raise
-        known = _Known(standing, asked_at_ms)
+        return self._remember(name, _Known(standing, asked_at_ms))
+
+    def _remember(self, name: _Name, known: _Known) -> _Known:
         self._known[name] = known
         self._known.move_to_end(name)
         if len(self._known) > _MAX_KNOWN:
@@ -251,6 +268,10 @@ class RemoteKeyStandings:
             return None
         ends = answer.expire_time.ToDatetime(tzinfo=UTC)
         return KeyStanding(frozenset(answer.scopes), int(ends.timestamp() * 1000), answer.epoch)
+
+
+def _refusal(known: _Known) -> ArgyError:
+    return _away() if known.away else _over()
 
 
 def _over() -> Unauthenticated:

@@ -12,7 +12,14 @@ from argy.api.directory.v1 import tenant_pb2 as directory_pb
 from argy.base.errors import ArgyError, FailedPrecondition, Unavailable
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.local.valkey import EmbeddedValkey
-from argy.rpc.service_keys import MAX_AGE_MS, MAX_STALE_MS, REFRESH_MS, REFUSED_MS, RETRY_MS
+from argy.rpc.service_keys import (
+    AWAY_MS,
+    MAX_AGE_MS,
+    MAX_STALE_MS,
+    REFRESH_MS,
+    REFUSED_MS,
+    RETRY_MS,
+)
 
 CHECK = "authz.decision:check"
 DAY_MS = 86_400_000
@@ -202,9 +209,15 @@ async def test_while_authn_is_away_a_key_is_good_for_ten_minutes_and_no_longer(
     world.clock.advance(RETRY_MS)
     assert await world.check(beside, made.key, tenant.tenant_id)
     assert beside.standings.asked == asked + 1
-    # A key that was never asked about is not good.
-    found = await outcome(world.check(beside, other.key, tenant.tenant_id))
-    assert found == "SERVICE_KEYS_AWAY"
+    # A key that was never asked about is not good, nor asked about at every call.
+    asked = beside.standings.asked
+    for _ in range(20):
+        found = await outcome(world.check(beside, other.key, tenant.tenant_id))
+        assert found == "SERVICE_KEYS_AWAY"
+    assert beside.standings.asked == asked + 1
+    world.clock.advance(AWAY_MS)
+    assert await outcome(world.check(beside, other.key, tenant.tenant_id)) == "SERVICE_KEYS_AWAY"
+    assert beside.standings.asked == asked + 2
     world.clock.advance(MAX_STALE_MS - MAX_AGE_MS - RETRY_MS)
     found = await outcome(world.check(beside, made.key, tenant.tenant_id))
     assert found == "SERVICE_KEYS_AWAY"
