@@ -269,6 +269,39 @@ async def test_who_was_disabled_meanwhile_does_not_get_in(
         await world.redeem(ada.tenant, secret, browser)
 
 
+async def test_a_link_does_not_come_back_with_a_person_who_is_enabled_again(
+    world: Any, ada: Any, change_user: Any
+) -> None:
+    secret, browser = await world.ask_link(ada)
+    await _invite(world, ada)
+    invitation = await world.link_secret()
+    await change_user(ada, "DISABLED")
+    await change_user(ada, "ACTIVE")
+    for old in (secret, invitation):
+        with pytest.raises(NotFound):
+            await world.redeem(ada.tenant, old, browser, confirmed=True)
+    await world.by_link(ada)
+
+
+async def test_a_link_in_a_mailbox_that_is_a_persons_no_more_lets_nobody_in(
+    world: Any, ada: Any, person_in: Any, db_factory: Any
+) -> None:
+    await _invite(world, ada)
+    invitation = await world.link_secret()
+    other, browser = await world.ask_link(await person_in(ada.tenant))
+    directory = await db_factory("argy_directory", max_size=1)
+    async with directory.tenant(ada.tenant.tenant_id) as tx:
+        await tx.execute(
+            "UPDATE directory.user_account SET email = $3 WHERE tenant_id = $1 AND user_id = $2",
+            ada.tenant.tenant_id,
+            ada.user_id,
+            "new@example.test",
+        )
+    with pytest.raises(NotFound):
+        await world.redeem(ada.tenant, invitation, confirmed=True)
+    await world.redeem(ada.tenant, other, browser)
+
+
 async def test_recovery_makes_one_register_and_tells_the_mailbox(
     world: Any, ada: Any, authenticator: Any
 ) -> None:
