@@ -13,8 +13,10 @@ import jwt
 import pytest
 
 from argy.api.authn.v1 import token_pb2 as pb
+from argy.authn.sealed import rewrap_all
 from argy.authn.signing_keys import DELAY_S, OVERLAP_S
 from argy.base.crypto import KeyRing
+from argy.base.envelope import KeyRingKms
 from argy.base.errors import FailedPrecondition, Unauthenticated
 from argy.base.ids import PLATFORM_TENANT_ID
 
@@ -196,3 +198,28 @@ async def test_secrets_come_under_a_rotated_kek_and_the_old_one_retires(
     failed = await asyncio.to_thread(rewrap, wrong, dsn)
     assert failed.returncode == 5
     assert "KEK_UNKNOWN" in failed.stderr
+
+
+async def test_a_rewrap_that_was_interrupted_or_raced_by_a_rotation_is_finished_by_the_next(
+    admin: Any, world: Any, ada: Any, kek: KeyRing, db_factory: Callable[..., Any]
+) -> None:
+    replica = await world.replica()
+    await rotate(world, replica)
+    access = (await world.sign_in(replica, ada)).access_token
+    db = await db_factory("argy_authn", max_size=2)
+    rotated = kek.rotated("kek2")
+
+    def interrupt(_column: str, _done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await rewrap_all(db, KeyRingKms(rotated), interrupt)
+    # A replica that was not restarted yet seals the next key as before.
+    await rotate(world, replica)
+    with pytest.raises(FailedPrecondition) as caught:
+        await world.replica(kek=rotated.retired("kek1"))
+    assert caught.value.reason == "KEK_UNKNOWN"
+    (done,) = await rewrap_all(db, KeyRingKms(rotated), lambda *_: None)
+    assert (done.total, done.changed) == (3, 2)
+    fresh = await world.replica(kek=rotated.retired("kek1"))
+    assert (await world.introspect(fresh, ada.tenant, access)).active
