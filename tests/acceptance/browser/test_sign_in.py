@@ -144,6 +144,43 @@ async def test_a_link_is_used_by_no_look_and_without_scripts_by_a_click(
     assert "/link/" not in await tab.page.content()
 
 
+async def test_a_whole_visit_can_be_made_by_keyboard(open_tab: Any, person: Any) -> None:
+    """In by mail, a token made and revoked, a name changed, out again: without a mouse."""
+    tab = await open_tab()
+    keyboard, page = tab.page.keyboard, tab.page
+    await tab.open("/")
+    await tab.tab_to("Short name")
+    await keyboard.type("acme")
+    await keyboard.press("Enter")
+    await page.wait_for_url("**/acme/sign-in")
+    await tab.tab_to("E-mail address")
+    await keyboard.type(person.email)
+    await tab.tab_to("Send me a link")
+    await keyboard.press("Enter")
+    await page.wait_for_url("**/acme/mail-sent")
+    await tab.follow_link(person.email)
+    await page.wait_for_url("**/acme/security")
+    await tab.tab_to("Skip to the content")
+    await keyboard.press("Enter")
+    await tab.tab_to("Make a token")
+    await keyboard.press("Enter")
+    await tab.tab_to("Name")
+    await keyboard.type("nightly")
+    await tab.tab_to("Scopes")
+    await keyboard.type("project:read")
+    await tab.tab_to("Good for")
+    await keyboard.press("ArrowDown")
+    await tab.tab_to("Make the token")
+    await keyboard.press("Space")
+    await page.get_by_role("heading", name="Your new token").wait_for()
+    await tab.tab_to("Revoke nightly")
+    await keyboard.press("Enter")
+    await page.get_by_text("The token was revoked.").wait_for()
+    await tab.tab_to("Sign out")
+    await keyboard.press("Enter")
+    await page.wait_for_url("**/acme/sign-in")
+
+
 async def test_after_signing_out_the_way_back_shows_nothing(open_tab: Any, person: Any) -> None:
     tab = await open_tab()
     await ask_for_link(tab, person.email)
@@ -211,12 +248,16 @@ async def test_cookies_are_host_only_secure_and_out_of_scripts_reach(
 
 async def test_a_token_is_shown_once_and_revoked(open_tab: Any, person: Any, onboard: Any) -> None:
     tab = await open_tab()
-    await onboard(tab, person)
+    laptop = await onboard(tab, person)
     page = tab.page
+    # The invitation proved an address; a token needs the passkey's proof.
+    tab.expected = ("403",)
     await page.get_by_text("Make a token").click()
     await page.get_by_label("Name", exact=True).fill("nightly")
     await page.get_by_label("Scopes").fill("project:read")
     await page.get_by_role("button", name="Make the token").click()
+    await tab.set_presence(laptop, present=True)
+    await page.get_by_role("button", name="Confirm with a passkey").click()
     secret = await page.locator("#secret").inner_text()
     assert secret.startswith("argy_")
     await tab.look("token-made")

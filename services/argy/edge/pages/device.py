@@ -11,7 +11,7 @@ from argy.edge.pages.words import sentence
 from argy.edge.problems import http_status
 
 _MAX_CODE: Final = 32
-CLIENTS: Final = {"argy-cli": "The Argy command line"}
+CLIENTS: Final = {"argy-cli": "the Argy command line"}
 _DECISIONS: Final = {"approve": True, "deny": False}
 
 

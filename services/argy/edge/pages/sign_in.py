@@ -98,7 +98,7 @@ async def use_own_link(visit: Visit) -> Response:
 async def begin(visit: Visit) -> Response:
     """The options of a sign-in by passkey, for the page's script."""
     begun = await visit.services.passkeys.BeginSignIn(
-        BeginSignInRequest(), metadata=visit.services.metadata
+        BeginSignInRequest(device=visit.device), metadata=visit.services.metadata
     )
     return visit.answer(ceremony_id=begun.ceremony_id, options=options_of(begun.options_json))
 

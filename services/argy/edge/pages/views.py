@@ -63,6 +63,8 @@ class Views:
         self._environment.filters["device"] = words.device_name
         self._environment.filters["moment"] = words.moment
         self._environment.filters["shown"] = words.shown
+        self._environment.filters["used"] = words.used
+        self._environment.filters["ways"] = words.ways
 
     def address(self, name: str) -> str:
         """The URL path of a file."""

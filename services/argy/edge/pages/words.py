@@ -1,6 +1,7 @@
 """What pages say in words: times, devices, notices, and errors with what to do next."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -38,6 +39,7 @@ NOTICES: Final = {
 }
 
 
+_WAYS: Final = {"magic_link": "link in a mail"}
 _DOING: Final = {
     "security/passkey/rename": "rename a passkey",
     "security/passkey/remove": "remove a passkey",
@@ -143,6 +145,16 @@ def moment(stamp: Timestamp) -> datetime | None:
     if not (stamp.seconds or stamp.nanos):
         return None
     return datetime.fromtimestamp(stamp.seconds, UTC)
+
+
+def used(time: datetime | None) -> str:
+    """When something was used last: "used 25 Nov 2026, 14:05 UTC", or "never used"."""
+    return f"used {shown(time)}" if time else "never used"
+
+
+def ways(methods: Iterable[str]) -> str:
+    """How somebody proved who they are: "passkey, link in a mail"."""
+    return ", ".join(_WAYS.get(method, method.replace("_", " ")) for method in methods)
 
 
 def shown(time: datetime | None) -> str:

@@ -1,6 +1,7 @@
 """What pages say, and where a sign-in may lead."""
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -8,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from argy.base.errors import ArgyError, FailedPrecondition, NotFound, ResourceExhausted
 from argy.edge.pages.dev_mail import mail_of
 from argy.edge.pages.visit import next_page
-from argy.edge.pages.words import device_name, moment, sentence, shown, told
+from argy.edge.pages.words import device_name, moment, sentence, shown, told, used, ways
 
 CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/150.0.0.0 Safari/537.36"
 SAFARI = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Version/19.0 Safari/604.1"
@@ -86,3 +87,11 @@ def test_only_links_into_our_pages_can_be_followed() -> None:
     assert [text for text, follow in mail.parts if follow] == [
         "https://localhost:1/acme/link/AB_c-9"
     ]
+
+
+def test_use_and_ways_are_told_as_people_say_them() -> None:
+    assert used(None) == "never used"
+    assert used(datetime(2026, 11, 25, 14, 5, tzinfo=UTC)) == "used 25 Nov 2026, 14:05 UTC"
+    assert ways(["passkey", "magic_link", "hardware_key"]) == (
+        "passkey, link in a mail, hardware key"
+    )

@@ -97,12 +97,13 @@ const IN_WORDS = {
   NotAllowedError: "That was cancelled, or took too long. Try again.",
   InvalidStateError: "This authenticator holds a passkey of yours already.",
   NotSupportedError: "This browser or authenticator can't make such a passkey.",
+  PASSKEY_UNKNOWN: "This passkey does not sign in here. Use another one, or a link by mail.",
   SecurityError: "Passkeys don't work at this address. Check that it is the right one.",
 };
 
 export function tell(error) {
   const place = document.getElementById("problem");
-  place.textContent = IN_WORDS[error.name] || error.message;
+  place.textContent = IN_WORDS[error.reason] || IN_WORDS[error.name] || error.message;
   place.hidden = false;
 }
 
