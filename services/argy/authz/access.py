@@ -61,12 +61,13 @@ def answer(view: TenantView, call: Call, question: Question, now_ms: int) -> Dec
 
     In the message itself, so that the log and a shadow see what the decision saw.
     """
-    if question.subject == call.caller:
+    who = question.subject
+    if who == call.caller:
         tell_sign_in(call, question)
         if not covers(call.scopes, question.action, question.resource):
             return BEYOND_SCOPES
     return view.snapshot.check(
-        question.subject,
+        who,
         call.tenant.org_slug,
         question.resource,
         question.action,

@@ -154,6 +154,7 @@ async def test_the_log_tells_the_sign_in_that_the_decision_saw(
 ) -> None:
     await place.by_token(FRESH).answers("purge", context=FORGED | {"why": "x"})
     await place.by_personal("project:purge", *ASKING).answers("purge", context=FORGED)
+    await place.by_personal(*ASKING).answers("ship", context=FORGED)
     await place.replica.authz.log.drain()
     await place.replica.lane.drain()
     told = [
@@ -165,4 +166,7 @@ async def test_the_log_tells_the_sign_in_that_the_decision_saw(
     known = [item["context"] for item in told if item["effect"] == "ALLOW"]
     assert [context["why"] for context in known] == ["x", "x", "x"]
     assert all(FRESH <= context["auth"]["age_s"] < STALE for context in known)
-    assert [item["context"] for item in told if item["effect"] == "DENY"] == [{}, {}, {}]
+    denied = [item for item in told if item["effect"] == "DENY"]
+    assert [item["context"] for item in denied] == [{}] * 6
+    reasons = [item["reason"] for item in denied]
+    assert sorted(reasons) == ["NO_MATCHING_RULE"] * 3 + ["SCOPE_INSUFFICIENT"] * 3
