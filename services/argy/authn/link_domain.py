@@ -37,7 +37,9 @@ INVITE_BY_PERSON: Final = Rate("invite_person", every_ms=3_600_000, burst=5)
 INVITE_BY_TENANT: Final = Rate("invite_tenant", every_ms=1_000, burst=1_000)
 """Invitations of one tenant, whose mail waits together with that of others."""
 TRY_BY_IP: Final = Rate("link_try_ip", every_ms=2_000, burst=60)
-"""Links that are looked at or used from one network: 256 bits can't be guessed, nor cheaply."""
+"""Links that are used from one network: 256 bits can't be guessed, nor cheaply."""
+LOOK_BY_IP: Final = Rate("link_look_ip", every_ms=500, burst=240)
+"""Links that are looked at from one network; scanners of mail look at many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

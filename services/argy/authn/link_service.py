@@ -40,7 +40,7 @@ class MagicLinkService(MagicLinkServiceServicer):
         self, request: pb.DescribeLinkRequest, context: Any
     ) -> pb.DescribeLinkResponse:
         """Tell where a link was asked for."""
-        link = await self._links.describe(current_call(), request.secret)
+        link = await self._links.describe(current_call(), request.secret, device_of(request.device))
         told = pb.DescribeLinkResponse(purpose=link.purpose)
         told.create_time.FromMilliseconds(link.created_at_ms)
         if link.device.ip or link.device.user_agent:

@@ -16,6 +16,7 @@ from argy.authn.link_domain import (
     LINK_BY_IP,
     LINK_BY_TENANT,
     LINK_MS,
+    LOOK_BY_IP,
     TRY_BY_IP,
     Link,
     address_key,
@@ -109,8 +110,9 @@ class Links:
 
     async def _request(self, call: Call, email: str, device: DeviceInfo) -> str:
         await self._limits.count(call.tenant_id, LINK_BY_IP, network(device.ip))
-        await self._limits.count(call.tenant_id, LINK_BY_ADDRESS, address_key(email))
+        # Before the address, of which each leaves a key in Redis, however it was made up.
         await self._limits.count(call.tenant_id, LINK_BY_TENANT, "all")
+        await self._limits.count(call.tenant_id, LINK_BY_ADDRESS, address_key(email))
         secret, browser_secret, now_ms = new_secret(), new_secret(), self._clock.now_ms()
         async with self._db.tenant(call.tenant_id) as tx:
             found = await find_account_by_email(tx, email)
@@ -184,8 +186,15 @@ class Links:
         await self._outbox.put(call.tenant_id, mail, ends_at_ms=made.expires_at_ms)
         return made.expires_at_ms
 
-    async def describe(self, call: Call, secret: str) -> Link:
-        """What a link is, which uses nothing; raises NotFound ``LINK_OVER``."""
+    async def describe(self, call: Call, secret: str, device: DeviceInfo) -> Link:
+        """What a link is, which uses nothing.
+
+        Raises:
+            NotFound: ``LINK_OVER``.
+            ResourceExhausted: ``RATE_LIMITED``.
+        """
+        if device.ip:
+            await self._limits.count(call.tenant_id, LOOK_BY_IP, network(device.ip))
         async with self._db.tenant(call.tenant_id) as tx:
             found = await store.find(tx, digest(secret))
         return check_live(found, now_ms=self._clock.now_ms())

@@ -66,7 +66,10 @@ class SessionService(SessionServiceServicer):
         """End every session of a user."""
         call = current_call()
         user_id = UUID(request.user_id) if request.user_id else require_person(call)
-        if call.caller != f"user:{user_id}":
+        if call.caller == f"user:{user_id}":
+            # That a service says that it acts for somebody is not them.
+            require_person(call)
+        else:
             await self._check_end_any(call)
         ended = await self._sessions.end_all(call, user_id, keep_current=request.keep_current)
         return pb.EndUserSessionsResponse(ended=ended)

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import json
 from typing import Any
 
@@ -12,6 +13,7 @@ from argy.api.authn.v1 import magic_link_pb2 as links_pb
 from argy.api.authn.v1 import passkey_pb2 as pb
 from argy.api.authn.v1.session_pb2 import Device
 from argy.authn.limits import NAMELESS_BY_TENANT, Rate, RateLimits
+from argy.authn.link_domain import LINK_BY_ADDRESS, LINK_BY_TENANT, LOOK_BY_IP, address_key
 from argy.authn.passkey_sign_in import BEGIN_BY_IP
 from argy.authn.passkeys import BEGIN_BY_PERSON
 from argy.base.errors import ArgyError, InvalidArgument, ResourceExhausted, Unauthenticated
@@ -71,6 +73,26 @@ async def test_one_network_does_not_use_up_the_ceremonies_of_a_tenant(world: Any
     with pytest.raises(ResourceExhausted):
         await _begin(world, ada.tenant, "2001:db8::7")
     await _begin(world, ada.tenant, "2001:db8:1::7")
+
+
+async def test_one_network_looks_at_a_bounded_number_of_links(world: Any, ada: Any) -> None:
+    secret, _ = await world.ask_link(ada)
+    looked = links_pb.DescribeLinkRequest(secret=secret, device=Device(ip="203.0.113.9"))
+    await world.call(ada.tenant, "MagicLinkService.DescribeLink", looked)
+    await _use_up(world, ada.tenant, LOOK_BY_IP, "203.0.113.9")
+    with pytest.raises(ResourceExhausted):
+        await world.call(ada.tenant, "MagicLinkService.DescribeLink", looked)
+
+
+async def test_made_up_addresses_leave_nothing_in_redis_once_the_tenant_is_at_its_limit(
+    world: Any, ada: Any
+) -> None:
+    await _use_up(world, ada.tenant, LINK_BY_TENANT, "all")
+    with pytest.raises(ResourceExhausted):
+        await _ask(world, ada.tenant, "made-up@example.test", 7)
+    digest = hashlib.sha256(address_key("made-up@example.test").encode()).hexdigest()
+    key = world.redis.key(ada.tenant.tenant_id, "rate", LINK_BY_ADDRESS.name, digest)
+    assert await world.redis.client.exists(key) == 0
 
 
 async def test_strangers_of_ever_new_networks_fill_no_log_and_keep_nobody_out(

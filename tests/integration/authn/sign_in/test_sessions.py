@@ -276,6 +276,16 @@ async def test_an_administrator_ends_anybodys_sessions_and_nobody_else_does(
     assert (record["actor"], record["resource"]) == (eve.subject, ada.subject)
 
 
+async def test_a_service_that_says_it_acts_for_somebody_does_not_sign_them_out(
+    world: Any, ada: Any
+) -> None:
+    session = await world.by_link(ada)
+    with pytest.raises(Unauthenticated) as refused:
+        await _end_all(world, ada.tenant, user_id=str(ada.user_id), caller=ada.subject)
+    assert refused.value.reason == "PERSON_REQUIRED"
+    await world.check(ada.tenant, session.secret)
+
+
 @pytest.mark.parametrize("state", ["DISABLED", "DELETED"])
 async def test_who_is_disabled_or_deleted_is_signed_out_within_a_second(
     world: Any, ada: Any, change_user: Any, state: str
