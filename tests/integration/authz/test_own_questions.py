@@ -4,11 +4,14 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 from signed_in import Bearer, SignedIn
 
 from argy.api.authz.v1 import authz_pb2 as pb
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
+from argy.policy.export import Held, TenantFacts
+from argy.policy.replay import SCOPES, Event, replay
 from argy.rpc.client import SignedChannel
 from argy.rpc.pair_keys import RootKeys
 
@@ -170,3 +173,28 @@ async def test_the_log_tells_the_sign_in_that_the_decision_saw(
     assert [item["context"] for item in denied] == [{}] * 6
     reasons = [item["reason"] for item in denied]
     assert sorted(reasons) == ["NO_MATCHING_RULE"] * 3 + ["SCOPE_INSUFFICIENT"] * 3
+
+
+async def test_a_replay_sees_the_sign_in_of_then(place: Place, audit_events: Make) -> None:
+    """Hours later a fresh proof is still as fresh as it was when the decision was made."""
+    await place.by_token(FRESH).answers("purge", context=FORGED)
+    await place.by_token(STALE).answers("purge", context=FORGED)
+    await place.by_personal(*ASKING).answers("ship")
+    await place.replica.authz.log.drain()
+    await place.replica.lane.drain()
+    rows = await audit_events(place.tenant.tenant_id, "authz.decision.check")
+    events = [
+        msgspec.convert(
+            {
+                "actor": row["actor"],
+                "action": "authz.decision.check",
+                "occur_time": "2026-12-24T18:00:00Z",
+                "detail": json.loads(row["detail"]),
+            },
+            Event,
+        )
+        for row in rows
+    ]
+    facts = TenantFacts(place.tenant.slug, [Held(place.subject, CALLER)])
+    report = replay(events, facts.snapshot(place.replica.authz.holder.current), {})
+    assert (report.same, report.flipped, report.undecidable) == (6, 0, {SCOPES: 3})
