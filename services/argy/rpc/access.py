@@ -68,7 +68,9 @@ def auth_facts(claims: Claims | None, now_ms: int) -> dict[str, object] | None:
     """What conditions see as ``ctx`` of how the caller signed in; None for who brought no token.
 
     ``ctx.auth`` has ``acr``, ``methods``, ``auth_time_s`` (since the Unix epoch) and ``age_s``, the
-    seconds since the person last proved who they are. Numbers are floats, as in every context.
+    seconds since the person last proved who they are: whole ones, rounded up, so that nobody is
+    taken for fresher than they are, and that the same question within a second is told once.
+    Numbers are floats, as in every context.
     """
     if claims is None:
         return None
@@ -77,7 +79,7 @@ def auth_facts(claims: Claims | None, now_ms: int) -> dict[str, object] | None:
             "acr": claims.acr,
             "methods": list(claims.amr),
             "auth_time_s": float(claims.auth_time_s),
-            "age_s": max(0.0, now_ms / 1000 - claims.auth_time_s),
+            "age_s": float(max(0, -(-now_ms // 1000) - claims.auth_time_s)),
         }
     }
 

@@ -183,3 +183,13 @@ def test_of_oneself_nothing_is_believed_that_was_sent() -> None:
     known = auth_facts(call(7).claims, NOW_S * 1000)
     assert known is not None
     assert own_facts(forged, call(7).claims, NOW_S * 1000) == {"why": "x", **known}
+
+
+def test_nobody_is_taken_for_fresher_than_they_are() -> None:
+    ages = []
+    for late_ms in (-1, 0, 1, 999, 1000):
+        facts: Any = auth_facts(call(300).claims, NOW_S * 1000 + late_ms)
+        ages.append(facts["auth"]["age_s"])
+    assert ages == [300.0, 300.0, 301.0, 301.0, 301.0]
+    ahead: Any = auth_facts(call(-5).claims, NOW_S * 1000)
+    assert ahead["auth"]["age_s"] == 0.0
