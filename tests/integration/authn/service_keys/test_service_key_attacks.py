@@ -246,6 +246,9 @@ async def test_a_person_s_token_adds_nothing_to_the_key_that_carries_it(
     narrow = await world.make(tenant.tenant_id, "directory.org:read")
     refused = world.check(authn, narrow.key, tenant.tenant_id, metadata=admin)
     assert await reason(refused) == "SCOPE_INSUFFICIENT"
+    _, as_wide = await world.person(tenant, "role:PLATFORM_ADMIN", scope=CHECK)
+    refused = world.check(authn, narrow.key, tenant.tenant_id, metadata=as_wide)
+    assert await reason(refused) == "SCOPE_INSUFFICIENT"
     wide = await world.make(tenant.tenant_id, CHECK)
     assert await world.check(authn, wide.key, tenant.tenant_id, metadata=admin)
     _, limited = await world.person(tenant, "role:PLATFORM_ADMIN", scope="project:read")
