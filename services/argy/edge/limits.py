@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,12 +14,13 @@ from argy.base.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from argy.edge.request import App, Message, Receive, Scope, Send, header_values
+from argy.edge.request import App, Message, Receive, Scope, Send, header_values, state_of
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_HEADERS: Final = 64
 MAX_HEADER_BYTES: Final = 16 * 1024
 """Of names and values together; the request target counts too."""
+_SHARE: Final = 4
 _HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?")
 
 
@@ -33,13 +35,20 @@ class Bounds:
     request_s: float = 30.0
     """How long a request may take, its body included."""
 
+    @property
+    def bodies(self) -> int:
+        """Requests whose bodies one address may let be waited for at a time."""
+        return max(self.requests // _SHARE, 2)
+
 
 def limits(app: App, bounds: Bounds) -> App:
     """Refuse what is too large, too slow, or too much at once.
 
-    The body is counted as it arrives, whatever its length is said to be.
+    The body is counted as it arrives, whatever its length is said to be. What one address sends
+    slowly is bounded, so that it can't take every place: a request that is all there never waits.
     """
     running = 0
+    waiting: Counter[str] = Counter()
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         nonlocal running
@@ -51,7 +60,9 @@ def limits(app: App, bounds: Bounds) -> App:
         try:
             _check_headers(scope)
             async with asyncio.timeout(bounds.request_s):
-                await app(scope, _bounded(receive, bounds.body_s), send)
+                client = state_of(scope).client_ip
+                body = _bounded(receive, bounds.body_s)
+                await app(scope, _shared(body, waiting, client, most=bounds.bodies), send)
         except TimeoutError as error:
             raise DeadlineExceeded("the request took too long", reason="TOO_SLOW") from error
         finally:
@@ -93,6 +104,25 @@ def _check_version(scope: Scope) -> None:
     if version == "1.0" and header_values(scope, b"transfer-encoding"):
         # RFC 9112 §6.1: what stands before us may have taken the body for the next request.
         raise InvalidArgument("HTTP/1.0 has no transfer coding", reason="MALFORMED_HTTP")
+
+
+def _shared(receive: Receive, waiting: Counter[str], client: str, *, most: int) -> Receive:
+    async def shared() -> Message:
+        if waiting[client] >= most:
+            raise Unavailable(
+                "too many bodies of yours are on their way: try again",
+                reason="TOO_BUSY",
+                retry_after_ms=1_000,
+            )
+        waiting[client] += 1
+        try:
+            return await receive()
+        finally:
+            waiting[client] -= 1
+            if not waiting[client]:
+                del waiting[client]
+
+    return shared
 
 
 def _bounded(receive: Receive, body_s: float) -> Receive:

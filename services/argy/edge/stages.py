@@ -120,7 +120,9 @@ def errors(app: App, page: ErrorPage) -> App:
             state.started = True
             if message["type"] == "http.response.start" and unread and _has_body(scope):
                 # What still comes of the body would hold the connection for as long as it likes.
-                await _drain(reading)
+                if not header_values(scope, b"expect"):
+                    # Who expects to be asked for the body has not sent it (RFC 9110 §10.1.1).
+                    await _drain(reading)
                 message = {**message, "headers": [*message.get("headers", ()), _CLOSE]}
             await send(message)
 

@@ -194,8 +194,9 @@ def problem_of() -> Callable[[httpx.Response], dict[str, Any]]:
 
 
 @pytest.fixture
-def slow_edge(files: Files) -> Iterator[EdgeProcess]:
-    """An edge in this process whose bounds a test can wait for."""
+def slow_edge(files: Files, request: pytest.FixtureRequest) -> Iterator[EdgeProcess]:
+    """An edge in this process whose bounds a test can wait for, or sets by a parameter."""
+    bounds = getattr(request, "param", Bounds(requests=2, body_s=0.3))
     port = free_port()
     certificates = files.certificates
     settings = EdgeSettings(
@@ -216,7 +217,6 @@ def slow_edge(files: Files) -> Iterator[EdgeProcess]:
 
     async def run() -> None:
         async with Connection(endpoint) as connection:
-            bounds = Bounds(requests=2, body_s=0.3)
             app = assemble(settings, endpoint, connection, bounds)
             config = server_config(settings, app, protocol=HastyProtocol)
             server = EdgeServer(config, handshake_s=0.3)

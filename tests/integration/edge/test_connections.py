@@ -5,7 +5,11 @@ from typing import Any
 
 import pytest
 
+from argy.edge.limits import Bounds
+
 HEAD = b"host: localhost\r\n"
+SLOW_BODIES = 2
+"""That one address may send at a time to the slow edge."""
 FORM = HEAD + b"content-type: application/x-www-form-urlencoded\r\nsec-fetch-site: same-origin\r\n"
 
 
@@ -139,3 +143,31 @@ def test_one_address_does_not_take_all_connections(slow_edge: Any) -> None:
     # Connections that ended count no more.
     with slow_edge.client() as http:
         assert http.get("/").status_code == 200
+
+
+def test_who_is_refused_is_not_asked_for_a_body(edge: Any) -> None:
+    received = edge.send_raw(
+        b"POST /access/v1/evaluation HTTP/1.1\r\n" + HEAD + b"expect: 100-continue\r\n"
+        b"content-length: 1000000\r\n\r\n"
+    )
+    assert received.startswith(b"HTTP/1.1 401 ")
+
+
+@pytest.mark.parametrize(
+    "slow_edge", [Bounds(requests=SLOW_BODIES + 1)], indirect=True, ids=["one-more"]
+)
+def test_slow_bodies_of_one_address_leave_room_for_others(slow_edge: Any) -> None:
+    form = FORM + b"expect: 100-continue\r\ncontent-length: 9\r\n\r\n"
+    head = b"POST /acme/sign-in HTTP/1.1\r\n" + form
+    with ExitStack() as stack:
+        held = [stack.enter_context(closing(slow_edge.connect())) for _ in range(SLOW_BODIES)]
+        for wire in held:
+            wire.sendall(head)
+            # It is being served: its body is asked for.
+            assert b" 100 " in wire.recv(1024)
+        with closing(slow_edge.connect()) as one_more:
+            one_more.sendall(head)
+            assert b" 503 " in read_all(one_more)
+        # What needs no body is served all the same.
+        with slow_edge.client() as http:
+            assert http.get("/").status_code == 200

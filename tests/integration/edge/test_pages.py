@@ -140,6 +140,15 @@ def test_a_cookie_that_can_t_be_ours_counts_as_none(visitor: httpx.Client, value
     assert answer.status_code == 503
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_no_address_of_a_link_goes_on_as_a_referrer(visitor: httpx.Client, method: str) -> None:
+    """Also where the link could not be looked at, and is still good."""
+    path = "/acme/link/" + "x" * 43
+    answer = visitor.request(method, path, headers=FORM if method == "POST" else {})
+    assert answer.status_code in (403, 503)
+    assert answer.headers["referrer-policy"] == "strict-origin"
+
+
 def test_there_is_no_mailbox_unless_it_is_set(visitor: httpx.Client) -> None:
     assert visitor.get("/dev/mail").status_code == 401
 

@@ -25,6 +25,8 @@ from argy.edge.sessions import Cookies, who_is
 _LOG: Final = logging.getLogger("argy.edge")
 _FORM: Final = "application/x-www-form-urlencoded"
 _MAX_FIELDS: Final = 32
+_SECRET: Final = "secret"  # noqa: S105 - a name
+"""The part of an address that signs somebody in."""
 STEP_UP: Final = "STEP_UP_REQUIRED"
 Handler = Callable[[Visit], Awaitable[Response]]
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -108,19 +110,26 @@ class Front:
 
         async def answer(request: Request) -> Response:
             request_id = state_of(request.scope).request_id
-            try:
-                return await endpoint(request)
-            except ArgyError as error:
-                public = for_person(error, request_id)
-            except Exception:  # noqa: BLE001 - logged whole, and told as nothing but INTERNAL
-                _LOG.exception("unforeseen", extra={"request_id": request_id})
-                public = ArgyError("The page could not be made", reason="INTERNAL")
-            slug = request.path_params["tenant"]
-            # Who was refused before anybody looked may have put anything there.
-            known = SLUG.fullmatch(slug) and public.reason != "TENANT_UNKNOWN"
-            return error_page(self._views, public, request_id, slug=slug if known else "")
+            response = await self._told(endpoint, request, request_id)
+            if _SECRET in request.path_params:
+                # The address is a secret: not even our own log of referrers may hold it.
+                response.headers["referrer-policy"] = "strict-origin"
+            return response
 
         return answer
+
+    async def _told(self, endpoint: Endpoint, request: Request, request_id: str) -> Response:
+        try:
+            return await endpoint(request)
+        except ArgyError as error:
+            public = for_person(error, request_id)
+        except Exception:  # noqa: BLE001 - logged whole, and told as nothing but INTERNAL
+            _LOG.exception("unforeseen", extra={"request_id": request_id})
+            public = ArgyError("The page could not be made", reason="INTERNAL")
+        slug = request.path_params["tenant"]
+        # Who was refused before anybody looked may have put anything there.
+        known = SLUG.fullmatch(slug) and public.reason != "TENANT_UNKNOWN"
+        return error_page(self._views, public, request_id, slug=slug if known else "")
 
     async def _visit(
         self,

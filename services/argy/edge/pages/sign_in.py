@@ -62,7 +62,7 @@ async def show_link(visit: Visit) -> Response:
     found = await visit.services.links.DescribeLink(
         DescribeLinkRequest(secret=secret), metadata=visit.services.metadata
     )
-    response = visit.render(
+    return visit.render(
         "link.html",
         link=found,
         purpose=_PURPOSES.get(found.purpose, "Sign in"),
@@ -70,9 +70,6 @@ async def show_link(visit: Visit) -> Response:
         mine=bool(visit.cookies.browser) and found.purpose != "invitation",
         elsewhere=found.HasField("device") and found.device.ip != visit.device.ip,
     )
-    # The address of this page is a secret: not even our own log of referrers may hold it.
-    response.headers["referrer-policy"] = "strict-origin"
-    return response
 
 
 async def use_link(visit: Visit) -> Response:
