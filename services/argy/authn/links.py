@@ -232,6 +232,8 @@ class Links:
         if user_id is None:
             raise link_over()
         async with self._db.tenant(call.tenant_id) as tx:
+            # Each use ends the person's other links, so of two at once one waits for the other.
+            await passkey_store.queue_up(tx, user_id)
             used = await store.use(tx, link, digest=digest(secret), now_ms=self._clock.now_ms())
             account = await find_account(tx, user_id)
             if not used or account is None:

@@ -9,7 +9,8 @@ ON CONFLICT ON CONSTRAINT user_handle_pkey DO NOTHING;
 SELECT handle FROM authn.user_handle WHERE tenant_id = $1 AND user_id = $2;
 
 -- name: queue_up
--- A user's registrations and removals come one after the other, until the end of the transaction.
+-- A user's registrations, removals and uses of links come one after the other, until the end of the
+-- transaction; authn.close_links takes the same lock.
 SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text || $2::uuid::text, 0));
 
 -- name: insert_passkey

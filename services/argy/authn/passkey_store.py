@@ -70,10 +70,15 @@ async def lock(tx: Tx, passkey_id: UUID) -> Passkey | None:
     return None if row is None else _passkey(row)
 
 
+async def queue_up(tx: Tx, user_id: UUID) -> None:
+    """Wait for every other transaction that changes how a user gets in; others wait for this."""
+    await tx.execute(_Q.queue_up, tx.tenant_id, user_id)
+
+
 async def list_of(tx: Tx, user_id: UUID, *, alone: bool = False) -> list[Passkey]:
     """A user's passkeys, oldest first; ``alone``, no other transaction that asks so goes on."""
     if alone:
-        await tx.execute(_Q.queue_up, tx.tenant_id, user_id)
+        await queue_up(tx, user_id)
     return [_passkey(row) for row in await tx.fetch(_Q.list_passkeys, tx.tenant_id, user_id)]
 
 

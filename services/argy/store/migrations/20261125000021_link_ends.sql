@@ -6,14 +6,18 @@ SET LOCAL statement_timeout = '60s';
 SET LOCAL ROLE argy_owner;
 
 -- An invitation is good for days: it must not come back with a person who is enabled again, nor let
--- in whoever reads the mailbox that was theirs. Named to run before user_account_end_disabled, as
--- whoever uses a link locks it before the person. What ended already is left to be purged.
+-- in whoever reads the mailbox that was theirs. The lock is the one that using a link takes (queue_up
+-- in passkey_queries.sql), and comes before that of user_account_end_disabled, as it does there: so
+-- it is named to run first. What ended already is left to be purged.
 CREATE FUNCTION authn.close_links() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 DECLARE
   entered text := current_setting('app.tenant_id', true);
 BEGIN
   PERFORM set_config('app.tenant_id', OLD.tenant_id::text, true);
+  PERFORM pg_advisory_xact_lock(
+    hashtextextended(OLD.tenant_id::text || OLD.user_id::text, 0)
+  );
   UPDATE authn.magic_link SET used_at = clock_timestamp()
   WHERE tenant_id = OLD.tenant_id AND user_id = OLD.user_id
     AND used_at IS NULL AND expires_at > clock_timestamp();

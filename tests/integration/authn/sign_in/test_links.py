@@ -78,6 +78,17 @@ async def test_of_many_uses_at_once_one_wins(world: Any, ada: Any) -> None:
     assert len(errors) == 7
 
 
+async def test_of_two_links_of_a_person_at_once_one_wins(world: Any, ada: Any) -> None:
+    for _ in range(12):
+        links = [await world.ask_link(ada) for _ in range(2)]
+        ends = await asyncio.gather(
+            *(world.redeem(ada.tenant, *link) for link in links), return_exceptions=True
+        )
+        errors = [end for end in ends if isinstance(end, ArgyError)]
+        assert [error.reason for error in errors] == ["LINK_OVER"]
+        world.clock.advance(600_000)
+
+
 async def test_looking_at_a_link_uses_nothing(world: Any, ada: Any) -> None:
     secret, browser = await world.ask_link(ada)
     for _ in range(3):
