@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import parse_qsl
 
 from argy.base.errors import ArgyError, InvalidArgument, Unauthenticated, Unavailable
 from argy.base.secret_token import is_token, token_digest
@@ -25,8 +26,8 @@ _MAX_HEADER: Final = 256
 _MAX_CREDENTIAL: Final = 8_192 + len("Bearer ")
 _ACCESS_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 """The compact form of a signed token (RFC 7515 §7.1)."""
-_IN_QUERY: Final = re.compile(
-    r"(?i)(?:^|[&;])(?:access_token|authorization|token|x-api-key|api[_-]?key)(?:=|&|;|$)"
+_NEVER_IN_QUERY: Final = frozenset(
+    {"access_token", "api-key", "api_key", "apikey", "authorization", "token", "x-api-key"}
 )
 
 
@@ -92,7 +93,9 @@ class Callers:
             )
         found = _api_key(keys) if keys else _own_token(authorization)
         who = found or self.identify(authorization)
-        if _IN_QUERY.search(scope["query_string"].decode("latin-1")):
+        query = scope["query_string"].decode("latin-1").replace(";", "&")
+        names = {name.lower() for name, _ in parse_qsl(query, keep_blank_values=True)}
+        if not names.isdisjoint(_NEVER_IN_QUERY):
             raise InvalidArgument(
                 "send credentials in headers, never in the address", reason="CREDENTIAL_IN_QUERY"
             )
