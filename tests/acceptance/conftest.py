@@ -129,6 +129,44 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
             stream.close()
 
 
+@pytest.fixture
+def replica_factory(platform: Any, tmp_path: Path) -> Iterator[Callable[..., Endpoint]]:
+    """Start ``argy serve`` beside the platform, on its database and Redis."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str, **settings: str) -> Endpoint:
+        home, port = platform.home, free_port()
+        files = {f"{path.name.upper()}_FILE": str(path) for path in (home / "run").iterdir()}
+        env = {name: value for name, value in os.environ.items() if not name.startswith("ARGY_")}
+        env |= files | {
+            "ARGY_KEY_RING": str(home / "keys" / "signing-keys.json"),
+            "ARGY_PAGE_KEY_RING": str(home / "keys" / "page-token-keys.json"),
+            "ARGY_TLS_CERT": str(home / "tls" / "server.pem"),
+            "ARGY_TLS_KEY": str(home / "tls" / "server.key"),
+            "ARGY_LISTEN": f"127.0.0.1:{port}",
+            "ARGY_POLICY_DIR": str(CHECKOUT / "policy"),
+            "ARGY_POLICY_KEY_RING": str(home / "keys" / "policy.json"),
+            "ARGY_SPOOL_DIR": str(tmp_path / "spool"),
+        }
+        process = subprocess.Popen(
+            [ARGY, "serve", *arguments],
+            env=env | settings,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        endpoint = platform.endpoint
+        return Endpoint(
+            f"localhost:{port}", endpoint.source, endpoint.keys_file, ca_file=endpoint.ca_file
+        )
+
+    yield start
+    for process in started:
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=STOP_S)
+        assert process.returncode == 0, told
+
+
 @pytest.fixture(scope="session")
 def argy(platform: Platform) -> Run:
     """Run ``argy`` in another terminal: ``argy("tenant", "list")``."""

@@ -3,10 +3,9 @@
 import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,49 +19,9 @@ from argy.api.authz.v1.authz_pb2 import EFFECT_ALLOW, CheckRequest, Question
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.client import Connection, Endpoint
-from argy.local.ports import free_port
 
 ARGY = str(Path(sys.executable).with_name("argy"))
-CHECKOUT = Path(__file__).parents[2]
 START_S = 30.0
-
-
-@pytest.fixture
-def replica_factory(platform: Any, tmp_path: Path) -> Iterator[Callable[..., Endpoint]]:
-    """Start ``argy serve`` beside the platform, on its database and Redis."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(*arguments: str, **settings: str) -> Endpoint:
-        home, port = platform.home, free_port()
-        files = {f"{path.name.upper()}_FILE": str(path) for path in (home / "run").iterdir()}
-        env = {name: value for name, value in os.environ.items() if not name.startswith("ARGY_")}
-        env |= files | {
-            "ARGY_KEY_RING": str(home / "keys" / "signing-keys.json"),
-            "ARGY_PAGE_KEY_RING": str(home / "keys" / "page-token-keys.json"),
-            "ARGY_TLS_CERT": str(home / "tls" / "server.pem"),
-            "ARGY_TLS_KEY": str(home / "tls" / "server.key"),
-            "ARGY_LISTEN": f"127.0.0.1:{port}",
-            "ARGY_POLICY_DIR": str(CHECKOUT / "policy"),
-            "ARGY_POLICY_KEY_RING": str(home / "keys" / "policy.json"),
-            "ARGY_SPOOL_DIR": str(tmp_path / "spool"),
-        }
-        process = subprocess.Popen(
-            [ARGY, "serve", *arguments],
-            env=env | settings,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        endpoint = platform.endpoint
-        return Endpoint(
-            f"localhost:{port}", endpoint.source, endpoint.keys_file, ca_file=endpoint.ca_file
-        )
-
-    yield start
-    for process in started:
-        process.send_signal(signal.SIGTERM)
-        _, told = process.communicate(timeout=START_S)
-        assert process.returncode == 0, told
 
 
 def trusting(endpoint: Endpoint) -> grpc.ChannelCredentials:

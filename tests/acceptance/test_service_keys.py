@@ -85,6 +85,32 @@ async def test_a_service_signs_with_its_key_until_it_is_revoked(
     assert held["secret"].split("_")[2] not in platform.log
 
 
+async def test_a_server_beside_sign_in_asks_it_and_hears_of_the_end(
+    platform: Any, rows: Any, replica_factory: Callable[..., Endpoint], acme: UUID, tmp_path: Path
+) -> None:
+    about = platform.endpoint
+    there = replica_factory(
+        "authz",
+        ARGY_AUTHN_TARGET=about.target,
+        ARGY_AUTHN_CA=about.ca_file,
+        ARGY_PUBLIC_URL="https://localhost:1",
+    )
+    told_of_none = replica_factory("authz", ARGY_SPOOL_DIR=str(tmp_path / "other-spool"))
+    for server in (there, told_of_none):
+        async with Connection(server) as connection, asyncio.timeout(30):
+            while not await connection.serving(timeout_s=1):  # noqa: ASYNC110 - it asks each time
+                await asyncio.sleep(0)
+    out = tmp_path / "example.json"
+    (made,) = rows(*CREATE, "--tenant", "acme", "--out", str(out))
+    endpoint = Endpoint(there.target, "example", str(out), ca_file=about.ca_file)
+    assert await check(endpoint, acme)
+    with pytest.raises(Unauthenticated) as unsupported:
+        await check(Endpoint(told_of_none.target, "example", str(out), ca_file=about.ca_file), acme)
+    assert unsupported.value.reason == "KEY_UNSUPPORTED"
+    rows("service-key", "revoke", made["id"], "--tenant", "acme")
+    assert await refused(endpoint, acme) == "KEY_OVER"
+
+
 async def test_another_service_s_credential_is_not_rotated_by_mistake(
     argy: Any, rows: Any, tmp_path: Path
 ) -> None:
