@@ -85,7 +85,14 @@ class SignedIn:
         return self._known[secret]
 
     def token(
-        self, tenant: Any, subject: str, *, age_s: int = 0, scope: str = "", lasts_s: int = 600
+        self,
+        tenant: Any,
+        subject: str,
+        *,
+        age_s: int = 0,
+        scope: str = "",
+        org: str = "",
+        lasts_s: int = 600,
     ) -> str:
         """An access token of somebody who proved who they are so long ago."""
         now_s = int(time.time())
@@ -102,6 +109,7 @@ class SignedIn:
             "jti": str(uuid7()),
             "epoch": "e1",
             "scope": scope,
+            "org": org,
             "iat": now_s + min(0, lasts_s - 1),
             "exp": now_s + lasts_s,
         }

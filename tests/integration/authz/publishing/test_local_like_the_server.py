@@ -169,6 +169,25 @@ async def test_the_answers_are_the_same(both: Both) -> None:
             }
 
 
+async def test_a_token_of_one_org_is_refused_outside_of_it_here_as_there(both: Both) -> None:
+    bound = both.signed_in.token(both.tenant, both.subject, org=str(uuid7()))
+    for action in ACTIONS:
+        assert both.here(bound, action, None) == ("DENY", "ORG_NOT_IN_TOKEN")
+        with pytest.raises(PermissionDenied) as refused:
+            await both.there(bound, action, None)
+        assert refused.value.reason == "ORG_NOT_IN_TOKEN"
+
+
+async def test_a_scope_that_does_not_cover_asking_is_refused_by_the_server(both: Both) -> None:
+    """In a process of one's own nobody asks: there the question's own scope alone counts."""
+    token = both.signed_in.token(both.tenant, both.subject, scope="project:ship")
+    assert both.here(token, "ship", None)[0] == "ALLOW"
+    assert both.here(token, "sign", None) == ("DENY", "SCOPE_INSUFFICIENT")
+    with pytest.raises(PermissionDenied) as refused:
+        await both.there(token, "ship", None)
+    assert refused.value.reason == "SCOPE_INSUFFICIENT"
+
+
 async def test_what_is_required_with_a_token_is_refused_by_raising(both: Both) -> None:
     where: Any = {"tenant_id": both.tenant.tenant_id}
     fresh, stale = both.token("fresh", "whole"), both.token("stale", "whole")
