@@ -12,8 +12,11 @@ from google.protobuf.descriptor import ServiceDescriptor
 from argy.api.directory.v1 import tenant_pb2 as pb
 from argy.base.crypto import KeyRing
 from argy.base.errors import FailedPrecondition
+from argy.base.secret_token import token_of
+from argy.rpc.client_keys import ServiceKey
 from argy.rpc.errors import from_rpc_error
 from argy.rpc.pair_keys import RootKeys
+from argy.rpc.service_key_id import SVC, ServiceKeyId
 from argy.rpc.signature import HEADER
 
 GET = "/argy.api.directory.v1.OrgService/GetOrg"
@@ -254,6 +257,20 @@ async def test_credential_that_nobody_verifies(
     assert await refused(replica, GET, BODY, call.metadata()) == (
         UNAUTHENTICATED,
         "CREDENTIAL_UNSUPPORTED",
+    )
+
+
+async def test_service_key_that_nobody_knows_of(
+    refused: Any, replica: Any, tenant: Any, attempt: Any, ring: KeyRing
+) -> None:
+    """The root makes the right signature; whether the key is good must be known besides."""
+    key = ServiceKeyId(ring.signing, tenant.tenant_id, uuid4(), 1)
+    secret = token_of(SVC, RootKeys(ring).service_secret(key, "billing"))
+    keys = ServiceKey(source="billing", key_id=str(key), secret=secret)
+    call = attempt(tenant.tenant_id, BODY, keys=keys, source="billing")
+    assert await refused(replica, GET, BODY, call.metadata()) == (
+        UNAUTHENTICATED,
+        "KEY_UNSUPPORTED",
     )
 
 

@@ -4,10 +4,12 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
+import grpc
 import pytest
 
 from argy.api.authn.v1 import credential_pb2 as pb
 from argy.api.authn.v1.credential_pb2_grpc import CredentialServiceStub
+from argy.api.authz.v1.authz_pb2 import CheckRequest, Question
 from argy.api.directory.v1 import tenant_pb2 as directory_pb
 from argy.base.crypto import KeyRing
 from argy.base.errors import ArgyError, PermissionDenied, Unauthenticated
@@ -145,6 +147,26 @@ async def test_a_signature_for_another_destination_is_refused(
 
     refused = world.check(replica, Elsewhere(), tenant.tenant_id)
     assert await reason(refused) == "SIGNATURE_INVALID"
+
+
+async def test_a_call_that_a_key_signed_is_served_once_on_whichever_server(
+    world: Any, authn: Any, beside: Any, tenant: Any
+) -> None:
+    made = await world.make(tenant.tenant_id, CHECK)
+    channel = world.channel(authn, tenant.tenant_id, made.key, source="billing")
+    question = Question(subject="user:x", action="read", resource="project:alpha")
+    body = CheckRequest(question=question).SerializeToString()
+    path = "/argy.api.authz.v1.AuthzService/Check"
+    headers = channel._signed(path, "authz", body, (), False)
+    codes = []
+    for replica in (authn, authn, beside):
+        target = f"127.0.0.1:{replica.server.port}"
+        async with grpc.aio.insecure_channel(target) as raw:
+            call = raw.unary_unary(path, None, None)(
+                body, timeout=10, metadata=grpc.aio.Metadata(*headers)
+            )
+            codes.append(await call.code())
+    assert codes == [grpc.StatusCode.OK, *[grpc.StatusCode.UNAUTHENTICATED] * 2]
 
 
 async def test_a_made_up_key_asks_authn_nothing_however_often(
