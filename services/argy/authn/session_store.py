@@ -132,10 +132,12 @@ class SessionStore:
         """A user's sessions as they stand at one moment, so that none slips through in between."""
         index = self._index(tenant_id, user_id)
         live, lapsed = [], []
-        for session_id, digest, value in await self._run(_LIST, (index,), self._prefix(tenant_id)):
-            session = _decoded(value)
+        for name, digest, value in await self._run(_LIST, (index,), self._prefix(tenant_id)):
+            session, session_id = _decoded(value), _session_id(name)
+            if session_id is None:
+                continue
             if session is None or session.over(now_ms, self._limits):
-                lapsed.append(Lapsed(UUID(session_id.decode()), digest.decode()))
+                lapsed.append(Lapsed(session_id, digest.decode(errors="replace")))
             else:
                 live.append(session)
         live.sort(key=lambda one: (one.created_at_ms, one.session_id), reverse=True)
@@ -173,6 +175,13 @@ def _decoded(value: bytes | None) -> Session | None:
     try:
         return _DECODER.decode(value)
     except msgspec.MsgspecError:
+        return None
+
+
+def _session_id(name: bytes) -> UUID | None:
+    try:
+        return UUID(name.decode())
+    except ValueError:
         return None
 
 

@@ -94,5 +94,8 @@ class SessionWatch:
         except ArgyError as error:
             _LOG.warning("sessions of a disabled person live on: %s", error.reason)
             return False
+        except Exception:  # noqa: BLE001 - one odd person must not end the task
+            _LOG.exception("sessions of a disabled person live on")
+            return False
         _LOG.info("ended %d sessions of a disabled or deleted person", ended)
         return True

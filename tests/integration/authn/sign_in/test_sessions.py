@@ -312,6 +312,24 @@ async def test_who_is_disabled_or_deleted_is_signed_out_within_a_second(
     await _refused(world, ada.tenant, session.secret)
 
 
+async def test_garbage_among_one_persons_sessions_keeps_nobody_else_signed_in(
+    world: Any, ada: Any, person_in: Any, change_user: Any
+) -> None:
+    """Who ends the sessions of disabled people goes on, whatever it finds."""
+    eve = await person_in(ada.tenant)
+    secrets = [(await world.by_link(person)).secret for person in (eve, ada)]
+    index = world.redis.key(ada.tenant.tenant_id, "user_sessions", str(eve.user_id))
+    await world.redis.client.hset(index, mapping={"garbage": "x", b"\xff": b"\xff"})
+    await change_user(eve, "DISABLED")
+    await change_user(ada, "DISABLED")
+    keys = [world.redis.key(ada.tenant.tenant_id, "session", digest(one)) for one in secrets]
+
+    async def gone() -> bool:
+        return bool(await world.redis.client.exists(*keys) == 0)
+
+    await _eventually(gone)
+
+
 async def test_a_disabled_person_is_refused_at_once_even_if_nothing_was_announced(
     world: Any, ada: Any, change_user: Any
 ) -> None:
