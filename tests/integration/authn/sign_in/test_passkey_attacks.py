@@ -4,7 +4,9 @@ import asyncio
 import json
 from typing import Any
 
+import cbor2
 import pytest
+from authenticator import b64url, unb64url
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from argy.authn.limits import RateLimits
@@ -288,6 +290,43 @@ async def test_what_is_no_credential_is_refused_as_such(world: Any, ada: Any, te
     with pytest.raises(InvalidArgument) as malformed:
         await world.finish_registration(ada.tenant, token, begun.ceremony_id, text)
     assert malformed.value.reason == "MALFORMED_CREDENTIAL"
+
+
+async def test_another_persons_credential_id_on_the_envelope_of_a_registration_takes_nothing(
+    world: Any, ada: Any, person_in: Any, authenticator: Any
+) -> None:
+    """What counts is the id inside of the authenticator's data; the envelope is a browser's."""
+    device, eves = authenticator(), authenticator()
+    await world.register(ada, device)
+    eve = await person_in(ada.tenant)
+    token = await world.token(ada.tenant, (await world.by_link(eve)).secret)
+    begun = await world.begin_registration(ada.tenant, token)
+    credential = json.loads(eves.create(begun.options_json))
+    credential["id"] = credential["rawId"] = b64url(device.held[0].id)
+    await world.finish_registration(ada.tenant, token, begun.ceremony_id, json.dumps(credential))
+    for person, held in ((ada, device), (eve, eves)):
+        session = await world.sign_in(ada.tenant, held)
+        assert session.session.user_id == str(person.user_id)
+
+
+async def test_a_public_key_of_an_algorithm_that_was_not_asked_for_is_refused(
+    world: Any, ada: Any, authenticator: Any
+) -> None:
+    device = authenticator()
+    token = await world.token(ada.tenant, (await world.by_link(ada)).secret)
+    begun = await world.begin_registration(ada.tenant, token)
+    credential = json.loads(device.create(begun.options_json))
+    statement = cbor2.loads(unb64url(credential["response"]["attestationObject"]))
+    head = statement["authData"][: 37 + 16 + 2 + len(device.held[0].id)]
+    # RSASSA-PKCS1-v1_5 with SHA-1 (RFC 8812 §2).
+    weak = {1: 3, 3: -65535, -1: b"\x81" * 256, -2: b"\1\0\1"}
+    statement["authData"] = head + cbor2.dumps(weak)
+    credential["response"]["attestationObject"] = b64url(cbor2.dumps(statement))
+    with pytest.raises(Unauthenticated) as refused:
+        await world.finish_registration(
+            ada.tenant, token, begun.ceremony_id, json.dumps(credential)
+        )
+    assert refused.value.reason == "NOT_VERIFIED"
 
 
 async def test_a_step_up_by_another_persons_passkey_is_refused(
