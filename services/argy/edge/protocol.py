@@ -32,6 +32,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._address: str | None = None
         self._in_head = True
         self._head_bytes = 0
+        self._beside_body = 0
         self._requests = 0
         self._head_timer: asyncio.TimerHandle | None = None
 
@@ -60,10 +61,21 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_timer is None:
             self._start_timer()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; what comes after the body is none (RFC 9110 §6.5.1), and is forgotten."""
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a body."""
+        self._beside_body = 0
+        super().on_body(body)
+
     def on_headers_complete(self) -> None:
         """A head is complete."""
         self._stop_timer()
         self._in_head = False
+        self._beside_body = 0
         super().on_headers_complete()
         if self.parser.should_upgrade():
             # Uvicorn forgets what follows in the same read, so that a later one would begin in the
@@ -95,7 +107,11 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         before = self._requests if self._in_head else -1
         self._head_bytes += len(data)
+        self._beside_body += len(data)
         super().data_received(data)
+        if not self._in_head and self._beside_body > MAX_HEAD_BYTES:
+            # Extensions of a chunk, or trailers, which the parser keeps until they end.
+            self._refuse(431, "Request Header Fields Too Large", "HEADERS_TOO_LARGE")
         if not self._in_head or self._requests != before:
             return
         # Line ends between two requests are no head yet, and uvicorn stops its timer for them.

@@ -171,3 +171,23 @@ def test_slow_bodies_of_one_address_leave_room_for_others(slow_edge: Any) -> Non
         # What needs no body is served all the same.
         with slow_edge.client() as http:
             assert http.get("/").status_code == 200
+
+
+@pytest.mark.parametrize("name", [b"host", b"authorization", b"x-request-id", b"x-forwarded-for"])
+def test_what_comes_after_a_body_is_no_header(edge: Any, name: bytes) -> None:
+    """RFC 9110 §6.5.1: what stands before us has looked at headers, not at trailers."""
+    received = edge.send_raw(
+        b"GET / HTTP/1.1\r\n" + HEAD + b"x-request-id: mine\r\nauthorization: Basic eDp5\r\n"
+        b"connection: close\r\ntransfer-encoding: chunked\r\n\r\n0\r\n" + name + b": evil\r\n\r\n"
+    )
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert b"x-request-id: mine" in received.lower()
+
+
+def test_trailers_without_end_are_cut_off(edge: Any) -> None:
+    with closing(edge.connect()) as wire:
+        wire.sendall(
+            b"POST /acme/sign-in HTTP/1.1\r\n" + FORM + b"transfer-encoding: chunked\r\n\r\n"
+        )
+        wire.sendall(b"0\r\nx-a: " + b"y" * 100_000)
+        assert b"HEADERS_TOO_LARGE" in read_all(wire)

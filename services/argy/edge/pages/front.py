@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
 from argy.base import errors as family
@@ -123,6 +123,8 @@ class Front:
             return await endpoint(request)
         except ArgyError as error:
             public = for_person(error, request_id)
+        except ClientDisconnect:
+            raise
         except Exception:  # noqa: BLE001 - logged whole, and told as nothing but INTERNAL
             _LOG.exception("unforeseen", extra={"request_id": request_id})
             public = ArgyError("The page could not be made", reason="INTERNAL")
