@@ -1,12 +1,11 @@
 """The use cases of links by mail: asked for, sent as an invitation, looked at, used."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
 from argy.authn import link_store as store
-from argy.authn import passkey_store
+from argy.authn import passkey_store, sign_in_policy_store
 from argy.authn.limits import NAMELESS_BY_TENANT, RateLimits, network
 from argy.authn.link_domain import (
     INVITATION_MS,
@@ -34,14 +33,13 @@ from argy.authn.session_accounts import find_account, find_account_by_email
 from argy.authn.session_audit import NOBODY, SignInLog, subject_of
 from argy.authn.session_domain import DeviceInfo, Session, digest, new_secret
 from argy.authn.sessions import Sessions
+from argy.authn.sign_in_policy_domain import check_links_on
 from argy.base.clock import Clock
 from argy.base.errors import ArgyError, FailedPrecondition, NotFound
 from argy.base.ids import uuid7
 from argy.rpc.call import Call
-from argy.store.database import Database
+from argy.store.database import Database, Tx
 
-LinksOn = Callable[[str], bool]
-"""Whether people of a tenant, by slug, sign in by links in mails too."""
 ANSWER_S = 0.05
 """Seconds after which whoever asks for a link is answered, at the earliest: when the work has long
 been done, so that how long it took tells nothing of who has an account here."""
@@ -61,8 +59,7 @@ class Redeemed:
 class Links:
     """Links of a tenant's people. ``base_url`` is the edge's, without a slash at its end."""
 
-    __slots__ = ("_base_url", "_clock", "_db", "_limits", "_links_on", "_log", "_outbox",
-                 "_sessions")  # fmt: skip
+    __slots__ = ("_base_url", "_clock", "_db", "_limits", "_log", "_outbox", "_sessions")
 
     def __init__(
         self,
@@ -73,7 +70,6 @@ class Links:
         log: SignInLog,
         outbox: Outbox,
         clock: Clock,
-        links_on: LinksOn,
         base_url: str,
     ) -> None:
         self._db = db
@@ -82,7 +78,6 @@ class Links:
         self._log = log
         self._outbox = outbox
         self._clock = clock
-        self._links_on = links_on
         self._base_url = base_url
 
     async def request(self, call: Call, email: str, device: DeviceInfo) -> str:
@@ -98,7 +93,6 @@ class Links:
             ResourceExhausted: ``RATE_LIMITED``, whether or not the address is somebody's.
             FailedPrecondition: ``LINKS_OFF`` for the whole tenant.
         """
-        self._check_on(call)
         email = checked_email(email)
         loop = asyncio.get_running_loop()
         answer_at_s = loop.time() + ANSWER_S
@@ -115,6 +109,7 @@ class Links:
         await self._limits.count(call.tenant_id, LINK_BY_ADDRESS, address_key(email))
         secret, browser_secret, now_ms = new_secret(), new_secret(), self._clock.now_ms()
         async with self._db.tenant(call.tenant_id) as tx:
+            await _check_on(tx)
             found = await find_account_by_email(tx, email)
             account = found if found is not None and found.active else None
             some_id = account.user_id if account is not None else uuid7(now_ms)
@@ -156,11 +151,11 @@ class Links:
             FailedPrecondition: ``USER_DISABLED``, or ``LINKS_OFF`` for the whole tenant.
             ResourceExhausted: ``RATE_LIMITED``.
         """
-        self._check_on(call)
         await self._limits.count(call.tenant_id, INVITE_BY_TENANT, "all")
         await self._limits.count(call.tenant_id, INVITE_BY_PERSON, str(user_id))
         secret, now_ms = new_secret(), self._clock.now_ms()
         async with self._db.tenant(call.tenant_id) as tx:
+            await _check_on(tx)
             account = await find_account(tx, user_id)
             if account is None:
                 raise NotFound("No such user", reason="USER_UNKNOWN", field="user_id")
@@ -212,8 +207,8 @@ class Links:
         await self._limits.count(call.tenant_id, TRY_BY_IP, network(device.ip))
         resource = [NOBODY]
         try:
-            self._check_on(call)
             async with self._db.tenant(call.tenant_id) as tx:
+                await _check_on(tx)
                 found = await store.find(tx, digest(secret))
             link = check_live(found, now_ms=self._clock.now_ms())
             resource[0] = subject_of(link.user_id)
@@ -234,6 +229,7 @@ class Links:
         async with self._db.tenant(call.tenant_id) as tx:
             # Each use ends the person's other links, so of two at once one waits for the other.
             await passkey_store.queue_up(tx, user_id)
+            await _check_on(tx)
             used = await store.use(tx, link, digest=digest(secret), now_ms=self._clock.now_ms())
             account = await find_account(tx, user_id)
             if not used or account is None:
@@ -263,11 +259,9 @@ class Links:
             await self._outbox.put(call.tenant_id, recovered(account, call.tenant.slug, device))
         return Redeemed(session, session_secret, must_register(purpose))
 
-    def _check_on(self, call: Call) -> None:
-        if not self._links_on(call.tenant.slug):
-            raise FailedPrecondition(
-                "Your organization signs in another way: links are off", reason="LINKS_OFF"
-            )
-
     def _url(self, call: Call, secret: str) -> str:
         return f"{self._base_url}/{call.tenant.slug}/link/{secret}"
+
+
+async def _check_on(tx: Tx) -> None:
+    check_links_on(await sign_in_policy_store.find(tx))

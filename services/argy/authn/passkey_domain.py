@@ -15,7 +15,7 @@ The rules of this module, in the order of WebAuthn Level 3 §7.1 and §7.2:
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -47,16 +47,11 @@ _TYPES: Final[dict[Ceremony, str]] = {"register": "webauthn.create", "sign_in": 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelyingParty:
-    """Who we are to authenticators, as whoever runs the platform says.
-
-    ``allowed_aaguids`` are the only models that a tenant, by slug, lets people register; a tenant
-    that is not named allows any. Without attestation a model is what the authenticator says.
-    """
+    """Who we are to authenticators, as whoever runs the platform says."""
 
     rp_id: str
     name: str
     origins: Collection[str]
-    allowed_aaguids: Mapping[str, frozenset[UUID]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a relying party without a name or without origins."""
@@ -182,6 +177,8 @@ def check_flags(flags: AuthenticatorFlags, *, rp_id: str) -> None:
 
 def check_aaguid(aaguid: UUID, allowed: frozenset[UUID] | None) -> None:
     """Accept a model that the tenant allows; None allows any.
+
+    Without attestation a model is what the authenticator says.
 
     Raises:
         PermissionDenied: ``AUTHENTICATOR_NOT_ALLOWED``.

@@ -17,8 +17,8 @@ SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text || $2::uuid::text, 
 -- Keep a new passkey.
 INSERT INTO authn.passkey (
   tenant_id, id, user_id, name, credential_id, public_key, sign_count, aaguid, transports,
-  backup_eligible, backed_up, created_at
-) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12);
+  backup_eligible, backed_up, created_at, attested
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
 
 -- name: find_by_credential
 -- The passkey of a credential id and its user's handle.

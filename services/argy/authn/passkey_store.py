@@ -39,8 +39,12 @@ async def handle_of(tx: Tx, user_id: UUID) -> bytes:
     return bytes(await tx.fetchval(_Q.find_handle, tx.tenant_id, user_id))
 
 
-async def insert(tx: Tx, made: Passkey) -> None:
-    """Keep a new passkey; raises AlreadyExists ``PASSKEY_EXISTS`` where ``ERRORS`` are mapped."""
+async def insert(tx: Tx, made: Passkey, *, attested: bool) -> None:
+    """Keep a new passkey, and whether its model was proved.
+
+    Raises:
+        AlreadyExists: ``PASSKEY_EXISTS``, where ``ERRORS`` are mapped.
+    """
     await tx.execute(
         _Q.insert_passkey,
         tx.tenant_id,
@@ -55,6 +59,7 @@ async def insert(tx: Tx, made: Passkey) -> None:
         made.backup_eligible,
         made.backed_up,
         to_time(made.created_at_ms),
+        attested,
     )
 
 

@@ -1,7 +1,8 @@
-"""The one place that knows py_webauthn: its types and its errors stop here.
+"""The one place that knows py_webauthn's ceremonies: its types and its errors stop here.
 
 What it verifies is first looked through by ``passkey_domain``, which names what is wrong and also
-refuses what the library lets pass: frames of other sites, a user handle of somebody else.
+refuses what the library lets pass: frames of other sites, a user handle of somebody else. So does
+``passkey_attestation`` with certificates.
 """
 
 import json
@@ -27,6 +28,7 @@ from webauthn.helpers import (
 from webauthn.helpers.cose import COSEAlgorithmIdentifier
 from webauthn.helpers.structs import (
     AttestationConveyancePreference,
+    AttestationObject,
     AuthenticatorData,
     AuthenticatorSelectionCriteria,
     AuthenticatorTransport,
@@ -36,6 +38,7 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
+from argy.authn.passkey_attestation import check_attestation, roots_by_format
 from argy.authn.passkey_domain import (
     CEREMONY_MS,
     MAX_CREDENTIAL_ID,
@@ -98,8 +101,10 @@ def registration_options(
     handle: bytes,
     challenge: bytes,
     held: Sequence[Passkey],
+    attested: bool,
 ) -> str:
-    """PublicKeyCredentialCreationOptionsJSON: discoverable, with user verification."""
+    """PublicKeyCredentialCreationOptionsJSON: discoverable, with user verification, or attested."""
+    conveyance = AttestationConveyancePreference
     options = generate_registration_options(
         rp_id=rp.rp_id,
         rp_name=rp.name,
@@ -108,7 +113,7 @@ def registration_options(
         user_display_name=account.display_name,
         challenge=challenge,
         timeout=CEREMONY_MS,
-        attestation=AttestationConveyancePreference.NONE,
+        attestation=conveyance.DIRECT if attested else conveyance.NONE,
         authenticator_selection=AuthenticatorSelectionCriteria(
             resident_key=ResidentKeyRequirement.REQUIRED,
             user_verification=UserVerificationRequirement.REQUIRED,
@@ -130,12 +135,17 @@ def sign_in_options(rp: RelyingParty, *, challenge: bytes) -> str:
     return options_to_json(options)
 
 
-def verify_registration(text: str, rp: RelyingParty, *, challenge: bytes) -> NewCredential:
+def verify_registration(
+    text: str, rp: RelyingParty, *, challenge: bytes, roots: Sequence[str] | None
+) -> NewCredential:
     """Verify RegistrationResponseJSON (WebAuthn Level 3 §7.1).
+
+    One of ``roots``, in PEM, must vouch for the authenticator; with None its model needs no proof.
 
     Raises:
         InvalidArgument: ``MALFORMED_CREDENTIAL``.
         Unauthenticated: naming what is wrong, as ``passkey_domain`` does, or ``NOT_VERIFIED``.
+        PermissionDenied: as ``passkey_attestation`` says.
     """
     credential = _parse(parse_registration_credential_json, _json(text))
     response = credential.response
@@ -147,6 +157,8 @@ def verify_registration(text: str, rp: RelyingParty, *, challenge: bytes) -> New
         origins=rp.origins,
     )
     check_flags(_flags(attested.auth_data), rp_id=rp.rp_id)
+    if roots is not None:
+        _check_attestation(attested, roots)
     try:
         verified = verify_registration_response(
             credential=credential,
@@ -155,6 +167,7 @@ def verify_registration(text: str, rp: RelyingParty, *, challenge: bytes) -> New
             expected_origin=list(rp.origins),
             require_user_verification=True,
             supported_pub_key_algs=_ALGORITHMS,
+            pem_root_certs_bytes_by_fmt=roots_by_format(roots or ()),
         )
     except Exception as error:
         raise _not_verified() from error
@@ -217,6 +230,19 @@ def verify_assertion(
     except Exception as error:
         raise _not_verified() from error
     return Verified(sign_count=verified.new_sign_count, flags=flags)
+
+
+def _check_attestation(attested: AttestationObject, roots: Sequence[str]) -> None:
+    told = attested.auth_data.attested_credential_data
+    if told is None:
+        raise malformed()
+    check_attestation(
+        # Strangers name formats that the library's type does not know.
+        fmt=str(attested.fmt),
+        x5c=attested.att_stmt.x5c,
+        aaguid=_parse(lambda raw: UUID(bytes=raw), told.aaguid),
+        roots=roots,
+    )
 
 
 def _flags(data: AuthenticatorData) -> AuthenticatorFlags:

@@ -1,11 +1,10 @@
 """The use cases of a person's own passkeys: register, list, rename, remove."""
 
 import secrets
-from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
-from argy.authn import link_store
+from argy.authn import link_store, sign_in_policy_store
 from argy.authn import passkey_store as store
 from argy.authn.limits import Rate, RateLimits
 from argy.authn.mail_texts import passkey_added, passkey_removed
@@ -28,10 +27,15 @@ from argy.authn.passkey_rights import (
     require_may_register,
     require_own_sign_in,
 )
-from argy.authn.passkey_webauthn import registration_options, verify_registration
+from argy.authn.passkey_webauthn import (
+    NewCredential,
+    registration_options,
+    verify_registration,
+)
 from argy.authn.session_accounts import Account, find_account
 from argy.authn.session_audit import SignInLog
 from argy.authn.session_domain import new_secret
+from argy.authn.sign_in_policy_domain import allowed_models, attested_by, links_on
 from argy.base.clock import Clock
 from argy.base.errors import ArgyError, NotFound, PermissionDenied
 from argy.base.ids import uuid7
@@ -39,8 +43,6 @@ from argy.rpc.call import Call
 from argy.rpc.person import require_person, require_recent
 from argy.store.database import Database, Tx
 
-LinksOn = Callable[[str], bool]
-"""Whether people of a tenant, by slug, sign in by links in mails too."""
 BEGIN_BY_PERSON: Final = Rate("passkey_register_person", every_ms=10_000, burst=60)
 """Registrations that a person begins: each leaves a record, lies in Redis and may send a mail."""
 
@@ -48,7 +50,7 @@ BEGIN_BY_PERSON: Final = Rate("passkey_register_person", every_ms=10_000, burst=
 class Passkeys:
     """A person's own passkeys; each change needs a proof that is minutes old."""
 
-    __slots__ = ("_challenges", "_clock", "_db", "_limits", "_links_on", "_log", "_outbox", "_rp")
+    __slots__ = ("_challenges", "_clock", "_db", "_limits", "_log", "_outbox", "_rp")
 
     def __init__(
         self,
@@ -60,7 +62,6 @@ class Passkeys:
         log: SignInLog,
         outbox: Outbox,
         clock: Clock,
-        links_on: LinksOn,
     ) -> None:
         self._db = db
         self._challenges = challenges
@@ -69,7 +70,6 @@ class Passkeys:
         self._log = log
         self._outbox = outbox
         self._clock = clock
-        self._links_on = links_on
 
     async def begin(self, call: Call) -> tuple[str, str]:
         """Begin a registration for the caller; returns the ceremony's id and its options.
@@ -85,6 +85,7 @@ class Passkeys:
             held = await store.list_of(tx, user_id)
             check_room(held)
             handle = await store.handle_of(tx, user_id)
+            policy = await sign_in_policy_store.find(tx)
             await self._log.done(tx, call, "authn.passkey.begin", f"user:{user_id}")
         ceremony_id, challenge = new_secret(), secrets.token_bytes(CHALLENGE_BYTES)
         await self._challenges.put(
@@ -98,7 +99,12 @@ class Passkeys:
             ),
         )
         options = registration_options(
-            self._rp, account, handle=handle, challenge=challenge, held=held
+            self._rp,
+            account,
+            handle=handle,
+            challenge=challenge,
+            held=held,
+            attested=policy.attestation == "REQUIRED",
         )
         return ceremony_id, options
 
@@ -108,6 +114,7 @@ class Passkeys:
         Raises:
             InvalidArgument: ``MALFORMED_CREDENTIAL`` or ``INVALID_NAME``.
             Unauthenticated: naming what is wrong, as ``passkey_domain`` does.
+            PermissionDenied: ``AUTHENTICATOR_NOT_ALLOWED``, or as ``passkey_attestation`` says.
             AlreadyExists: ``PASSKEY_EXISTS``, whoever's it is.
         """
         user_id = require_person(call)
@@ -125,25 +132,15 @@ class Passkeys:
         now_ms = self._clock.now_ms()
         found = await self._challenges.take(call.tenant_id, ceremony_id)
         begun = check_challenge(found, "register", user_id=user_id, now_ms=now_ms)
-        new = verify_registration(credential, self._rp, challenge=begun.challenge)
-        check_aaguid(new.aaguid, self._rp.allowed_aaguids.get(call.tenant.slug))
-        made = Passkey(
-            id=uuid7(now_ms),
-            user_id=user_id,
-            name=name,
-            credential_id=new.credential_id,
-            public_key=new.public_key,
-            sign_count=new.sign_count,
-            aaguid=new.aaguid,
-            transports=new.transports,
-            backup_eligible=new.backup_eligible,
-            backed_up=new.backed_up,
-            created_at_ms=now_ms,
-        )
         async with self._db.tenant(call.tenant_id, errors=store.ERRORS) as tx:
+            version = await sign_in_policy_store.find_version(tx)
+            roots = attested_by(version)
+            new = verify_registration(credential, self._rp, challenge=begun.challenge, roots=roots)
+            check_aaguid(new.aaguid, allowed_models(version.policy))
+            made = _passkey(new, user_id, name, now_ms)
             account = await _active(tx, user_id)
             check_room(await store.list_of(tx, user_id, alone=True))
-            await store.insert(tx, made)
+            await store.insert(tx, made, attested=roots is not None)
             # A link from before would let somebody in as if there were no passkey.
             await link_store.retire(tx, user_id, now_ms=now_ms)
             await self._log.done(
@@ -153,6 +150,7 @@ class Passkeys:
                 f"passkey:{made.id}",
                 name=name,
                 aaguid=str(made.aaguid),
+                attested=roots is not None,
                 synced=made.backup_eligible,
             )
         await self._outbox.put(call.tenant_id, passkey_added(account, call.tenant.slug, name))
@@ -205,7 +203,7 @@ class Passkeys:
             check_may_remove(
                 target,
                 held,
-                links=self._links_on(call.tenant.slug),
+                links=links_on(await sign_in_policy_store.find(tx)),
                 proved_passkey=proved_passkey(call),
             )
             await store.delete(tx, user_id, passkey_id)
@@ -214,6 +212,22 @@ class Passkeys:
             )
         mail = passkey_removed(account, call.tenant.slug, target.name)
         await self._outbox.put(call.tenant_id, mail)
+
+
+def _passkey(new: NewCredential, user_id: UUID, name: str, now_ms: int) -> Passkey:
+    return Passkey(
+        id=uuid7(now_ms),
+        user_id=user_id,
+        name=name,
+        credential_id=new.credential_id,
+        public_key=new.public_key,
+        sign_count=new.sign_count,
+        aaguid=new.aaguid,
+        transports=new.transports,
+        backup_eligible=new.backup_eligible,
+        backed_up=new.backed_up,
+        created_at_ms=now_ms,
+    )
 
 
 async def _active(tx: Tx, user_id: UUID) -> Account:

@@ -1,10 +1,15 @@
-"""Puts sign-in together: passkeys, links by mail, sessions. Decides nothing."""
+"""Puts sign-in together: passkeys, links by mail, sessions, policies. Decides nothing."""
 
 from dataclasses import dataclass
 
 from google.protobuf.descriptor import ServiceDescriptor
 
-from argy.api.authn.v1 import magic_link_pb2, passkey_pb2, session_pb2
+from argy.api.authn.v1 import (
+    magic_link_pb2,
+    passkey_pb2,
+    session_pb2,
+    sign_in_policy_pb2,
+)
 from argy.authn.limits import RateLimits
 from argy.authn.link_service import MagicLinkService
 from argy.authn.links import Links
@@ -23,6 +28,8 @@ from argy.authn.session_settings import SignInSettings
 from argy.authn.session_store import SessionStore
 from argy.authn.session_watch import SessionWatch
 from argy.authn.sessions import Sessions
+from argy.authn.sign_in_policies import SignInPolicies
+from argy.authn.sign_in_policy_service import SignInPolicyService
 from argy.authn.token_issuing import TokenIssuer
 from argy.base.clock import Clock
 from argy.base.envelope import Kms
@@ -83,7 +90,6 @@ def assemble_sign_in(
         log=log,
         outbox=outbox,
         clock=clock,
-        links_on=settings.links_on,
     )
     sign_in = PasskeySignIn(
         db=db,
@@ -102,9 +108,9 @@ def assemble_sign_in(
         log=log,
         outbox=outbox,
         clock=clock,
-        links_on=settings.links_on,
         base_url=settings.base_url,
     )
+    policies = SignInPolicies(db=db, log=log, clock=clock, limits=settings.limits)
     services = (
         (
             PasskeyService(passkeys, sign_in),
@@ -114,6 +120,10 @@ def assemble_sign_in(
         (
             SessionService(sessions, issuer, db, access),
             session_pb2.DESCRIPTOR.services_by_name["SessionService"],
+        ),
+        (
+            SignInPolicyService(policies),
+            sign_in_policy_pb2.DESCRIPTOR.services_by_name["SignInPolicyService"],
         ),
     )
     return SignIn(services, sessions, outbox, SessionWatch(db, sessions))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from argy.authn import token_store
+from argy.authn import sign_in_policy_store, token_store
 from argy.authn.revocation import RevocationList
 from argy.authn.session_accounts import find_account
 from argy.authn.session_audit import SignInLog, subject_of
@@ -17,6 +17,7 @@ from argy.authn.session_domain import (
     new_session,
 )
 from argy.authn.session_store import Lapsed, SessionStore, surplus
+from argy.authn.sign_in_policy_domain import session_limits
 from argy.base.clock import Clock
 from argy.base.errors import NotFound, Unauthenticated
 from argy.base.ids import uuid7
@@ -27,7 +28,10 @@ from argy.store.database import Database, Tx
 
 
 class Sessions:
-    """Sessions of people.
+    """Sessions of people, within the platform's ``limits`` and those of their tenant.
+
+    A session gets its tenant's absolute limit when it is made; its rest is measured at each use by
+    the limit that the tenant has then. What was not used since may still be listed.
 
     An ended session is first put on the revocation list and then forgotten, whatever ended it: when
     Redis fails between the two its tokens are dead already, and ending it again does the rest.
@@ -92,7 +96,7 @@ class Sessions:
             method=method,
             device=device,
             now_ms=now_ms,
-            limits=self._limits,
+            limits=await self._limits_in(tx),
             provisional=provisional,
         )
         secret = new_secret()
@@ -113,6 +117,10 @@ class Sessions:
             raise _over()
         async with self._db.tenant(tenant_id) as tx:
             account = await find_account(tx, found.user_id)
+            limits = await self._limits_in(tx)
+        if found.over(self._clock.now_ms(), limits):
+            await self._lapse(tenant_id, found.user_id, Lapsed(found.session_id, digest(secret)))
+            raise _over()
         if account is None or not account.active:
             await self.end_of(tenant_id, found.user_id)
             raise _over()
@@ -135,8 +143,8 @@ class Sessions:
         Raises:
             Unauthenticated: ``SESSION_OVER``, when it was ended or renewed meanwhile.
         """
-        now_ms = self._clock.now_ms()
-        proved, fresh = session.proved(method, now_ms, self._limits), new_secret()
+        now_ms, limits = self._clock.now_ms(), await self._limits_in(tx)
+        proved, fresh = session.proved(method, now_ms, limits), new_secret()
         rotated = await self._store.rotate(
             tx.tenant_id, proved, old=digest(secret), new=digest(fresh), now_ms=now_ms
         )
@@ -195,6 +203,9 @@ class Sessions:
         found = await self._live(tenant_id, user_id)
         await self._forget(tenant_id, *found)
         return len(found)
+
+    async def _limits_in(self, tx: Tx) -> Limits:
+        return session_limits(await sign_in_policy_store.find(tx), self._limits)
 
     async def _live(self, tenant_id: UUID, user_id: UUID) -> Sequence[Session]:
         """A user's live sessions, newest first; those that are over end."""

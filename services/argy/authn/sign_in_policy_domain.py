@@ -76,6 +76,11 @@ def allowed_models(policy: SignInPolicy) -> frozenset[UUID] | None:
     return policy.models or None
 
 
+def attested_by(version: Version) -> tuple[str, ...] | None:
+    """The certificates that must vouch for a new passkey, in PEM; None where nothing must."""
+    return version.roots if version.policy.attestation == "REQUIRED" else None
+
+
 def session_limits(policy: SignInPolicy, platform: Limits) -> Limits:
     """How long a tenant's sessions last: never longer than the platform's, whatever was stored.
 

@@ -17,6 +17,7 @@ from argy.cli import (
     roles,
     service_keys,
     sessions,
+    sign_in_policy,
     tokens,
 )
 from argy.cli.output import Output, exit_code
@@ -46,6 +47,7 @@ app.add_typer(tokens.keys, name="api-key")
 app.add_typer(service_keys.app, name="service-key")
 app.add_typer(keys.app, name="keys")
 app.add_typer(policy, name="policy")
+app.add_typer(sign_in_policy.app, name="sign-in-policy")
 directory.register(app)
 sessions.register(app)
 

@@ -152,8 +152,6 @@ def _sign_in(settings: Settings) -> SignInSettings:
         rp_id=settings.rp_id,
         rp_name=settings.rp_name,
         origins=settings.passkey_origins,
-        aaguids=settings.passkey_aaguids,
-        links_off=settings.links_off,
         idle_s=settings.session_idle_s,
         absolute_s=settings.session_max_s,
     )

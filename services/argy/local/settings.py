@@ -94,14 +94,12 @@ class Settings:
     passkey_origins: str = setting(
         "PASSKEY_ORIGINS", "more https origins where passkeys are used, with commas", default=""
     )
-    passkey_aaguids: str = setting(
-        "PASSKEY_AAGUIDS", "models a tenant allows: acme=<uuid>,<uuid>;…; else any", default=""
+    session_idle_s: int = setting(
+        "SESSION_IDLE_S", "seconds a session may rest; a tenant may set less", default=1_800
     )
-    links_off: str = setting(
-        "LINKS_OFF", "tenants, by slug, whose people get no links by mail", default=""
+    session_max_s: int = setting(
+        "SESSION_MAX_S", "seconds a session lasts at most; a tenant may set less", default=43_200
     )
-    session_idle_s: int = setting("SESSION_IDLE_S", "seconds a session may rest", default=1_800)
-    session_max_s: int = setting("SESSION_MAX_S", "seconds a session lasts at most", default=43_200)
     mail_smtp_url: str = setting(
         "MAIL_SMTP_URL", "smtps:// (TLS) or smtp:// (STARTTLS) of sign-in mail", default=""
     )

@@ -13,6 +13,7 @@ from argy.api.authn.v1 import (
     magic_link_pb2,
     passkey_pb2,
     session_pb2,
+    sign_in_policy_pb2,
     token_pb2,
 )
 
@@ -25,7 +26,15 @@ FORM: Final = re.compile(
     r"type\s*=\s*[\"']?password|autocomplete\s*=\s*[\"'][^\"']*password|name\s*=\s*[\"']?passw",
     re.I,
 )
-LOADED: Final = (credential_pb2, device_pb2, magic_link_pb2, passkey_pb2, session_pb2, token_pb2)
+LOADED: Final = (
+    credential_pb2,
+    device_pb2,
+    magic_link_pb2,
+    passkey_pb2,
+    session_pb2,
+    sign_in_policy_pb2,
+    token_pb2,
+)
 
 
 def without_comments(text: str, comment: str) -> str:

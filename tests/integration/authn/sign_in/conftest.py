@@ -20,6 +20,7 @@ from authenticator import Authenticator
 from argy.api.authn.v1 import magic_link_pb2 as links_pb
 from argy.api.authn.v1 import passkey_pb2 as passkeys_pb
 from argy.api.authn.v1 import session_pb2 as sessions_pb
+from argy.api.authn.v1 import sign_in_policy_pb2 as policies_pb
 from argy.authn.mail_sinks import FolderSink
 from argy.authn.passkey_domain import RelyingParty
 from argy.authn.revocation import RevocationList, RevocationMirror
@@ -87,19 +88,28 @@ class World:
     audit: Callable[[UUID], Awaitable[list[asyncpg.Record]]]
 
     async def call(
-        self, tenant: Any, rpc: str, request: Any, *, token: str = "", caller: str = "service:edge"
+        self,
+        tenant: Any,
+        rpc: str,
+        request: Any,
+        *,
+        token: str = "",
+        caller: str = "service:edge",
+        org_id: UUID | None = None,
     ) -> Any:
         """Call ``rpc`` in a tenant: as the edge, as a person with a token, or as anybody."""
         for servicer, descriptor in self.parts.services:
             for method in declared_methods(descriptor):
                 if method.name.endswith(f".{rpc}"):
-                    return await self._handle(servicer, method, tenant, request, token, caller)
+                    call = Call(method, b"", self.clock.now_ms())
+                    call.org_id = org_id
+                    return await self._handle(servicer, call, tenant, request, token, caller)
         raise AssertionError(rpc)
 
     async def _handle(
-        self, servicer: Any, method: Any, tenant: Any, request: Any, token: str, caller: str
+        self, servicer: Any, call: Call, tenant: Any, request: Any, token: str, caller: str
     ) -> Any:
-        call = Call(method, b"", self.clock.now_ms())
+        method = call.method
         call.source, call.caller, call.request_id = "edge", caller, uuid7().hex
         call.tenant_id, call.tenant = tenant.tenant_id, _Slug(tenant.slug)
         if token:
@@ -194,6 +204,29 @@ class World:
         credential = device.get(begun.options_json, **lies)
         return await self.finish_sign_in(tenant, begun.ceremony_id, credential, session_secret)
 
+    async def policy(self, tenant: Any) -> Any:
+        """How people of a tenant sign in."""
+        request = policies_pb.GetSignInPolicyRequest()
+        return await self.call(tenant, "SignInPolicyService.GetSignInPolicy", request)
+
+    async def set_policy(
+        self,
+        tenant: Any,
+        *,
+        token: str = "",
+        etag: str = "",
+        caller: str = "service:cli",
+        **changes: Any,
+    ) -> Any:
+        """Change how people of a tenant sign in, and leave the rest as it is."""
+        held = await self.policy(tenant)
+        for name, value in changes.items():
+            held.policy.ClearField(name)
+            held.policy.MergeFrom(policies_pb.SignInPolicy(**{name: value}))
+        request = policies_pb.UpdateSignInPolicyRequest(policy=held.policy, etag=etag or held.etag)
+        rpc = "SignInPolicyService.UpdateSignInPolicy"
+        return await self.call(tenant, rpc, request, token=token, caller=caller)
+
     async def records(self, tenant: Any, action: str) -> list[asyncpg.Record]:
         """The tenant's audit records of an action, oldest first."""
         return [row for row in await self.audit(tenant.tenant_id) if row["action"] == action]
@@ -260,11 +293,9 @@ async def world(
                 rp_id=RP_ID,
                 name="Example",
                 origins=(ORIGIN, "https://other.example.test"),
-                allowed_aaguids={"t-strict": frozenset({UUID(int=7)})},
             ),
             base_url=PUBLIC_URL,
             limits=Limits(idle_s=1_800, absolute_s=43_200),
-            links_off={"t-linkless", "t-linkless-two"},
         ),
         mail=FolderSink(tmp_path / "mail"),
         kek=KeyRingKms(KEK),

@@ -344,20 +344,6 @@ async def test_recovery_without_a_new_passkey_ends_after_a_quarter_of_an_hour(
     await world.check(tenant, kept.secret)
 
 
-async def test_a_tenant_without_links_gets_none_and_keeps_its_last_passkey(
-    world: Any, tenant_factory: Any, person_in: Any
-) -> None:
-    person = await person_in(await tenant_factory(slug="t-linkless"))
-    for attempt in (
-        _ask(world, person.tenant, person.email),
-        _invite(world, person),
-        world.redeem(person.tenant, "x" * 43, confirmed=True),
-    ):
-        with pytest.raises(FailedPrecondition) as refused:
-            await attempt
-        assert refused.value.reason == "LINKS_OFF"
-
-
 async def test_a_session_that_a_browser_brings_is_never_taken_over(world: Any, ada: Any) -> None:
     """Session fixation: each sign-in makes a secret of its own."""
     secret, browser = await world.ask_link(ada)

@@ -104,7 +104,8 @@ async def test_a_second_passkey_excludes_the_first_and_keeps_the_handle(
 async def test_a_tenant_with_an_allow_list_refuses_other_models(
     world: Any, tenant_factory: Any, person_in: Any, authenticator: Any, db_factory: Any
 ) -> None:
-    person = await person_in(await tenant_factory(slug="t-strict"))
+    person = await person_in(await tenant_factory())
+    await world.set_policy(person.tenant, passkey_aaguids=[str(UUID(bytes=KEY_AAGUID))])
     with pytest.raises(PermissionDenied) as refused:
         await world.register(person, authenticator())
     assert refused.value.reason == "AUTHENTICATOR_NOT_ALLOWED"

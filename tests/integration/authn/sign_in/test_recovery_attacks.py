@@ -7,6 +7,7 @@ import pytest
 
 from argy.api.authn.v1 import magic_link_pb2 as links_pb
 from argy.api.authn.v1 import passkey_pb2 as pb
+from argy.api.authn.v1.sign_in_policy_pb2 import LINKS_OFF
 from argy.authn.session_domain import DeviceInfo
 from argy.base.errors import FailedPrecondition, NotFound, PermissionDenied, Unauthenticated
 from argy.rpc.call import CURRENT
@@ -131,7 +132,8 @@ async def test_the_last_passkey_goes_only_after_a_step_up_with_a_passkey(
 async def test_the_last_passkey_stays_where_links_are_off(
     world: Any, tenant_factory: Any, person_in: Any, authenticator: Any
 ) -> None:
-    person = await person_in(await tenant_factory(slug="t-linkless-two"))
+    person = await person_in(await tenant_factory())
+    await world.set_policy(person.tenant, links=LINKS_OFF)
     token = await world.token(person.tenant, await _open(world, person, "magic_link"))
     device, spare = authenticator(), authenticator()
     first = await _register(world, person, token, device)
