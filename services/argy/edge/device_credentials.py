@@ -42,6 +42,7 @@ from argy.edge.session_api import end_session, end_sessions, list_sessions
 _KIND: Final = {
     pb.CREDENTIAL_KIND_PERSONAL_ACCESS_TOKEN: "token",
     pb.CREDENTIAL_KIND_API_KEY: "key",
+    pb.CREDENTIAL_KIND_SERVICE_KEY: "service_key",
 }
 _MAX_TOKEN: Final = 8_192
 _PUBLIC_REASONS: Final = ("TOKEN_", "CREDENTIAL_", "PERSON_", "STEP_UP_", "SESSION_")
@@ -167,7 +168,9 @@ async def _rotate(request: Request, _tenant: Tenant, services: TenantServices) -
         ),
         metadata=services.metadata,
     )
-    return JSONResponse({**_told(made.credential), "secret": made.secret})
+    # A service key's secret is of no use without the id that it signs under.
+    signs = {"key_id": made.key_id} if made.key_id else {}
+    return JSONResponse({**_told(made.credential), **signs, "secret": made.secret})
 
 
 async def _revoke(request: Request, _tenant: Tenant, services: TenantServices) -> Response:
