@@ -112,9 +112,6 @@ class Sessions:
         found = await self._store.find(tenant_id, digest(secret))
         if found is None:
             raise _over()
-        if found.over(self._clock.now_ms(), self._limits):
-            await self._lapse(tenant_id, found.user_id, Lapsed(found.session_id, digest(secret)))
-            raise _over()
         async with self._db.tenant(tenant_id) as tx:
             account = await find_account(tx, found.user_id)
             limits = await self._limits_in(tx)
