@@ -36,6 +36,10 @@ class Keys:
         """The key."""
         return self._keys
 
+    async def confirmed(self) -> Mapping[str, RSAPublicKey]:
+        """The key."""
+        return self._keys
+
 
 class Lists:
     """A deny list of a thousand sessions."""

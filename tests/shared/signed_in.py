@@ -34,6 +34,9 @@ class _Published:
     async def refreshed(self, kid: str) -> PublicKeys:
         return self._known
 
+    async def confirmed(self) -> PublicKeys:
+        return self._known
+
 
 class _NothingEnded:
     """The deny list of tenants in which nothing was ended."""

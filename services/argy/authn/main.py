@@ -114,7 +114,7 @@ def assemble(
     )
     services = (
         *sign_in.services,
-        (TokenService(use, keys), token_pb2.DESCRIPTOR.services_by_name["TokenService"]),
+        (TokenService(use, keys, endings), token_pb2.DESCRIPTOR.services_by_name["TokenService"]),
         (DeviceService(devices), device_pb2.DESCRIPTOR.services_by_name["DeviceService"]),
         (
             CredentialService(credentials, pages),

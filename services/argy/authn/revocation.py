@@ -36,13 +36,13 @@ _MOST: Final = 1_000
 _MAX_TENANTS: Final = 20_000
 
 _RUN: Final = "local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')\n"
-# KEYS: state. Returns epoch and changes; nothing of a list of another run.
+# KEYS: state. Returns the run, epoch and changes; nothing of a list of another run.
 _STATE: Final = (
     _RUN
     + """
 local state = redis.call('HMGET', KEYS[1], 'run', 'epoch', 'changes')
-if state[1] ~= run then return {'', ''} end
-return {state[2] or '', state[3] or ''}
+if state[1] ~= run then return {run, '', ''} end
+return {run, state[2] or '', state[3] or ''}
 """
 )
 # KEYS: state, list. ARGV: an epoch if a list must begin, the keys' time to live.
@@ -132,7 +132,7 @@ class _Copy:
 
 
 class RevocationMirror:
-    """A process's copies, one a tenant; implements ``argy.rpc.tokens.Revocations``."""
+    """A process's copies, one a tenant; implements ``argy.rpc.token_sources.Revocations``."""
 
     def __init__(self, redis: RedisStore, *, max_tenants: int = _MAX_TENANTS) -> None:
         self._redis = redis
@@ -195,16 +195,18 @@ class RevocationMirror:
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 state = self._redis.key(tenant_id, "revoked-state")
-                epoch, changes = map(_text, await client.eval(_STATE, 1, state))
+                run, epoch, changes = map(_text, await client.eval(_STATE, 1, state))
                 copy = self._copies.get(tenant_id)
-                if copy is not None and (copy.revoked.epoch, copy.changes) == (epoch, changes):
+                same = copy is not None and copy.revoked.name == (run, epoch)
+                if copy is not None and same and copy.changes == changes:
                     revoked = copy.revoked
                 else:
                     # The counter was read first: a list that is newer than it is read once more.
                     rows = await client.zrange(
                         self._redis.key(tenant_id, "revoked"), 0, -1, withscores=True
                     )
-                    revoked = Revoked(epoch, {_text(name): int(end) for name, end in rows})
+                    ends_ms = {_text(name): int(end) for name, end in rows}
+                    revoked = Revoked(epoch, ends_ms, run)
         except REDIS_ERRORS as error:
             raise _away(error) from error
         self._keep(tenant_id, _Copy(revoked, changes, began_s))

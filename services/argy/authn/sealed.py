@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from argy.authn.signing_keys import TABLE as SIGNING_KEYS
+from argy.authn.key_rotation import TABLE as SIGNING_KEYS
 from argy.base.envelope import Kms, rewrap, sealed_under
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.store.audit import AuditRecord, record

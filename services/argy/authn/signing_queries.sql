@@ -13,6 +13,10 @@ ORDER BY created_at, retired_at NULLS LAST, kid;
 -- No key signs any more.
 UPDATE authn.signing_key SET retired_at = $2 WHERE tenant_id = $1 AND retired_at IS NULL;
 
+-- name: withdraw_signing_keys
+-- No key of before signs or verifies any more.
+DELETE FROM authn.signing_key WHERE tenant_id = $1 RETURNING kid;
+
 -- name: insert_signing_key
 -- The key that signs.
 INSERT INTO authn.signing_key (tenant_id, kid, public_jwk, sealed_private, created_at)

@@ -4,6 +4,7 @@ from typing import Any
 
 from argy.api.authn.v1 import token_pb2 as pb
 from argy.api.authn.v1.token_pb2_grpc import TokenServiceServicer
+from argy.authn.revocation import RevocationList
 from argy.authn.signing_keys import SigningKeys
 from argy.authn.token_domain import Tokens
 from argy.authn.token_use import TokenUse
@@ -13,9 +14,10 @@ from argy.rpc.call import current_call
 class TokenService(TokenServiceServicer):
     """Access and refresh tokens, and the keys that sign them."""
 
-    def __init__(self, use: TokenUse, keys: SigningKeys) -> None:
+    def __init__(self, use: TokenUse, keys: SigningKeys, revocations: RevocationList) -> None:
         self._use = use
         self._keys = keys
+        self._revocations = revocations
 
     async def RefreshTokens(
         self, request: pb.RefreshTokensRequest, context: Any
@@ -63,7 +65,14 @@ class TokenService(TokenServiceServicer):
         self, request: pb.RotateSigningKeyRequest, context: Any
     ) -> pb.RotateSigningKeyResponse:
         """Make a new signing key."""
-        return pb.RotateSigningKeyResponse(kid=await self._keys.rotate(current_call()))
+        call = current_call()
+        if request.withdraw:
+            made = await self._keys.withdraw(call, self._revocations)
+        else:
+            made = await self._keys.rotate(call)
+        told = pb.RotateSigningKeyResponse(kid=made.kid, withdrawn_kids=made.withdrawn)
+        told.sign_time.FromMilliseconds(made.signs_at_ms)
+        return told
 
 
 def tokens_message(tokens: Tokens) -> pb.Tokens:

@@ -11,14 +11,14 @@ from argy.api.authz.v1 import replication_pb2 as pb
 from argy.base.errors import ArgyError
 from argy.rpc.jwt import PublicKeys, public_jwk
 from argy.rpc.revoked import Revoked
-from argy.rpc.tokens import KeySource, Revocations
+from argy.rpc.token_sources import KeySource, Revocations
 
 PART_ENTRIES: Final = 5_000
 """Entries in one message; about 300 kB."""
 _PATIENCE_S: Final = 0.25
 """How long a stream waits for this; roles must not wait for tokens."""
 _KEYS_AGE_S: Final = 2.0
-"""From this age on keys are asked for again: a new one signs five seconds after it was made."""
+"""From this age on keys are asked for again, long before a new one signs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,16 +138,34 @@ def edge_token(
 
 
 @app.command("rotate-access")
-def rotate_access(json_output: Json = False) -> None:
-    """Make a new key for access tokens; asks the platform. It signs five seconds later.
+def rotate_access(
+    withdraw: Annotated[
+        bool,
+        typer.Option(
+            "--withdraw", help="A key leaked: refuse everything that the keys so far signed."
+        ),
+    ] = False,
+    json_output: Json = False,
+) -> None:
+    """Make a new key for access tokens; asks the platform. It signs a minute and a half later.
 
-    The one before it verifies until its last token has ended, some eleven minutes.
+    By then everybody who keeps a copy of the published keys has it. The one
+    before it verifies until its last token has ended, some twelve minutes.
+
+    With --withdraw the new key signs at once, and every access token of before is
+    refused within a second; sessions and refresh tokens get another one.
     """
 
     async def work(connection: Connection, output: Output) -> None:
         stub = TokenServiceStub(connection.channel(PLATFORM_TENANT_ID))
-        made = await stub.RotateSigningKey(RotateSigningKeyRequest())
-        output.result({"kid": made.kid}, lambda: f"{made.kid} signs from now on")
+        made = await stub.RotateSigningKey(RotateSigningKeyRequest(withdraw=withdraw))
+        signs = made.sign_time.ToDatetime(UTC).isoformat(timespec="seconds")
+        gone = list(made.withdrawn_kids)
+        told = f"{made.kid} is published, and signs from {signs} on"
+        if gone:
+            told += f"; refused from now on: {', '.join(gone)}"
+        value = {"kid": made.kid, "signs_from": signs, "withdrawn": gone}
+        output.result(value, lambda: told)
 
     run(json_output, work)
 

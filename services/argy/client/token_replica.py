@@ -35,6 +35,9 @@ class _Keys:
     async def refreshed(self, kid: str) -> PublicKeys:
         return self.known
 
+    async def confirmed(self) -> PublicKeys:
+        return self.known
+
 
 class _Ended:
     """``Revocations`` of one tenant that know what they were told."""

@@ -35,6 +35,7 @@ from argy.edge.problems import from_service
 from argy.edge.request import state_of
 from argy.edge.stages import inner_request_id
 from argy.rpc.client import SignedChannel
+from argy.rpc.jwt import PUBLISHED_AGE_S
 
 _TOKEN: Final = "/{tenant}/oauth/token"  # noqa: S105 - a path
 _REVOKE: Final = "/{tenant}/oauth/revoke"
@@ -42,7 +43,6 @@ _INTROSPECT: Final = "/{tenant}/oauth/introspect"
 _DEVICE: Final = "/{tenant}/oauth/device_authorization"
 _JWKS: Final = "/.well-known/jwks.json"
 _METADATA: Final = "/.well-known/oauth-authorization-server/{tenant}"
-_JWKS_AGE_S: Final = 60
 _METADATA_AGE_S: Final = 3600
 _GRANT_LOST: Final = frozenset({"REFRESH_TOKEN_INVALID", "REFRESH_TOKEN_REUSED", "USER_DISABLED"})
 
@@ -116,7 +116,7 @@ class OAuth:
         return Response(
             found.jwks_json,
             media_type="application/jwk-set+json",
-            headers={"cache-control": f"public, max-age={_JWKS_AGE_S}"},
+            headers={"cache-control": f"public, max-age={PUBLISHED_AGE_S}"},
         )
 
     async def metadata(self, request: Request) -> Response:

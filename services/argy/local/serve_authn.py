@@ -22,7 +22,9 @@ from argy.rpc.jwks import RemoteKeys
 from argy.rpc.page_token import PageTokens
 from argy.rpc.pair_keys import RootKeys
 from argy.rpc.service_keys import KeyStandings, RemoteKeyStandings, ServiceKeys
-from argy.rpc.tokens import KeySource, TokenVerifier
+from argy.rpc.standing_keys import StandingKeys
+from argy.rpc.token_sources import KeySource
+from argy.rpc.tokens import TokenVerifier
 from argy.store.database import Database
 from argy.store.redis import RedisStore
 
@@ -132,7 +134,7 @@ def _verifier(
     url = _public_url(settings)
     return (
         TokenVerifier(keys=keys, revocations=mirror, public_url=url, clock=clock),
-        ReplicatedTokens(keys=keys, revocations=mirror, public_url=url),
+        ReplicatedTokens(keys=StandingKeys(keys, mirror), revocations=mirror, public_url=url),
     )
 
 

@@ -13,24 +13,22 @@ from argy.api.authn.v1.token_pb2 import GetJwksRequest
 from argy.api.authn.v1.token_pb2_grpc import TokenServiceStub
 from argy.base.errors import ArgyError, Unavailable
 from argy.rpc.client import SignedChannel
-from argy.rpc.jwt import ALGORITHM, MIN_KEY_BITS, PublicKeys
+from argy.rpc.jwt import ALGORITHM, MIN_KEY_BITS, TRUST_S, PublicKeys
 
 _MIN_AGE_S: Final = 0.5
 """Unknown key ids make it ask twice a second at most."""
 _MAX_AGE_S: Final = 60.0
 """From this age on keys are asked for again, so that those that went are forgotten."""
-_TRUST_S: Final = 600.0
-"""Keys that nobody confirmed for so long count as not known: one may have been withdrawn."""
 _MAX_KEYS: Final = 16
 _MAX_EXPONENT: Final = (1 << 32) - 1
 _LOG: Final = logging.getLogger("argy.rpc")
 
 
 class RemoteKeys:
-    """Implements ``argy.rpc.tokens.KeySource`` over a signed channel."""
+    """Implements ``argy.rpc.token_sources.KeySource`` over a signed channel."""
 
     def __init__(
-        self, channel: SignedChannel, *, timeout_s: float = 2.0, trust_s: float = _TRUST_S
+        self, channel: SignedChannel, *, timeout_s: float = 2.0, trust_s: float = TRUST_S
     ) -> None:
         self._stub: Any = TokenServiceStub(channel)
         self._timeout_s = timeout_s
@@ -54,6 +52,11 @@ class RemoteKeys:
             await self._ask()
         return self._keys
 
+    async def confirmed(self) -> PublicKeys:
+        """See ``KeySource``; after a failure not asked again at once."""
+        await self._ask(anew=True)
+        return self._keys
+
     async def close(self) -> None:
         """End what runs."""
         if self._refresh is not None:
@@ -68,7 +71,7 @@ class RemoteKeys:
         finally:
             self._refresh = None
 
-    async def _ask(self) -> None:
+    async def _ask(self, *, anew: bool = False) -> None:
         loop = asyncio.get_running_loop()
         async with self._asking:
             began_s = loop.time()
@@ -76,7 +79,8 @@ class RemoteKeys:
                 if not self._answered:
                     # Nobody knows yet that a key is unknown.
                     raise Unavailable("the platform's keys can't be asked for", reason="JWKS_AWAY")
-                return
+                if not anew:
+                    return
             self._asked_at_s, self._answered = began_s, False
             response = await self._stub.GetJwks(GetJwksRequest(), timeout=self._timeout_s)
             self._keys = read_jwks(response.jwks_json)

@@ -28,6 +28,12 @@ MAX_TOKEN: Final = 8192
 """Most characters of a token."""
 MIN_KEY_BITS: Final = 2048
 CLOCK_SKEW_S: Final = 5
+PUBLISHED_AGE_S: Final = 60
+"""For how long a verifier may keep the published keys (RFC 9111 §5.2.2.1); no key signs before it
+was published for longer."""
+TRUST_S: Final = MAX_LIFETIME_S
+"""Keys that nobody confirmed for so long count as not known: one may have been withdrawn, and the
+entry that says so goes afterwards."""
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_-]+")
 _SUBJECT: Final = re.compile(r"user:[0-9a-f-]{36}")

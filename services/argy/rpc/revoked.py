@@ -1,4 +1,4 @@
-"""A tenant's list of tokens and service keys that were ended before their time."""
+"""A tenant's list of tokens and keys that were ended before their time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,11 +20,18 @@ class Revoked:
 
     ``epoch`` names this list. A token carries the name of the list that stood when it was issued:
     after the list was lost nobody can say what had been on it, so that every token of before is
-    refused and its person gets another. An empty epoch refuses all.
+    refused and its person gets another. An empty epoch refuses all. ``run`` is the run of the
+    server that keeps the list, also where none has begun: another may have lost what was on it.
     """
 
     epoch: str
     ends_ms: Mapping[str, int] = field(default_factory=dict)
+    run: str = ""
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """Another one: something that was on the list may be missing."""
+        return self.run, self.epoch
 
     def check(self, claims: Claims, epoch: str) -> None:
         """Refuse a token that was ended.
@@ -72,6 +79,11 @@ def token_entry(token_id: str) -> str:
 def family_entry(family_id: str) -> str:
     """The entry that ends the tokens of one family of refresh tokens."""
     return f"f:{family_id}"
+
+
+def withdrawn_entry(kid: str) -> str:
+    """The entry, of the platform's own list, that ends whatever a signing key signed."""
+    return f"kid:{kid}"
 
 
 def user_entry(subject: str) -> str:

@@ -28,7 +28,7 @@ from argy.rpc.client import SignedChannel
 from argy.rpc.pair_keys import RootKeys
 from argy.rpc.revoked import Revoked, generation_entry, service_key_entry
 from argy.rpc.service_key_id import SVC, ServiceKeyId
-from argy.rpc.tokens import Revocations
+from argy.rpc.token_sources import Revocations
 
 REFRESH_MS: Final = 30_000
 """From this age on an answer that is used is asked for again meanwhile."""

@@ -201,6 +201,9 @@ class Known:
     async def refreshed(self, _kid: str) -> PublicKeys:
         return self.keys
 
+    async def confirmed(self) -> PublicKeys:
+        return self.keys
+
     def peek(self, _tenant_id: UUID | None = None) -> Any:
         return self.keys if _tenant_id is None else self.revoked
 

@@ -65,6 +65,9 @@ class Keys:
         self.asked.append(kid)
         return self.known
 
+    async def confirmed(self) -> Mapping[str, rsa.RSAPublicKey]:
+        return self.known
+
 
 @dataclass
 class Lists:

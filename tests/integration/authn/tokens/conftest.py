@@ -33,7 +33,8 @@ from argy.rpc.pair_keys import RootKeys
 from argy.rpc.server import Server, ServerConfig
 from argy.rpc.stages import Dependencies
 from argy.rpc.telemetry import Telemetry
-from argy.rpc.tokens import KeySource, TokenVerifier
+from argy.rpc.token_sources import KeySource
+from argy.rpc.tokens import TokenVerifier
 from argy.store.database import Database
 from argy.store.migrate import with_login
 from argy.store.nonce import NonceCache
@@ -116,15 +117,18 @@ class World:
         self.redis_url = redis_url
         self.clock = FixedClock(SystemClock().now_ms())
 
-    async def replica(self, *, kek: KeyRing = KEK, redis_url: str = "") -> Replica:
-        """A server of the token service."""
+    async def replica(
+        self, *, kek: KeyRing = KEK, redis_url: str = "", endings_url: str = ""
+    ) -> Replica:
+        """A server of the token service; the Redis of ``endings_url`` has its deny list alone."""
         db = await self._db_factory("argy_authn", max_size=6)
         ending_db = await self._db_factory("argy_authn", max_size=2)
         redis = await self._redis(redis_url)
         keys = SigningKeys(db, KeyRingKms(kek), self.clock)
         await keys.start()
         self._stack.push_async_callback(keys.close)
-        endings = TokenEndings(redis, self.clock, ending_db)
+        ended = await self._redis(endings_url) if endings_url else redis
+        endings = TokenEndings(ended, self.clock, ending_db)
         issuer = TokenIssuer(keys=keys, revocations=endings, public_url=URL, clock=self.clock)
         verifier = self._verifier(keys, redis)
         use = TokenUse(
@@ -136,7 +140,7 @@ class World:
             clock=self.clock,
         )
         replica = await self._serve(
-            db, redis, verifier, TokenService(use, keys), pb.DESCRIPTOR, "TokenService"
+            db, redis, verifier, TokenService(use, keys, endings), pb.DESCRIPTOR, "TokenService"
         )
         replica.keys, replica.issuer, replica.db, replica.endings = keys, issuer, db, endings
         return replica
