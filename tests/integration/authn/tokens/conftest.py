@@ -116,6 +116,8 @@ class World:
         self._db_factory = db_factory
         self.redis_url = redis_url
         self.clock = FixedClock(SystemClock().now_ms())
+        self.mirrors: list[RevocationMirror] = []
+        """Of every server, in the order of their making."""
 
     async def replica(
         self, *, kek: KeyRing = KEK, redis_url: str = "", endings_url: str = ""
@@ -162,6 +164,7 @@ class World:
 
     def _verifier(self, keys: KeySource, redis: RedisStore) -> TokenVerifier:
         mirror = RevocationMirror(redis)
+        self.mirrors.append(mirror)
         self._stack.push_async_callback(mirror.close)
         return TokenVerifier(keys=keys, revocations=mirror, public_url=URL, clock=self.clock)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,8 @@ async def test_a_token_signed_with_a_withdrawn_key_is_refused_by_every_verifier(
     other = await world.replica()
     verifiers = [await world.beside(replica), await world.beside(other)]
     old = await world.sign_in(replica, ada)
+    # The platform's list has begun: its beginning is not what makes them ask for the keys.
+    await replica.endings.epoch(PLATFORM_TENANT_ID)
     for verifier in verifiers:
         assert await world.whoami(verifier, ada.tenant, old.access_token)
     made = await withdraw(world, replica)
@@ -136,19 +139,23 @@ async def test_a_token_forged_with_a_withdrawn_key_is_refused_after_the_deny_lis
         assert await world.whoami(beside, ada.tenant, thief.forge(ada, good))
         await withdraw(world, replica)
         fresh = (await world.sign_in(replica, ada)).access_token
-        assert await world.whoami(beside, ada.tenant, fresh)
         await until_refused(world, beside, ada.tenant, thief.forge(ada, fresh))
         valkey.stop()
+        shutil.rmtree(valkey.folder / "data")
         valkey.start()
         async with asyncio.timeout(10):
             while await outcome(world.sign_in(replica, ada)):
                 pass  # a connection of before
-            fresh = (await world.sign_in(replica, ada)).access_token
-            while await outcome(world.whoami(beside, ada.tenant, fresh)):
+            # No copy of the lost list is left.
+            while await outcome(world.mirrors[-1].renewed(PLATFORM_TENANT_ID)):
                 pass
-        # The entry is gone with the list, and the verifier's copy of the keys was of before.
-        forged = thief.forge(ada, fresh)
-        assert await outcome(world.whoami(beside, ada.tenant, forged)) == "TOKEN_KEY_UNKNOWN"
+            # The entry is gone with the list, and the verifier's copy of the keys is of before.
+            forged = thief.forge(ada, (await world.sign_in(replica, ada)).access_token)
+            found = ""
+            while not found.startswith("TOKEN_"):
+                found = await outcome(world.whoami(beside, ada.tenant, forged))
+                assert found, "let in"
+        assert found == "TOKEN_KEY_UNKNOWN"
     finally:
         valkey.stop()
 
