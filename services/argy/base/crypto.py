@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -124,19 +124,30 @@ def write_secret(path: Path, content: bytes) -> None:
         raise
 
 
-def read_secret(path: Path) -> bytes:
-    """Read a secret file.
+def read_secret(path: Path, *, owners: Container[int] | None = None) -> bytes:
+    """Read a secret file of one of ``owners``: by default root and this process's own user.
+
+    A symbolic link is followed if it is theirs too: secrets are mounted into containers as links.
 
     Raises:
-        FailedPrecondition: when it is missing, too large, or readable by group or others.
+        FailedPrecondition: when it is missing, too large, somebody else's (``SECRET_OF_ANOTHER``),
+            or readable by group or others.
     """
+    if owners is None:
+        owners = (0, os.geteuid())
     try:
+        named = path.lstat()
         with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
+            found = os.fstat(file.fileno())
             content = file.read(_MAX_KEY_FILE + 1)
     except OSError as error:
         raise FailedPrecondition(f"{path} can't be read: {error.strerror}") from error
-    if stat.S_IMODE(mode) & 0o077:
+    if named.st_uid not in owners or found.st_uid not in owners:
+        # Whoever owns it chose what it holds.
+        raise FailedPrecondition(
+            f"{path} holds a secret and belongs to another user", reason="SECRET_OF_ANOTHER"
+        )
+    if stat.S_IMODE(found.st_mode) & 0o077:
         raise FailedPrecondition(f"{path} holds a secret and others may read it: chmod 600 it")
     if len(content) > _MAX_KEY_FILE:
         raise FailedPrecondition(f"{path} is larger than {_MAX_KEY_FILE} bytes")
@@ -147,7 +158,7 @@ def read_secret_json(path: Path) -> dict[str, Any]:
     """Read a secret JSON object; raises as ``read_secret``, and InvalidArgument if it is none."""
     try:
         value = json.loads(read_secret(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"{path} is not JSON") from error
     if not isinstance(value, dict):
         raise InvalidArgument(f"{path} is not a JSON object")

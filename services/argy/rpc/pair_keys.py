@@ -7,12 +7,18 @@ HKDF-SHA256(root, salt = root key id, info = "argy-service-key-v1" ‖ tenant �
 generation ‖ service). So servers need nobody to verify its signature, and nothing stored signs.
 """
 
-import binascii
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from argy.base.crypto import KeyRing, decode_key, encode_key, hkdf_sha256, read_secret_json
+from argy.base.crypto import (
+    KEY_BYTES,
+    KeyRing,
+    decode_key,
+    encode_key,
+    hkdf_sha256,
+    read_secret_json,
+)
 from argy.base.errors import InvalidArgument, Unauthenticated
 from argy.rpc.service_key_id import START, ServiceKeyId, parse_key_id
 
@@ -116,8 +122,10 @@ class IssuedKeys:
                 for key_id, pairs in value["keys"].items()
             }
             issued = cls(source=str(value["source"]), signing=str(value["signing"]), keys=keys)
-        except (KeyError, AttributeError, TypeError, binascii.Error) as error:
+        except (KeyError, AttributeError, TypeError, ValueError) as error:
             raise InvalidArgument(f"{origin} does not hold issued keys: {error}") from error
+        if any(len(key) != KEY_BYTES for pairs in keys.values() for key in pairs.values()):
+            raise InvalidArgument(f"{origin} holds a key that is not of {KEY_BYTES} bytes")
         if issued.signing not in keys:
             raise InvalidArgument(f"{origin} signs with a key that it does not hold")
         return issued

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,7 @@ def test_a_ring_is_saved_for_its_owner_alone_and_read_back(tmp_path: Path) -> No
     [
         ("{", "not JSON"),
         ("[]", "not a JSON object"),
+        ("[" * 60_000, "not JSON"),
         ({"keys": {"k1": text(1)}}, "not a key ring"),
         ({"signing": "k1", "keys": []}, "not a key ring"),
         ({"signing": "k2", "keys": {"k1": text(1)}}, "which it does not hold"),
@@ -76,6 +78,40 @@ def test_a_missing_or_huge_secret_is_refused(tmp_path: Path) -> None:
         read_secret(tmp_path / "none")
     with pytest.raises(FailedPrecondition, match="larger"):
         read_secret(written(tmp_path / "huge", "x" * 70_000))
+
+
+def test_a_secret_of_another_user_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "ring.json", "planted")
+    with pytest.raises(FailedPrecondition) as refused:
+        read_secret(path, owners=(4_242,))
+    assert refused.value.reason == "SECRET_OF_ANOTHER"
+    assert "planted" not in str(refused.value)
+    assert read_secret(path, owners=(4_242, os.geteuid())) == b"planted"
+
+
+def test_another_users_link_to_a_secret_is_refused(tmp_path: Path) -> None:
+    written(tmp_path / "ring.json", "mine")
+    path = tmp_path / "link.json"
+    path.symlink_to("ring.json")
+    owners = (4_242,)
+    if os.geteuid() == 0:
+        # Only root can give the link away, and leave its target.
+        os.chown(path, 4_242, -1, follow_symlinks=False)
+        owners = (0,)
+    with pytest.raises(FailedPrecondition) as refused:
+        read_secret(path, owners=owners)
+    assert refused.value.reason == "SECRET_OF_ANOTHER"
+
+
+def test_a_mounted_secret_is_read_through_its_links(tmp_path: Path) -> None:
+    """As Kubernetes mounts a Secret: a link to a link that is swapped when the Secret changes."""
+    data = tmp_path / "..2026_01_01"
+    data.mkdir()
+    written(data / "ring.json", "mounted")
+    (tmp_path / "..data").symlink_to(data.name)
+    path = tmp_path / "ring.json"
+    path.symlink_to("..data/ring.json")
+    assert read_secret(path) == b"mounted"
 
 
 def test_keys_do_not_show(tmp_path: Path) -> None:

@@ -80,6 +80,13 @@ def test_a_malformed_key_is_refused_without_being_shown(
     assert secret.split("_")[2] not in told
 
 
+@pytest.mark.parametrize("key", ["\u212a" * 44, "*" * 44, "AA=", "AAAA", "", 7, None, ["AAAA"]])
+def test_issued_keys_that_are_malformed_are_refused(tmp_path: Path, key: Any) -> None:
+    spoilt = {"source": "billing", "signing": "k1", "keys": {"k1": {"authz": key}}}
+    with pytest.raises(InvalidArgument):
+        load_keys(saved(tmp_path, spoilt))
+
+
 def test_a_key_signs_as_its_own_service_and_shows_nothing(parts: dict[str, str]) -> None:
     key = ServiceKey.from_json(parts, origin="test")
     assert parts["secret"].split("_")[2] not in f"{key} {key!r}"
