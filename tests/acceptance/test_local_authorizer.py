@@ -372,6 +372,24 @@ async def test_a_token_is_verified_here_and_refused_within_a_second_of_its_sessi
     )
 
 
+async def test_a_token_of_a_withdrawn_signing_key_is_refused_here_too(
+    local: Local, acme: UUID, person: Person, argy: Any
+) -> None:
+    authorizer = await local(acme)
+    await authorizer.ready(PATIENCE_S)
+
+    def outcome() -> str:
+        return refusal(lambda: authorizer.verify_token(person.access_token, tenant_id=acme))
+
+    await until(lambda: not outcome())
+    done = await asyncio.to_thread(argy, "keys", "rotate-access", "--withdraw", "--json")
+    assert done.returncode == 0, done.stderr
+    header = json.loads(urlsafe_b64decode(person.access_token.partition(".")[0] + "=="))
+    assert header["kid"] in json.loads(done.stdout)["withdrawn"]
+    await until(lambda: outcome() != "")
+    assert outcome() == "TOKEN_KEY_UNKNOWN"
+
+
 async def test_tokens_that_are_not_the_platforms_for_this_tenant_are_refused(
     local: Local, acme: UUID, person: Person, rows: Callable[..., list[dict[str, Any]]]
 ) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,7 @@ from argy.api.authz.v1.authz_pb2 import CheckRequest, Question
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
 from argy.api.directory.v1.user_pb2 import USER_STATE_DISABLED, SetUserStateRequest
 from argy.api.directory.v1.user_pb2_grpc import UserServiceStub
+from argy.authn.key_rotation import DELAY_S
 from argy.authn.revocation import RevocationList
 from argy.authn.signing_keys import SigningKeys
 from argy.authn.token_domain import Tokens
@@ -32,6 +34,7 @@ from argy.base.errors import ArgyError
 from argy.base.ids import uuid7
 from argy.base.secret_token import new_token
 from argy.client import Connection
+from argy.rpc.jwt import PUBLISHED_AGE_S
 from argy.store.database import Database
 from argy.store.redis import RedisStore
 
@@ -152,9 +155,14 @@ async def test_a_rotated_key_is_published_beside_the_old_one(
 ) -> None:
     tokens = await edge.sign_in(user_id)
     old = jwt.get_unverified_header(tokens.access_token)["kid"]
+    began = datetime.now(UTC)
     done = await asyncio.to_thread(argy, "keys", "rotate-access", "--json")
     assert done.returncode == 0, done.stderr
-    kid = json.loads(done.stdout)["kid"]
+    told = json.loads(done.stdout)
+    kid = told["kid"]
+    # Not before every copy of the published keys has it.
+    signs_from = datetime.fromisoformat(told["signs_from"])
+    assert signs_from > began + timedelta(seconds=PUBLISHED_AGE_S)
     async with asyncio.timeout(5):
         published: list[str] = []
         while kid not in published:
@@ -162,6 +170,26 @@ async def test_a_rotated_key_is_published_beside_the_old_one(
             published = [entry["kid"] for entry in answer.json()["keys"]]
     assert old in published
     assert (await edge.introspect(tokens.access_token))["active"] is True
+
+
+async def test_after_a_withdrawal_no_token_of_before_is_good_and_a_refresh_gives_another(
+    edge: Edge, user_id: str, argy: Any
+) -> None:
+    tokens = await edge.sign_in(user_id)
+    old = jwt.get_unverified_header(tokens.access_token)["kid"]
+    done = await asyncio.to_thread(argy, "keys", "rotate-access", "--withdraw")
+    assert done.returncode == 0, done.stderr
+    assert old in done.stdout.partition("refused from now on")[2]
+    assert (await edge.introspect(tokens.access_token))["active"] is False
+    answer = await edge.http.get("/.well-known/jwks.json")
+    (key,) = answer.json()["keys"]
+    assert key["kid"] != old
+    # Nobody may keep the published keys for longer than it takes a rotated one to sign.
+    assert answer.headers["cache-control"] == f"public, max-age={PUBLISHED_AGE_S}"
+    assert DELAY_S > PUBLISHED_AGE_S
+    fresh = (await edge.refresh(tokens.refresh_token)).json()["access_token"]
+    assert jwt.get_unverified_header(fresh)["kid"] == key["kid"]
+    assert (await edge.introspect(fresh))["active"] is True
 
 
 async def test_metadata_of_nobody(edge: Edge) -> None:
