@@ -96,6 +96,7 @@ class SignedIn:
         scope: str = "",
         org: str = "",
         lasts_s: int = 600,
+        acr: str = "urn:argy:acr:passkey",
     ) -> str:
         """An access token of somebody who proved who they are so long ago."""
         now_s = int(time.time())
@@ -106,7 +107,7 @@ class SignedIn:
             "tenant": str(tenant.tenant_id),
             "sid": str(uuid7()),
             "client_id": "edge",
-            "acr": "urn:argy:acr:passkey",
+            "acr": acr,
             "amr": ["passkey"],
             "auth_time": now_s - age_s,
             "jti": str(uuid7()),

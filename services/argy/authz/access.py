@@ -20,6 +20,7 @@ from argy.policy import BEYOND_SCOPES, NEEDS_APPROVAL, Decision, Explanation
 from argy.rpc.access import ANY, auth_facts, covers, denied, own_facts, tell_sign_in
 from argy.rpc.call import Call, Claims
 from argy.rpc.credentials import check_scope
+from argy.rpc.provisional import check_not_provisional
 from argy.rpc.stages import ACT_FOR, subject_id
 
 _MAX_PERMISSIONS: Final = 4096
@@ -42,9 +43,13 @@ def decide(
 
     For the caller ``facts`` are seen as ``own_facts``, as of the call's arrival, and what its
     credential does not cover is ``BEYOND_SCOPES``.
+
+    Raises:
+        PermissionDenied: ``PASSKEY_REQUIRED``: for a provisional session nothing is decided.
     """
     who = subject or call.caller
     if who == call.caller:
+        check_not_provisional(call.claims)
         if not covers(call.scopes, action, resource):
             return BEYOND_SCOPES
         facts = own_facts(facts, call.claims, call.received_ms)
@@ -59,10 +64,12 @@ def may(view: TenantView, call: Call, resource: str, action: str, now_ms: int) -
 def answer(view: TenantView, call: Call, question: Question, now_ms: int) -> Decision:
     """Decide a question as ``decide`` does; what was sent of the caller's own sign-in is replaced.
 
-    In the message itself, so that the log and a shadow see what the decision saw.
+    In the message itself, so that the log and a shadow see what the decision saw. Raises as
+    ``decide``.
     """
     who = question.subject
     if who == call.caller:
+        check_not_provisional(call.claims)
         tell_sign_in(call, question)
         if not covers(call.scopes, question.action, question.resource):
             return BEYOND_SCOPES
@@ -123,6 +130,7 @@ class LocalAccess:
         self, call: Call, permission: str, platform: bool, resource_id: str = ANY
     ) -> Awaitable[None] | None:
         """See ``AccessDecider``."""
+        check_not_provisional(call.claims)
         if call.scopes is not None:
             check_scope(call.scopes, permission)
         tenant_id = PLATFORM_TENANT_ID if platform else call.tenant_id

@@ -14,6 +14,7 @@ from argy.client.token_replica import check_limits
 from argy.rpc.access import auth_facts
 from argy.rpc.call import Claims
 from argy.rpc.errors import abort
+from argy.rpc.provisional import check_not_provisional
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -39,9 +40,11 @@ class Caller:
         """Let the caller act, or raise.
 
         Raises:
-            PermissionDenied: ``ACCESS_DENIED``, ``ORG_NOT_IN_TOKEN`` or ``SCOPE_INSUFFICIENT``.
+            PermissionDenied: ``ACCESS_DENIED``, ``ORG_NOT_IN_TOKEN``, ``SCOPE_INSUFFICIENT``, or
+                ``PASSKEY_REQUIRED`` for the token of a provisional session.
             ArgyError: when no decision could be had.
         """
+        check_not_provisional(self.claims)
         if self.claims is not None:
             check_limits(self.claims, action, resource, self.org_id)
         await authorizer.require(

@@ -29,6 +29,7 @@ from argy.client.token_replica import check_limits
 from argy.policy.statements import PolicyTrust
 from argy.rpc.access import own_facts
 from argy.rpc.call import Claims
+from argy.rpc.provisional import check_not_provisional
 
 _LOG: Final = logging.getLogger("argy.client")
 
@@ -265,10 +266,12 @@ class LocalAuthorizer:
         Raises:
             PermissionDenied: ``ORG_NOT_IN_TOKEN`` when the token is bound to another org,
                 ``SCOPE_INSUFFICIENT`` when its scopes name permissions, and not this one as
-                ``<type>:<action>``; and as ``check``.
+                ``<type>:<action>``; ``PASSKEY_REQUIRED`` when a link opened its session and no
+                passkey was proved in it yet; and as ``check``.
             Unauthenticated, Unavailable: as ``verify_token``; and as ``check``.
         """
         claims = self.verify_token(token, tenant_id=tenant_id)
+        check_not_provisional(claims)
         check_limits(claims, action, resource, org_id)
         facts = own_facts(context, claims, time.time_ns() // 1_000_000)
         return self.check(

@@ -19,6 +19,7 @@ from argy.base.ids import PLATFORM_TENANT_ID
 from argy.rpc.call import Call, Claims
 from argy.rpc.client import SignedChannel
 from argy.rpc.credentials import check_scope
+from argy.rpc.provisional import check_not_provisional
 
 ANY: Final = "-"
 """The id that asks about resources of a type as such, not about one of them."""
@@ -39,7 +40,7 @@ class AccessDecider(Protocol):
 
         Raises:
             PermissionDenied: ``ACCESS_DENIED``, or ``SCOPE_INSUFFICIENT`` when the call's
-                credential is limited to others.
+                credential is limited to others, or ``PASSKEY_REQUIRED`` in a provisional session.
         """
         ...
 
@@ -136,6 +137,7 @@ class RemoteAccess:
         self, call: Call, permission: str, platform: bool, resource_id: str = ANY
     ) -> None:
         """See ``AccessDecider``; an unreachable authz service is Unavailable, never a yes."""
+        check_not_provisional(call.claims)
         if call.scopes is not None:
             check_scope(call.scopes, permission)
         tenant_id, org_id = (

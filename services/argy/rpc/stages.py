@@ -27,6 +27,7 @@ from argy.rpc.declarations import Method
 from argy.rpc.errors import Context
 from argy.rpc.headers import request_id_of, tenant_header, trace_id_of
 from argy.rpc.pair_keys import PairKeys
+from argy.rpc.provisional import check_open
 from argy.rpc.requests import metadata_of
 from argy.rpc.service_keys import ServiceKeys, admit_key
 from argy.rpc.signature import split, verify
@@ -118,13 +119,7 @@ def signature(deps: Dependencies, method: Method) -> Enter | None:
     """Verify who signed, over which exact bytes, and that it was not sent before."""
     if method.public:
         return None
-    keys, nonces, clock, most = (
-        deps.keys,
-        deps.nonces,
-        deps.clock,
-        deps.max_request_bytes,
-    )
-
+    keys, nonces, clock, most = deps.keys, deps.nonces, deps.clock, deps.max_request_bytes
     path, destination, streams = method.path, method.destination, method.streams
 
     async def enter(call: Call, context: Context) -> None:
@@ -237,14 +232,13 @@ def caller(deps: Dependencies, method: Method) -> Enter | None:
 
 
 def access(deps: Dependencies, method: Method) -> Enter | None:
-    """The caller holds the permission that the method declares, or is a service that it names."""
+    """The caller holds the permission that the method declares, or is a service that it names.
+
+    A provisional session holds none, and calls what is open to it alone (``argy.rpc.provisional``).
+    """
     if method.public:
         return None
-    permit, permission, platform = (
-        deps.access.permit,
-        method.permission,
-        method.platform,
-    )
+    permit, permission, platform = deps.access.permit, method.permission, method.platform
     services = method.services
 
     async def act_for(call: Call) -> None:
@@ -264,6 +258,7 @@ def access(deps: Dependencies, method: Method) -> Enter | None:
                 f"'{call.source}' is not a service that may call {method.name}",
                 reason="ACCESS_DENIED",
             )
+        check_open(method, call.claims)
         if call.scopes is not None:
             check_scope(call.scopes, permission)
             if call.acts_for:

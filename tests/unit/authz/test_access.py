@@ -1,14 +1,15 @@
 """The access stage: permissions of calls, and what conditions see of how a caller signed in."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from argy.api.authz.v1.authz_pb2 import CheckRequest
+from argy.api.authz.v1.authz_pb2 import CheckRequest, Question
 from argy.authn.credential_rights import Rights
-from argy.authz.access import LocalAccess
+from argy.authz.access import LocalAccess, answer, decide, explain, subjects
 from argy.authz.domain import TenantFacts
 from argy.authz.view import LazyContext, TenantView
 from argy.base.errors import PermissionDenied
@@ -104,6 +105,26 @@ async def may(rule: str, asked: Call, *, loaded: bool) -> bool:
     return True
 
 
+Door = Callable[[TenantView, Call], Awaitable[object]]
+ASKED = Question(subject=EVA, action="end", resource="thing:1")
+
+
+async def decide_it(view: TenantView, asked: Call) -> object:
+    return decide(view, asked, "", "thing:1", "end", None, NOW_S * 1000)
+
+
+async def answer_it(view: TenantView, asked: Call) -> object:
+    return answer(view, asked, ASKED, NOW_S * 1000)
+
+
+async def explain_it(view: TenantView, asked: Call) -> object:
+    return explain(view, asked, ASKED, NOW_S * 1000)
+
+
+async def list_it(view: TenantView, asked: Call) -> object:
+    return await subjects(view, asked, "thing:1", "end", None, NOW_S * 1000)
+
+
 @pytest.mark.parametrize("loaded", [True, False], ids=["loaded", "not_yet"])
 @pytest.mark.parametrize(
     ("rule", "asked", "allowed"),
@@ -122,6 +143,32 @@ async def test_conditions_see_how_and_when_the_caller_signed_in(
     rule: str, asked: Call, allowed: bool, loaded: bool
 ) -> None:
     assert await may(rule, asked, loaded=loaded) is allowed
+
+
+@pytest.mark.parametrize("loaded", [True, False], ids=["loaded", "not_yet"])
+async def test_a_provisional_session_is_let_in_by_no_rule(*, loaded: bool) -> None:
+    views: Any = Views("true", loaded=loaded)
+    asked = call(1, ("provisional",))
+    with pytest.raises(PermissionDenied) as refused:
+        await permit(LocalAccess(views, Clock()), asked)
+    assert refused.value.reason == "PASSKEY_REQUIRED"
+
+
+async def test_a_server_without_authz_does_not_even_ask_for_a_provisional_session() -> None:
+    nobody: Any = None
+    with pytest.raises(PermissionDenied) as refused:
+        await permit(RemoteAccess(nobody), call(1, ("provisional",)))
+    assert refused.value.reason == "PASSKEY_REQUIRED"
+
+
+@pytest.mark.parametrize("door", [decide_it, answer_it, explain_it, list_it])
+async def test_nothing_is_decided_about_a_provisional_session_itself(door: Door) -> None:
+    views: Any = Views("true", loaded=True)
+    view, asked = await views.get(TENANT), call(1, ("provisional",))
+    with pytest.raises(PermissionDenied) as refused:
+        await door(view, asked)
+    assert refused.value.reason == "PASSKEY_REQUIRED"
+    await door(view, call(1))
 
 
 def test_a_server_without_authz_tells_it_the_same() -> None:

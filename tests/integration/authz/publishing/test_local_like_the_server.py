@@ -15,6 +15,7 @@ from argy.authz.replication_tokens import ReplicatedTokens
 from argy.base.errors import PermissionDenied, Unavailable
 from argy.base.ids import uuid7
 from argy.client import Authorizer, Caller, LocalAuthorizer, PolicyTrust
+from argy.rpc.provisional import ACR_PROVISIONAL
 
 RULES: Final = (
     "p, role:PLATFORM_USER, *, authz.decision:*, check, allow, true\n"
@@ -176,6 +177,20 @@ async def test_a_token_of_one_org_is_refused_outside_of_it_here_as_there(both: B
         with pytest.raises(PermissionDenied) as refused:
             await both.there(bound, action, None)
         assert refused.value.reason == "ORG_NOT_IN_TOKEN"
+
+
+async def test_nothing_is_decided_for_a_provisional_session_here_as_there(both: Both) -> None:
+    """Whoever reads a mailbox and holds no passkey may do nothing, also in services' processes."""
+    token = both.signed_in.token(both.tenant, both.subject, acr=ACR_PROVISIONAL)
+    for action in ACTIONS:
+        assert both.here(token, action, None) == ("DENY", "PASSKEY_REQUIRED")
+        with pytest.raises(PermissionDenied) as refused:
+            await both.there(token, action, None)
+        assert refused.value.reason == "PASSKEY_REQUIRED"
+    claims = both.local.verify_token(token, tenant_id=both.tenant.tenant_id)
+    with pytest.raises(PermissionDenied) as refused:
+        await Caller.of(claims).require(both.remote, "ship", "project:alpha")
+    assert refused.value.reason == "PASSKEY_REQUIRED"
 
 
 async def test_a_scope_that_does_not_cover_asking_is_refused_by_the_server(both: Both) -> None:
