@@ -70,7 +70,7 @@ class TokenIssuer:
         )
         family_id = uuid7() if with_refresh else None
         if with_refresh:
-            await token_store.lock_person(tx, user_id)
+            await token_store.lock_owners(tx, user_id, org_id)
             await token_store.forget_ended(tx, user_id, self._clock.now_ms())
         return await self.for_grant(tx, grant, tenant=tenant, family_id=family_id)
 
@@ -85,7 +85,7 @@ class TokenIssuer:
     ) -> Tokens:
         """Tokens of a family (None for an access token alone) that ends at ``ends``.
 
-        Of a family the person is locked (``token_store.lock_person``). Raises as ``issue``.
+        Of a family the person is locked (``token_store.lock_owners``). Raises as ``issue``.
         """
         now_ms = self._clock.now_ms()
         found = await token_store.find_subject(tx, grant.user_id)

@@ -53,7 +53,12 @@ DELETE FROM authn.refresh_token WHERE tenant_id = $1 AND user_id = $2 AND expire
 
 -- name: find_holder
 -- Whose token this is, in whatever state.
-SELECT user_id FROM authn.refresh_token WHERE tenant_id = $1 AND digest = $2;
+SELECT user_id, org_id FROM authn.refresh_token WHERE tenant_id = $1 AND digest = $2;
+
+-- name: hold_token_owners
+-- Until the transaction ends nobody deletes the tenant, person and org (null for none) of a token;
+-- before any row of theirs is locked.
+SELECT authn.hold_token_owners($1, $2, $3);
 
 -- name: lock_person
 -- Until the transaction ends nobody disables this person, who may be issued tokens meanwhile; the

@@ -60,12 +60,18 @@ async def insert(
 
 
 async def lock_holder(tx: Tx, digest: str) -> bool:
-    """Lock whose token this is, as ``lock_person`` does; whether there is such a token."""
-    user_id = await tx.fetchval(_Q.find_holder, tx.tenant_id, digest)
-    if user_id is None:
+    """Lock whose token this is, as ``lock_owners`` does; whether there is such a token."""
+    row = await tx.fetchrow(_Q.find_holder, tx.tenant_id, digest)
+    if row is None:
         return False
-    await lock_person(tx, user_id)
+    await lock_owners(tx, row["user_id"], row["org_id"])
     return True
+
+
+async def lock_owners(tx: Tx, user_id: UUID, org_id: UUID | None) -> None:
+    """Have nobody disable or delete whose tokens ``tx`` writes; before it locks a row of theirs."""
+    await tx.execute(_Q.hold_token_owners, tx.tenant_id, user_id, org_id)
+    await lock_person(tx, user_id)
 
 
 async def lock_person(tx: Tx, user_id: UUID) -> None:
