@@ -6,6 +6,7 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 from argy.rpc.declarations import Method
+from argy.rpc.service_key_id import ServiceKeyId
 
 SUBJECT_HEADER: Final = "x-argy-subject"
 """For whom the calling service acts: covered by the signature as every ``x-`` header is."""
@@ -70,6 +71,7 @@ class Call:
         "request",
         "request_id",
         "scopes",
+        "service_key",
         "source",
         "tenant",
         "tenant_id",
@@ -96,6 +98,8 @@ class Call:
     """What the access token says that came with the call; None when there was none."""
     scopes: frozenset[str] | None
     """Permissions that the token or key is limited to, as ``type:action``; None for no limit."""
+    service_key: ServiceKeyId | None
+    """The service key that signed; None for a key of the platform's own."""
     request_id: str
     trace_id: str
     request: Any
@@ -110,6 +114,7 @@ class Call:
         self.caller = ""
         self.claims = None
         self.scopes = None
+        self.service_key = None
         self.request_id = ""
         self.trace_id = ""
         self.org_id = None

@@ -12,6 +12,11 @@ _BEARER: Final = "bearer "
 _BASIC: Final = "basic "
 
 
+def brings_credential(call: Call) -> bool:
+    """Whether a token or a key came with a call, which speaks for itself."""
+    return "authorization" in call.metadata or "x-api-key" in call.metadata
+
+
 def end_caller(
     call: Call, tokens: TokenVerifier | None, credentials: CredentialVerifier | None
 ) -> Awaitable[None] | None:

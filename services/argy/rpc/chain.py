@@ -5,7 +5,8 @@
 
 ``compose`` builds them into a single coroutine per method when the method is registered, so a call
 pays for its checks and not for the chain. Nothing of the body is parsed before its signature,
-tenant and access have passed. A stage returns None when it is done, or something to await.
+tenant and access have passed. A stage returns None when it is done, or something to await. A stream
+is held to its tenant and its credential for as long as it lasts (``argy.rpc.readmission``).
 
 While the replay cache is away, methods that declare ``read_only`` are still served and all others
 are refused: a replayed read tells its sender nothing that the signer could not have asked again
@@ -16,6 +17,7 @@ key none is served then: whether it was revoked can't be told (``argy.rpc.servic
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any, Final
 
 import grpc
@@ -30,6 +32,7 @@ from argy.base.ids import uuid7
 from argy.rpc.call import CURRENT, Call
 from argy.rpc.declarations import Method
 from argy.rpc.errors import Context, abort
+from argy.rpc.readmission import while_good
 from argy.rpc.stages import (
     Dependencies,
     Enter,
@@ -105,8 +108,12 @@ def _stream(
                 if waiting is not None:
                     await waiting
             CURRENT.set(call)
-            async for response in handler(call.request, context):
-                yield response
+            responses = handler(call.request, context)
+            if not method.public:
+                responses = while_good(responses, deps, call)
+            async with aclosing(responses):
+                async for response in responses:
+                    yield response
             return
         except Exception as failure:  # noqa: BLE001 - the one border where errors become statuses
             error = _as_ours(failure)

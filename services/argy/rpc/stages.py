@@ -21,7 +21,7 @@ from argy.base.errors import (
 from argy.base.ids import parse_uuid
 from argy.rpc.access import AccessDecider
 from argy.rpc.call import SUBJECT_HEADER, Call, Tenant
-from argy.rpc.caller import end_caller
+from argy.rpc.caller import brings_credential, end_caller
 from argy.rpc.credentials import CredentialVerifier, check_scope
 from argy.rpc.declarations import Method
 from argy.rpc.errors import Context
@@ -162,6 +162,7 @@ def signature(deps: Dependencies, method: Method) -> Enter | None:
         call.request_id = request_id_of(metadata, verified.nonce)
         call.trace_id = trace_id_of(received)
         if verified.service_key is not None:
+            call.service_key = verified.service_key
             await admit_key(deps.service_keys, call, verified.service_key)
         try:
             replayed = await nonces.seen(call.tenant_id, verified.nonce, verified.nonce_expires_ms)
@@ -209,7 +210,7 @@ def caller(deps: Dependencies, method: Method) -> Enter | None:
 
     def enter(call: Call, _context: Context) -> Awaitable[None] | None:
         subject = call.metadata.get(SUBJECT_HEADER)
-        if "authorization" in call.metadata or "x-api-key" in call.metadata:
+        if brings_credential(call):
             if subject is not None:
                 raise InvalidArgument(
                     f"send a credential or {SUBJECT_HEADER}, not both",
