@@ -2,7 +2,8 @@
 
 ``t:{tenant}:revoked`` is a sorted set of entries by the millisecond at which they may go;
 ``t:{tenant}:revoked-state`` holds the list's epoch and a counter of its changes, so that a copy is
-read anew only when it must be. Both go an hour after the last token was issued or ended. When Redis
+read anew only when it must be; ``t:{tenant}:revoked-by:{user}`` the entries that one person made by
+ending tokens one by one. They go an hour after the last token was issued or ended. When Redis
 loses them, the next list has another epoch, and tokens of the old one are refused.
 
 A Redis that was restarted, restored from a snapshot or promoted may have lost just the last
@@ -20,7 +21,7 @@ from uuid import UUID
 
 from argy.base.clock import Clock
 from argy.base.errors import Unavailable
-from argy.rpc.revoked import MAX_LIFETIME_S, Revoked
+from argy.rpc.revoked import MAX_LIFETIME_S, Revoked, user_entry
 from argy.store.redis import REDIS_ERRORS, RedisStore
 
 MAX_AGE_S: Final = 0.5
@@ -33,6 +34,8 @@ _MARGIN_MS: Final = 30_000
 """Entries outlast what they end: by more than the clocks of any three servers differ."""
 _MOST: Final = 1_000
 """Entries of one script."""
+MOST_OF_ONE: Final = 16
+"""Entries of tokens that one person ended one by one; more of them end all that the person has."""
 _MAX_TENANTS: Final = 20_000
 
 _RUN: Final = "local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')\n"
@@ -62,6 +65,28 @@ _DENY: Final = (
     + """
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[3])
 for at = 5, #ARGV do redis.call('ZADD', KEYS[2], ARGV[4], ARGV[at]) end
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+return redis.call('HINCRBY', KEYS[1], 'changes', 1)
+"""
+)
+# KEYS: as above, and what one person ended. ARGV: as above up to when entries may go; then the
+# entry, that of the person as a whole, and how many of theirs there may be.
+_DENY_OF: Final = (
+    _BEGIN
+    + """
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[3])
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', ARGV[3])
+redis.call('ZADD', KEYS[3], ARGV[4], ARGV[5])
+if redis.call('ZCARD', KEYS[3]) > tonumber(ARGV[7]) then
+  for _, entry in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
+    redis.call('ZREM', KEYS[2], entry)
+  end
+  redis.call('DEL', KEYS[3])
+  redis.call('ZADD', KEYS[2], 'GT', ARGV[4], ARGV[6])
+else
+  redis.call('ZADD', KEYS[2], ARGV[4], ARGV[5])
+  redis.call('EXPIRE', KEYS[3], ARGV[2])
+end
 redis.call('EXPIRE', KEYS[2], ARGV[2])
 return redis.call('HINCRBY', KEYS[1], 'changes', 1)
 """
@@ -109,11 +134,29 @@ class RevocationList:
             part = listed[start : start + _MOST]
             await self._run(_DENY, tenant_id, now_ms - _MARGIN_MS, ends_ms, *part)
 
-    async def _run(self, script: str, tenant_id: UUID, *arguments: object) -> Any:
-        keys = (
-            self._redis.key(tenant_id, "revoked-state"),
-            self._redis.key(tenant_id, "revoked"),
+    async def deny_of(self, tenant_id: UUID, subject: str, entry: str) -> None:
+        """End a token, or a family that is traded no more, of ``subject`` (``user:<id>``).
+
+        Who ends more than ``MOST_OF_ONE`` while their entries last ends whatever access token they
+        have: the list, which every server reads, is not one person's to fill. Sessions and refresh
+        tokens stay. Raises as ``deny``.
+        """
+        now_ms = self._clock.now_ms()
+        await self._run(
+            _DENY_OF,
+            tenant_id,
+            now_ms - _MARGIN_MS,
+            now_ms + MAX_LIFETIME_S * 1000,
+            entry,
+            user_entry(subject),
+            MOST_OF_ONE,
+            of=subject.removeprefix("user:"),
         )
+
+    async def _run(self, script: str, tenant_id: UUID, *arguments: object, of: str = "") -> Any:
+        keys = [self._redis.key(tenant_id, name) for name in ("revoked-state", "revoked")]
+        if of:
+            keys.append(self._redis.key(tenant_id, "revoked-by", of))
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 return await self._redis.client.eval(

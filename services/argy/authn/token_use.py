@@ -93,7 +93,7 @@ class TokenUse:
                 await self._record(tx, call, "authn.token.reuse", found, outcome="DENIED")
         if found is not None and found.used:
             # Also when an earlier reuse ended it: perhaps Redis was away then.
-            await self._revocations.deny(call.tenant_id, (family_entry(str(found.family_id)),))
+            await self._deny_family(call, found)
             raise Unauthenticated("The refresh token was used before: sign in again", reason=REUSED)
         raise _invalid()
 
@@ -172,7 +172,13 @@ class TokenUse:
                 return
             await token_store.revoke_family(tx, found.family_id, self._clock.now_ms())
             await self._record(tx, call, "authn.token.revoke", found)
-        await self._revocations.deny(call.tenant_id, (family_entry(str(found.family_id)),))
+        await self._deny_family(call, found)
+
+    async def _deny_family(self, call: Call, token: RefreshToken) -> None:
+        """End the access tokens of a family that ended."""
+        subject = f"user:{token.grant.user_id}"
+        entry = family_entry(str(token.family_id))
+        await self._revocations.deny_of(call.tenant_id, subject, entry)
 
     async def _revoke_access(self, call: Call, token: str, client_id: str) -> None:
         try:
@@ -196,7 +202,8 @@ class TokenUse:
                 ),
             )
             # Inside, so that the record is not kept of what did not happen.
-            await self._revocations.deny(call.tenant_id, (token_entry(claims.token_id),))
+            entry = token_entry(claims.token_id)
+            await self._revocations.deny_of(call.tenant_id, claims.subject, entry)
 
     async def _record(
         self,

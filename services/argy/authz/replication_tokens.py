@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import UUID
@@ -10,7 +10,7 @@ from uuid import UUID
 from argy.api.authz.v1 import replication_pb2 as pb
 from argy.base.errors import ArgyError
 from argy.rpc.jwt import PublicKeys, public_jwk
-from argy.rpc.revoked import Revoked
+from argy.rpc.revoked import Revoked, user_entry
 from argy.rpc.token_sources import KeySource, Revocations
 
 PART_ENTRIES: Final = 5_000
@@ -90,10 +90,15 @@ def revocations_between(old: TokenFacts | None, new: TokenFacts) -> Iterator[pb.
     """The messages that take a replica from ``old`` to ``new``; everything when ``old`` is None.
 
     Entries that went are not told: they outlast every token that they end, so that a replica may
-    drop them by its own clock. Another epoch or issuer begins anew.
+    drop them by its own clock. Another epoch or issuer begins anew, and so does a list in which one
+    entry stands for many of one person's.
     """
     begun = None
-    if old is not None and (old.issuer, old.revoked.epoch) == (new.issuer, new.revoked.epoch):
+    if (
+        old is not None
+        and (old.issuer, old.revoked.epoch) == (new.issuer, new.revoked.epoch)
+        and not _gathered(old.revoked.ends_ms, new.revoked.ends_ms)
+    ):
         begun = old
     had = begun.revoked.ends_ms if begun is not None else {}
     ended = [
@@ -112,3 +117,9 @@ def revocations_between(old: TokenFacts | None, new: TokenFacts) -> Iterator[pb.
             ended=ended[start : start + PART_ENTRIES],
             complete=start == starts[-1],
         )
+
+
+def _gathered(old: Mapping[str, int], new: Mapping[str, int]) -> bool:
+    """Whether a person's entry may stand for some that went before their time."""
+    people = (entry for entry in new if entry.startswith(user_entry("")))
+    return any(old.get(entry) != new[entry] for entry in people) and not old.keys() <= new.keys()

@@ -88,6 +88,11 @@ class TokenReplica:
             self._install(change.issuer, change.epoch)
             self.heard_s = now_s
 
+    @property
+    def entries(self) -> int:
+        """How many entries of the list of what was ended are held."""
+        return len(self._entries)
+
     def forget(self) -> None:
         """Say that the stream broke: changes may be missed, so everything must come anew."""
         self._based = False

@@ -169,6 +169,19 @@ def test_a_difference_without_its_base_is_refused() -> None:
     assert refused.value.reason == "REPLICA_OUT_OF_STEP"
 
 
+def test_a_person_who_ends_token_after_token_fills_no_replica() -> None:
+    replica = fresh()
+    old = None
+    for turn in range(5):
+        many = {f"j:{turn}-{number}": END_MS for number in range(16)}
+        for ends in (many, {f"u:{USER}": END_MS - 7_000 + turn}):
+            new = replace(FACTS, revoked=Revoked("e1", ends))
+            apply(replica, old, new)
+            old = new
+    assert outcome(replica, token(iat=NOW_MS // 1000 - 2)) == "TOKEN_REVOKED"
+    assert replica.entries == 1
+
+
 def test_nothing_new_is_one_short_message() -> None:
     (part,) = revocations_between(FACTS, FACTS)
     assert part == pb.TenantRevocations(epoch="e1", issuer=ISSUER, complete=True)

@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from argy.api.authn.v1 import token_pb2 as pb
+from argy.authn.revocation import MOST_OF_ONE
 from argy.base.errors import Unauthenticated
 from argy.base.ids import uuid7
 from argy.base.secret_token import new_token
@@ -154,6 +155,32 @@ async def test_revocation_of_a_token(world: Any, replica: Any, ada: Any, kind: s
     assert not (await world.introspect(other, ada.tenant, first.access_token)).active
     refresh_lives = (await world.introspect(other, ada.tenant, first.refresh_token)).active
     assert refresh_lives == (kind == "access")
+
+
+async def test_one_person_can_not_fill_the_deny_list_by_refreshing_and_revoking(
+    world: Any, replica: Any, ada: Any
+) -> None:
+    bob = await world.person(ada.tenant)
+    others = await world.sign_in(replica, bob)
+    stub = world.tokens(replica, ada.tenant)
+    held = await world.sign_in(replica, ada)
+    kept = await world.sign_in(replica, ada)
+    revoked = []
+    for _ in range(2 * MOST_OF_ONE + 3):
+        await stub.RevokeToken(pb.RevokeTokenRequest(token=held.access_token))
+        revoked.append(held.access_token)
+        held = await world.refresh(replica, ada, held.refresh_token)
+    entries = (await world.mirrors[0].renewed(ada.tenant.tenant_id)).ends_ms
+    assert len(entries) <= MOST_OF_ONE + 1
+    assert f"u:user:{ada.user_id}" in entries
+    # What was ended stays ended; nobody else's token is, nor what a person is signed in by.
+    for token in revoked:
+        assert not (await world.introspect(replica, ada.tenant, token)).active
+    assert (await world.introspect(replica, ada.tenant, others.access_token)).active
+    world.clock.advance(6_000)
+    assert (await world.refresh(replica, ada, kept.refresh_token)).access_token
+    fresh = await world.refresh(replica, ada, held.refresh_token)
+    assert (await world.introspect(replica, ada.tenant, fresh.access_token)).active
 
 
 async def test_revoking_what_is_no_token_is_no_error(world: Any, replica: Any, ada: Any) -> None:
