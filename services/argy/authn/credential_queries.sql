@@ -75,6 +75,12 @@ UPDATE authn.credential SET revoked_at = $3
 WHERE tenant_id = $1 AND id = $2 AND revoked_at IS NULL
 RETURNING id;
 
+-- name: revoke_of_user
+-- End the personal access tokens of a person.
+UPDATE authn.credential SET revoked_at = $3
+WHERE tenant_id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > $3
+RETURNING id;
+
 -- name: note_used
 -- When some credentials were last used, to the minute.
 UPDATE authn.credential AS c

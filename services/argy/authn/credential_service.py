@@ -9,6 +9,7 @@ from argy.api.authn.v1 import credential_pb2 as pb
 from argy.api.authn.v1.credential_pb2_grpc import CredentialServiceServicer
 from argy.authn.credential_domain import Credential, Kind
 from argy.authn.credentials import Credentials
+from argy.authn.session_domain import DeviceInfo
 from argy.base.errors import PermissionDenied
 from argy.rpc.call import current_call
 from argy.rpc.page_token import PageTokens, page_size
@@ -32,7 +33,11 @@ class CredentialService(CredentialServiceServicer):
     ) -> pb.CreatePersonalAccessTokenResponse:
         """Make a token of the caller's own."""
         made = await self._credentials.make_token(
-            current_call(), name=request.name, scopes=request.scopes, days=request.days
+            current_call(),
+            name=request.name,
+            scopes=request.scopes,
+            days=request.days,
+            device=DeviceInfo(request.device.ip, request.device.user_agent),
         )
         return pb.CreatePersonalAccessTokenResponse(
             credential=_message(made.credential), secret=made.secret

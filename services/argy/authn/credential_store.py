@@ -111,6 +111,11 @@ async def revoke(tx: Tx, credential_id: UUID, *, now_ms: int) -> bool:
     return await tx.fetchval(_Q.revoke, tx.tenant_id, credential_id, to_time(now_ms)) is not None
 
 
+async def revoke_of_user(tx: Tx, user_id: UUID, *, now_ms: int) -> int:
+    """End every personal access token of somebody; how many were live."""
+    return len(await tx.fetch(_Q.revoke_of_user, tx.tenant_id, user_id, to_time(now_ms)))
+
+
 async def note_used(tx: Tx, used_ms: Mapping[UUID, int]) -> None:
     """Remember when credentials were last used."""
     times = [to_time(ms) for ms in used_ms.values()]

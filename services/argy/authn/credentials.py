@@ -12,6 +12,7 @@ from typing import Final
 from uuid import UUID
 
 from argy.authn import credential_store as store
+from argy.authn import security_notice_store
 from argy.authn.credential_domain import (
     HOUR_MS,
     Credential,
@@ -30,9 +31,11 @@ from argy.authn.credential_domain import (
 )
 from argy.authn.credential_rights import Rights
 from argy.authn.credential_usage import LastUsed
+from argy.authn.notices import SecurityNotices
 from argy.authn.service_key_domain import subject_of_service
 from argy.authn.service_keys import FIRST_GENERATION, ServiceKeys
 from argy.authn.session_audit import SignInLog
+from argy.authn.session_domain import DeviceInfo
 from argy.base.clock import Clock
 from argy.base.errors import FailedPrecondition, PermissionDenied
 from argy.base.ids import uuid7
@@ -40,10 +43,11 @@ from argy.base.secret_token import new_token, token_digest
 from argy.rpc.access import ANY
 from argy.rpc.call import Call
 from argy.rpc.credentials import API_KEY, PAT, VerifiedCredential, invalid_credential
-from argy.rpc.person import require_person, require_recent
+from argy.rpc.person import require_claims, require_person, require_recent
 from argy.rpc.stages import ACT_FOR
-from argy.store.database import Database
+from argy.store.database import Database, Tx
 
+_UNKNOWN: Final = DeviceInfo()
 READ_ANY: Final = "authn.credential:read_any"
 REVOKE_ANY: Final = "authn.credential:revoke_any"
 _MAKE: Final[dict[Kind, str]] = {
@@ -58,7 +62,7 @@ _SECRET_KIND: Final[dict[Kind, str]] = {"TOKEN": PAT, "KEY": API_KEY}
 class Credentials:
     """Credentials of a tenant; a ``CredentialVerifier`` where it is hosted."""
 
-    __slots__ = ("_clock", "_db", "_log", "_rights", "_service_keys", "_used")
+    __slots__ = ("_clock", "_db", "_log", "_notices", "_rights", "_service_keys", "_used")
 
     def __init__(
         self,
@@ -69,14 +73,16 @@ class Credentials:
         log: SignInLog,
         clock: Clock,
         service_keys: ServiceKeys | None = None,
+        notices: SecurityNotices | None = None,
     ) -> None:
-        """Without ``service_keys`` there are none to be had."""
+        """Without ``service_keys`` there are none to be had, without ``notices`` no mails."""
         self._db = db
         self._rights = rights
         self._used = used
         self._log = log
         self._clock = clock
         self._service_keys = service_keys
+        self._notices = notices
 
     @property
     def service_keys(self) -> ServiceKeys:
@@ -85,7 +91,15 @@ class Credentials:
             raise FailedPrecondition("there are no service keys here", reason="SERVICE_KEYS_OFF")
         return self._service_keys
 
-    async def make_token(self, call: Call, *, name: str, scopes: Sequence[str], days: int) -> Made:
+    async def make_token(
+        self,
+        call: Call,
+        *,
+        name: str,
+        scopes: Sequence[str],
+        days: int,
+        device: DeviceInfo = _UNKNOWN,
+    ) -> Made:
         """Make a personal access token for the caller, who proved lately who they are.
 
         Raises:
@@ -97,7 +111,12 @@ class Credentials:
         """
         person = require_person(call)
         require_recent(call)
-        return await self._make(call, "TOKEN", call.caller, person, name, scopes, days)
+        made = await self._make(
+            call, "TOKEN", call.caller, person, name, scopes, days, device=device
+        )
+        if self._notices is not None:
+            await self._notices.tell(call, person, "token_made", device, name=made.credential.name)
+        return made
 
     async def make_key(
         self, call: Call, *, subject: str, name: str, scopes: Sequence[str], days: int
@@ -240,6 +259,8 @@ class Credentials:
         name: str,
         scopes: Sequence[str],
         days: int,
+        *,
+        device: DeviceInfo = _UNKNOWN,
     ) -> Made:
         name, wanted = checked_name(name), checked_scopes(scopes)
         check_days(kind, days)
@@ -275,6 +296,8 @@ class Credentials:
                 scopes=list(wanted),
                 expires_at_ms=made.expires_at_ms,
             )
+            if user_id is not None:
+                await _tell_of_token(tx, call, user_id, made, device)
         return Made(made, secret, key_id)
 
     def _secret(
@@ -304,6 +327,22 @@ class Credentials:
             for who in {subject, call.caller}:
                 if not await self._rights.holds(call, who, scope, _ASKED_OF.get(scope, ANY)):
                     raise beyond_rights(scope)
+
+
+async def _tell_of_token(
+    tx: Tx, call: Call, user_id: UUID, made: Credential, device: DeviceInfo
+) -> None:
+    claims = require_claims(call)
+    await security_notice_store.require_not_reset(tx, user_id, claims.issued_at_s * 1_000)
+    await security_notice_store.note(
+        tx,
+        user_id,
+        "token_made",
+        device,
+        name=made.name,
+        session_id=claims.session_id,
+        now_ms=made.created_at_ms,
+    )
 
 
 def _recent_if_person(call: Call) -> None:

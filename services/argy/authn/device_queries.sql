@@ -37,6 +37,11 @@ UPDATE authn.device_code SET state = 'REDEEMED', polled_at = $3
 WHERE tenant_id = $1 AND id = $2 AND state = 'APPROVED' AND expires_at > $3
 RETURNING id;
 
+-- name: deny_of_user
+-- Take back what a person approved.
+UPDATE authn.device_code SET state = 'DENIED'
+WHERE tenant_id = $1 AND user_id = $2 AND state = 'APPROVED';
+
 -- name: purge
 -- Forget some requests that ended long ago.
 DELETE FROM authn.device_code AS d

@@ -91,6 +91,11 @@ async def redeem(tx: Tx, code_id: UUID, *, now_ms: int) -> bool:
     return await tx.fetchval(_Q.redeem, tx.tenant_id, code_id, to_time(now_ms)) is not None
 
 
+async def deny_of_user(tx: Tx, user_id: UUID) -> None:
+    """Have no device in any more that a person approved and that did not ask since."""
+    await tx.execute(_Q.deny_of_user, tx.tenant_id, user_id)
+
+
 def _device_code(row: Any) -> DeviceCode:
     return DeviceCode(
         id=row["id"],

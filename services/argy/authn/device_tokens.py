@@ -1,5 +1,6 @@
 """The tokens of a device: of a session of its own, which its person sees and may end."""
 
+from argy.authn import security_notice_store, token_store
 from argy.authn.device_domain import DEVICE_AMR, DeviceCode
 from argy.authn.session_domain import PROVISIONAL_S, DeviceInfo, Session
 from argy.authn.sessions import Sessions
@@ -30,8 +31,11 @@ class DeviceTokens:
         if user_id is None:
             raise Unauthenticated("Nobody approved this device", reason="USER_DISABLED")
         asked_from = DeviceInfo(approved.ip, approved.user_agent)
+        # An approval from before a reset is none; who resets waits for this or is waited for.
+        await token_store.lock_person(tx, user_id)
+        await security_notice_store.require_not_reset(tx, user_id, approved.auth_time_s * 1_000)
         session, _ = await self._sessions.open(tx, call, user_id, "device", asked_from)
-        return await self._issuer.issue(
+        tokens = await self._issuer.issue(
             tx,
             tenant=call.tenant.slug,
             user_id=user_id,
@@ -43,6 +47,8 @@ class DeviceTokens:
             scope=approved.scope,
             with_refresh=True,
         )
+        await security_notice_store.made_session(tx, approved.id, session.session_id)
+        return tokens
 
     async def check_approver(self, call: Call) -> None:
         """See ``Issuer``."""

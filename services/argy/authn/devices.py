@@ -3,6 +3,7 @@
 from typing import Final, Protocol
 
 from argy.authn import device_store as store
+from argy.authn import security_notice_store
 from argy.authn.credential_domain import checked_scopes
 from argy.authn.device_domain import (
     DEVICE_AMR,
@@ -165,6 +166,17 @@ class Devices:
                 if not decided:
                     raise FailedPrecondition(
                         "This code was used before", reason="DEVICE_CODE_DECIDED"
+                    )
+                if approved:
+                    await security_notice_store.note(
+                        tx,
+                        person,
+                        "device_let_in",
+                        DeviceInfo(found.ip, found.user_agent),
+                        name=found.client_id,
+                        session_id=claims.session_id,
+                        now_ms=now_ms,
+                        notice_id=found.id,
                     )
                 await self._log.done(
                     tx,

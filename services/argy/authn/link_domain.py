@@ -57,6 +57,16 @@ class Link:
     used: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A link as it is shown before it is used."""
+
+    link: Link
+    masked_email: str
+    yours: bool
+    """Whether it signs in whoever calls."""
+
+
 def purpose_of(*, has_passkey: bool) -> Purpose:
     """What a link that somebody asks for is for."""
     return "recovery" if has_passkey else "sign_in"
@@ -126,6 +136,12 @@ def check_bound(link: Link, *, browser_secret: str, confirmed: bool) -> None:
             reason="CONFIRMATION_REQUIRED",
             field="confirmed",
         )
+
+
+def masked(email: str) -> str:
+    """An address for whoever holds a link of somebody: its first character and its domain."""
+    local, _, domain = email.rpartition("@")
+    return f"{local[:1] if len(local) > 1 else ''}•••@{domain}"
 
 
 def link_over() -> NotFound:

@@ -40,8 +40,13 @@ class MagicLinkService(MagicLinkServiceServicer):
         self, request: pb.DescribeLinkRequest, context: Any
     ) -> pb.DescribeLinkResponse:
         """Tell where a link was asked for."""
-        link = await self._links.describe(current_call(), request.secret, device_of(request.device))
-        told = pb.DescribeLinkResponse(purpose=link.purpose)
+        found = await self._links.describe(
+            current_call(), request.secret, device_of(request.device)
+        )
+        link = found.link
+        told = pb.DescribeLinkResponse(
+            purpose=link.purpose, masked_email=found.masked_email, yours=found.yours
+        )
         told.create_time.FromMilliseconds(link.created_at_ms)
         if link.device.ip or link.device.user_agent:
             told.device.CopyFrom(Device(ip=link.device.ip, user_agent=link.device.user_agent))

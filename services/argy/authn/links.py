@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from argy.authn import link_store as store
-from argy.authn import passkey_store, sign_in_policy_store
+from argy.authn import passkey_store, security_notice_store, sign_in_policy_store
 from argy.authn.limits import NAMELESS_BY_TENANT, RateLimits, network
 from argy.authn.link_domain import (
     INVITATION_MS,
@@ -17,25 +17,33 @@ from argy.authn.link_domain import (
     LINK_MS,
     LOOK_BY_IP,
     TRY_BY_IP,
+    Described,
     Link,
     address_key,
     check_bound,
     check_live,
     checked_email,
     link_over,
+    masked,
     must_register,
     purpose_in_use,
     purpose_of,
 )
+from argy.authn.mail import Mail
 from argy.authn.mail_texts import invitation, recovered, recovery_link, sign_in_link
 from argy.authn.outbox import Outbox
-from argy.authn.session_accounts import find_account, find_account_by_email
+from argy.authn.session_accounts import (
+    Account,
+    check_invitable,
+    find_account,
+    find_account_by_email,
+)
 from argy.authn.session_audit import NOBODY, SignInLog, subject_of
 from argy.authn.session_domain import DeviceInfo, Session, digest, new_secret
 from argy.authn.sessions import Sessions
 from argy.authn.sign_in_policy_domain import check_links_on
 from argy.base.clock import Clock
-from argy.base.errors import ArgyError, FailedPrecondition, NotFound
+from argy.base.errors import ArgyError
 from argy.base.ids import uuid7
 from argy.rpc.call import Call
 from argy.store.database import Database, Tx
@@ -54,6 +62,14 @@ class Redeemed:
     session: Session
     secret: str
     must_register: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """An invitation that was made, not sent yet."""
+
+    mail: Mail
+    expires_at_ms: int
 
 
 class Links:
@@ -153,36 +169,35 @@ class Links:
         """
         await self._limits.count(call.tenant_id, INVITE_BY_TENANT, "all")
         await self._limits.count(call.tenant_id, INVITE_BY_PERSON, str(user_id))
-        secret, now_ms = new_secret(), self._clock.now_ms()
         async with self._db.tenant(call.tenant_id) as tx:
             await _check_on(tx)
-            account = await find_account(tx, user_id)
-            if account is None:
-                raise NotFound("No such user", reason="USER_UNKNOWN", field="user_id")
-            if not account.active:
-                raise FailedPrecondition(
-                    "The user is disabled", reason="USER_DISABLED", field="user_id"
-                )
-            made = Link(
-                id=uuid7(now_ms),
-                user_id=user_id,
-                purpose="invitation",
-                browser_digest="",
-                device=DeviceInfo(),
-                created_at_ms=now_ms,
-                expires_at_ms=now_ms + INVITATION_MS,
-            )
-            await store.insert(tx, made, digest=digest(secret))
-            await self._log.done(
-                tx, call, "authn.invitation.send", subject_of(user_id), link=str(made.id)
-            )
-        days = INVITATION_MS // _DAY_MS
-        mail = invitation(account, call.tenant.slug, self._url(call, secret), days)
-        await self._outbox.put(call.tenant_id, mail, ends_at_ms=made.expires_at_ms)
+            account = check_invitable(await find_account(tx, user_id))
+            made = await self.make_invitation(tx, call, account)
+        await self._outbox.put(call.tenant_id, made.mail, ends_at_ms=made.expires_at_ms)
         return made.expires_at_ms
 
-    async def describe(self, call: Call, secret: str, device: DeviceInfo) -> Link:
-        """What a link is, which uses nothing.
+    async def make_invitation(self, tx: Tx, call: Call, account: Account) -> Invitation:
+        """Keep an invitation of somebody; its mail is for who calls, to be sent after ``tx``."""
+        secret, now_ms = new_secret(), self._clock.now_ms()
+        made = Link(
+            id=uuid7(now_ms),
+            user_id=account.user_id,
+            purpose="invitation",
+            browser_digest="",
+            device=DeviceInfo(),
+            created_at_ms=now_ms,
+            expires_at_ms=now_ms + INVITATION_MS,
+        )
+        await store.insert(tx, made, digest=digest(secret))
+        await self._log.done(
+            tx, call, "authn.invitation.send", subject_of(account.user_id), link=str(made.id)
+        )
+        days = INVITATION_MS // _DAY_MS
+        mail = invitation(account, call.tenant.slug, self._url(call, secret), days)
+        return Invitation(mail, made.expires_at_ms)
+
+    async def describe(self, call: Call, secret: str, device: DeviceInfo) -> Described:
+        """What a link is, and whom it signs in, which uses nothing.
 
         Raises:
             NotFound: ``LINK_OVER``.
@@ -192,7 +207,11 @@ class Links:
             await self._limits.count(call.tenant_id, LOOK_BY_IP, network(device.ip))
         async with self._db.tenant(call.tenant_id) as tx:
             found = await store.find(tx, digest(secret))
-        return check_live(found, now_ms=self._clock.now_ms())
+            link = check_live(found, now_ms=self._clock.now_ms())
+            account = None if link.user_id is None else await find_account(tx, link.user_id)
+        if account is None:
+            raise link_over()
+        return Described(link, masked(account.email), call.caller == subject_of(account.user_id))
 
     async def redeem(
         self, call: Call, secret: str, device: DeviceInfo, *, browser_secret: str, confirmed: bool
@@ -255,6 +274,15 @@ class Links:
                 link=str(link.id),
                 confirmed=confirmed,
             )
+            if purpose == "recovery":
+                await security_notice_store.note(
+                    tx,
+                    user_id,
+                    "recovery_used",
+                    device,
+                    session_id=str(session.session_id),
+                    now_ms=self._clock.now_ms(),
+                )
         if purpose == "recovery":
             await self._outbox.put(call.tenant_id, recovered(account, call.tenant.slug, device))
         return Redeemed(session, session_secret, must_register(purpose))

@@ -127,6 +127,22 @@ def token_made(account: Account, tenant: str, name: str, device: DeviceInfo = _U
     )
 
 
+def sign_in_reset(
+    account: Account, tenant: str, reason: str, device: DeviceInfo = _UNKNOWN
+) -> Mail:
+    """Tells that an administrator took every way in away, to begin anew."""
+    return _notice(
+        account,
+        tenant,
+        f"Your sign-in was reset at {tenant}",
+        "An administrator removed your passkeys and access tokens and signed you out everywhere.",
+        f"Their reason: {reason}",
+        *_from(device),
+        "",
+        "To get back in, open the invitation that comes in a mail of its own.",
+    )
+
+
 def _notice(account: Account, tenant: str, subject: str, *lines: str) -> Mail:
     return _mail(
         account,

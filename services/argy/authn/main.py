@@ -96,6 +96,7 @@ def assemble(
         log=log,
         clock=clock,
         service_keys=service_keys,
+        notices=sign_in.notices,
     )
     devices = Devices(
         db=db,

@@ -1,10 +1,19 @@
-"""Tells people by mail what happened to their ways in; nothing in such a mail signs in."""
+"""Tells people by mail what happened to their ways in; nothing in such a mail signs in.
+
+Their other devices hear of it by ``security_notice_store``.
+"""
 
 import logging
 from typing import Final, Literal
 from uuid import UUID
 
-from argy.authn.mail_texts import passkey_added, passkey_blocked, passkey_removed, token_made
+from argy.authn.mail_texts import (
+    passkey_added,
+    passkey_blocked,
+    passkey_removed,
+    sign_in_reset,
+    token_made,
+)
 from argy.authn.outbox import Outbox
 from argy.authn.session_accounts import find_account
 from argy.authn.session_domain import DeviceInfo
@@ -12,11 +21,14 @@ from argy.base.errors import ArgyError
 from argy.rpc.call import Call
 from argy.store.database import Database
 
-NoticeKind = Literal["passkey_added", "passkey_blocked", "passkey_removed", "token_made"]
+NoticeKind = Literal[
+    "passkey_added", "passkey_blocked", "passkey_removed", "sign_in_reset", "token_made"
+]
 _TEXTS: Final = {
     "passkey_added": passkey_added,
     "passkey_blocked": passkey_blocked,
     "passkey_removed": passkey_removed,
+    "sign_in_reset": sign_in_reset,
     "token_made": token_made,
 }
 _LOG: Final = logging.getLogger("argy.authn.mail")

@@ -64,6 +64,10 @@ RETURNING
 -- Forget a passkey of a user.
 DELETE FROM authn.passkey WHERE tenant_id = $1 AND id = $2 AND user_id = $3;
 
+-- name: delete_passkeys
+-- Forget every passkey of a user.
+DELETE FROM authn.passkey WHERE tenant_id = $1 AND user_id = $2 RETURNING id;
+
 -- name: has_usable_passkey
 -- Whether a user can sign in with a passkey.
 SELECT EXISTS (

@@ -31,7 +31,11 @@ class PasskeyService(PasskeyServiceServicer):
     ) -> pb.FinishRegistrationResponse:
         """Verify and keep the new passkey."""
         made = await self._passkeys.finish(
-            current_call(), request.ceremony_id, request.credential_json, request.name
+            current_call(),
+            request.ceremony_id,
+            request.credential_json,
+            request.name,
+            device_of(request.device),
         )
         return pb.FinishRegistrationResponse(passkey=_message(made))
 
@@ -75,7 +79,8 @@ class PasskeyService(PasskeyServiceServicer):
         self, request: pb.RemovePasskeyRequest, context: Any
     ) -> pb.RemovePasskeyResponse:
         """Remove one of the caller's own passkeys."""
-        await self._passkeys.remove(current_call(), UUID(request.passkey_id))
+        device = device_of(request.device)
+        await self._passkeys.remove(current_call(), UUID(request.passkey_id), device)
         return pb.RemovePasskeyResponse()
 
 

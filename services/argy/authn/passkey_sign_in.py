@@ -6,6 +6,7 @@ from hmac import compare_digest
 from typing import Final
 
 from argy.authn import passkey_store as store
+from argy.authn import security_notice_store
 from argy.authn.limits import NAMELESS_BY_TENANT, Rate, RateLimits, network
 from argy.authn.notices import SecurityNotices
 from argy.authn.passkey_challenges import Challenges
@@ -219,6 +220,9 @@ class PasskeySignIn:
         now_ms: int,
     ) -> None:
         await store.block(tx, passkey.id, now_ms=now_ms)
+        await security_notice_store.note(
+            tx, passkey.user_id, "passkey_blocked", device, name=passkey.name, now_ms=now_ms
+        )
         # Whoever has the copy may have signed in with it before: nobody stays who could be them.
         ended = await self._sessions.end_of(call.tenant_id, passkey.user_id)
         await self._log.done(

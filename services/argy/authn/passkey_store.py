@@ -111,6 +111,11 @@ async def delete(tx: Tx, user_id: UUID, passkey_id: UUID) -> None:
     await tx.execute(_Q.delete_passkey, tx.tenant_id, passkey_id, user_id)
 
 
+async def delete_all(tx: Tx, user_id: UUID) -> int:
+    """Forget every passkey of a user; how many they were."""
+    return len(await tx.fetch(_Q.delete_passkeys, tx.tenant_id, user_id))
+
+
 async def has_usable(tx: Tx, user_id: UUID) -> bool:
     """Whether a user can sign in with a passkey."""
     return bool(await tx.fetchval(_Q.has_usable_passkey, tx.tenant_id, user_id))

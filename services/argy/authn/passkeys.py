@@ -4,11 +4,10 @@ import secrets
 from typing import Final
 from uuid import UUID
 
-from argy.authn import link_store, sign_in_policy_store
+from argy.authn import link_store, security_notice_store, sign_in_policy_store
 from argy.authn import passkey_store as store
 from argy.authn.limits import Rate, RateLimits
-from argy.authn.mail_texts import passkey_added, passkey_removed
-from argy.authn.outbox import Outbox
+from argy.authn.notices import SecurityNotices
 from argy.authn.passkey_challenges import Challenges
 from argy.authn.passkey_domain import (
     CEREMONY_MS,
@@ -34,13 +33,13 @@ from argy.authn.passkey_webauthn import (
 )
 from argy.authn.session_accounts import Account, find_account
 from argy.authn.session_audit import SignInLog
-from argy.authn.session_domain import new_secret
+from argy.authn.session_domain import DeviceInfo, new_secret
 from argy.authn.sign_in_policy_domain import allowed_models, attested_by, links_on
 from argy.base.clock import Clock
 from argy.base.errors import ArgyError, NotFound, PermissionDenied
 from argy.base.ids import uuid7
 from argy.rpc.call import Call
-from argy.rpc.person import require_person, require_recent
+from argy.rpc.person import require_claims, require_person, require_recent
 from argy.store.database import Database, Tx
 
 BEGIN_BY_PERSON: Final = Rate("passkey_register_person", every_ms=10_000, burst=60)
@@ -50,7 +49,7 @@ BEGIN_BY_PERSON: Final = Rate("passkey_register_person", every_ms=10_000, burst=
 class Passkeys:
     """A person's own passkeys; each change needs a proof that is minutes old."""
 
-    __slots__ = ("_challenges", "_clock", "_db", "_limits", "_log", "_outbox", "_rp")
+    __slots__ = ("_challenges", "_clock", "_db", "_limits", "_log", "_notices", "_rp")
 
     def __init__(
         self,
@@ -60,7 +59,7 @@ class Passkeys:
         rp: RelyingParty,
         limits: RateLimits,
         log: SignInLog,
-        outbox: Outbox,
+        notices: SecurityNotices,
         clock: Clock,
     ) -> None:
         self._db = db
@@ -68,7 +67,7 @@ class Passkeys:
         self._rp = rp
         self._limits = limits
         self._log = log
-        self._outbox = outbox
+        self._notices = notices
         self._clock = clock
 
     async def begin(self, call: Call) -> tuple[str, str]:
@@ -108,24 +107,35 @@ class Passkeys:
         )
         return ceremony_id, options
 
-    async def finish(self, call: Call, ceremony_id: str, credential: str, name: str) -> Passkey:
+    async def finish(
+        self, call: Call, ceremony_id: str, credential: str, name: str, device: DeviceInfo
+    ) -> Passkey:
         """Verify a registration and keep the passkey.
 
         Raises:
             InvalidArgument: ``MALFORMED_CREDENTIAL`` or ``INVALID_NAME``.
-            Unauthenticated: naming what is wrong, as ``passkey_domain`` does.
+            Unauthenticated: naming what is wrong, as ``passkey_domain`` does; ``SESSION_OVER``
+                when every way in was taken away meanwhile.
             PermissionDenied: ``AUTHENTICATOR_NOT_ALLOWED``, or as ``passkey_attestation`` says.
             AlreadyExists: ``PASSKEY_EXISTS``, whoever's it is.
         """
         user_id = require_person(call)
         try:
-            return await self._finish(call, user_id, ceremony_id, credential, name)
+            made = await self._finish(call, user_id, ceremony_id, credential, name, device)
         except ArgyError as error:
             await self._log.refused(call, "authn.passkey.register", f"user:{user_id}", error)
             raise
+        await self._notices.tell(call, user_id, "passkey_added", device, name=made.name)
+        return made
 
     async def _finish(
-        self, call: Call, user_id: UUID, ceremony_id: str, credential: str, name: str
+        self,
+        call: Call,
+        user_id: UUID,
+        ceremony_id: str,
+        credential: str,
+        name: str,
+        device: DeviceInfo,
     ) -> Passkey:
         require_may_register(call)
         name = checked_name(name, default="Passkey")
@@ -138,11 +148,22 @@ class Passkeys:
             new = verify_registration(credential, self._rp, challenge=begun.challenge, roots=roots)
             check_aaguid(new.aaguid, allowed_models(version.policy))
             made = _passkey(new, user_id, name, now_ms)
-            account = await _active(tx, user_id)
+            await _active(tx, user_id)
             check_room(await store.list_of(tx, user_id, alone=True))
+            claims = require_claims(call)
+            await security_notice_store.require_not_reset(tx, user_id, claims.issued_at_s * 1_000)
             await store.insert(tx, made, attested=roots is not None)
             # A link from before would let somebody in as if there were no passkey.
             await link_store.retire(tx, user_id, now_ms=now_ms)
+            await security_notice_store.note(
+                tx,
+                user_id,
+                "passkey_registered",
+                device,
+                name=name,
+                session_id=claims.session_id,
+                now_ms=now_ms,
+            )
             await self._log.done(
                 tx,
                 call,
@@ -153,7 +174,6 @@ class Passkeys:
                 attested=roots is not None,
                 synced=made.backup_eligible,
             )
-        await self._outbox.put(call.tenant_id, passkey_added(account, call.tenant.slug, name))
         return made
 
     async def list(self, call: Call) -> list[Passkey]:
@@ -174,7 +194,7 @@ class Passkeys:
             )
         return renamed
 
-    async def remove(self, call: Call, passkey_id: UUID) -> None:
+    async def remove(self, call: Call, passkey_id: UUID, device: DeviceInfo) -> None:
         """Forget one of the caller's own passkeys.
 
         Raises:
@@ -184,18 +204,21 @@ class Passkeys:
         """
         user_id = require_person(call)
         try:
-            await self._remove(call, user_id, passkey_id)
+            removed = await self._remove(call, user_id, passkey_id, device)
         except ArgyError as error:
             await self._log.refused(
                 call, "authn.passkey.remove", f"user:{user_id}", error, passkey=str(passkey_id)
             )
             raise
+        await self._notices.tell(call, user_id, "passkey_removed", device, name=removed.name)
 
-    async def _remove(self, call: Call, user_id: UUID, passkey_id: UUID) -> None:
+    async def _remove(
+        self, call: Call, user_id: UUID, passkey_id: UUID, device: DeviceInfo
+    ) -> Passkey:
         require_own_sign_in(call)
         require_recent(call)
         async with self._db.tenant(call.tenant_id) as tx:
-            account = await _active(tx, user_id)
+            await _active(tx, user_id)
             held = await store.list_of(tx, user_id, alone=True)
             target = next((one for one in held if one.id == passkey_id), None)
             if target is None:
@@ -207,11 +230,19 @@ class Passkeys:
                 proved_passkey=proved_passkey(call),
             )
             await store.delete(tx, user_id, passkey_id)
+            await security_notice_store.note(
+                tx,
+                user_id,
+                "passkey_removed",
+                device,
+                name=target.name,
+                session_id=require_claims(call).session_id,
+                now_ms=self._clock.now_ms(),
+            )
             await self._log.done(
                 tx, call, "authn.passkey.remove", f"passkey:{passkey_id}", name=target.name
             )
-        mail = passkey_removed(account, call.tenant.slug, target.name)
-        await self._outbox.put(call.tenant_id, mail)
+        return target
 
 
 def _passkey(new: NewCredential, user_id: UUID, name: str, now_ms: int) -> Passkey:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+from argy.base.errors import FailedPrecondition, NotFound
 from argy.store.database import Tx
 from argy.store.queries import Queries
 
@@ -18,6 +19,20 @@ class Account:
     email: str
     display_name: str
     active: bool
+
+
+def check_invitable(account: Account | None) -> Account:
+    """Accept somebody who may be invited.
+
+    Raises:
+        NotFound: ``USER_UNKNOWN``.
+        FailedPrecondition: ``USER_DISABLED``.
+    """
+    if account is None:
+        raise NotFound("No such user", reason="USER_UNKNOWN", field="user_id")
+    if not account.active:
+        raise FailedPrecondition("The user is disabled", reason="USER_DISABLED", field="user_id")
+    return account
 
 
 async def find_account(tx: Tx, user_id: UUID) -> Account | None:

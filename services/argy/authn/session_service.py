@@ -5,13 +5,18 @@ from uuid import UUID
 
 from argy.api.authn.v1 import session_pb2 as pb
 from argy.api.authn.v1.session_pb2_grpc import SessionServiceServicer
+from argy.authn.security_notice_domain import SecurityNotice
+from argy.authn.security_notices import SeenNotices
+from argy.authn.session_accounts import find_account
 from argy.authn.session_domain import DeviceInfo, Session
 from argy.authn.sessions import Sessions
+from argy.authn.sign_in_reset import SignInReset
 from argy.authn.token_issuing import TokenIssuer
 from argy.base.errors import PermissionDenied
 from argy.rpc.access import AccessDecider
 from argy.rpc.call import Call, current_call
 from argy.rpc.person import require_person
+from argy.rpc.provisional import check_ends_itself
 from argy.store.database import Database
 
 END_ANY: Final = "authn.session:end_any"
@@ -24,12 +29,21 @@ class SessionService(SessionServiceServicer):
     """Who is signed in where."""
 
     def __init__(
-        self, sessions: Sessions, issuer: TokenIssuer, db: Database, access: AccessDecider
+        self,
+        sessions: Sessions,
+        issuer: TokenIssuer,
+        db: Database,
+        access: AccessDecider,
+        *,
+        notices: SeenNotices,
+        reset: SignInReset,
     ) -> None:
         self._sessions = sessions
         self._issuer = issuer
         self._db = db
         self._access = access
+        self._notices = notices
+        self._reset = reset
 
     async def CheckSession(
         self, request: pb.CheckSessionRequest, context: Any
@@ -37,10 +51,9 @@ class SessionService(SessionServiceServicer):
         """Tell whose session a secret is."""
         call = current_call()
         session = await self._sessions.check(call.tenant_id, request.secret)
-        return pb.CheckSessionResponse(
-            session=message(session, current=True),
-            access_token=await self._token(call, session),
-        )
+        told = pb.CheckSessionResponse(session=message(session, current=True))
+        await self._tell(call, session, told)
+        return told
 
     async def ListSessions(
         self, request: pb.ListSessionsRequest, context: Any
@@ -57,7 +70,9 @@ class SessionService(SessionServiceServicer):
         self, request: pb.EndSessionRequest, context: Any
     ) -> pb.EndSessionResponse:
         """End one of the caller's own sessions."""
-        await self._sessions.end(current_call(), UUID(request.session_id))
+        call = current_call()
+        check_ends_itself(call, request.session_id)
+        await self._sessions.end(call, UUID(request.session_id))
         return pb.EndSessionResponse()
 
     async def EndUserSessions(
@@ -71,8 +86,49 @@ class SessionService(SessionServiceServicer):
             require_person(call)
         else:
             await self._check_end_any(call)
-        ended = await self._sessions.end_all(call, user_id, keep_current=request.keep_current)
+        ended = await self._sessions.end_all(
+            call,
+            user_id,
+            keep_current=request.keep_current,
+            device=device_of(request.device),
+        )
         return pb.EndUserSessionsResponse(ended=ended)
+
+    async def ListSecurityNotices(
+        self, request: pb.ListSecurityNoticesRequest, context: Any
+    ) -> pb.ListSecurityNoticesResponse:
+        """List the caller's own notices."""
+        call = current_call()
+        found = await self._notices.of_caller(call)
+        asking = call.claims.session_id if call.claims else ""
+        return pb.ListSecurityNoticesResponse(notices=[_notice(one, asking) for one in found])
+
+    async def AcknowledgeSecurityNotices(
+        self, request: pb.AcknowledgeSecurityNoticesRequest, context: Any
+    ) -> pb.AcknowledgeSecurityNoticesResponse:
+        """Note that the caller saw some of their notices."""
+        notice_ids = [UUID(one) for one in request.notice_ids]
+        done = await self._notices.acknowledge(current_call(), notice_ids)
+        return pb.AcknowledgeSecurityNoticesResponse(acknowledged=done)
+
+    async def ResetSignIn(
+        self, request: pb.ResetSignInRequest, context: Any
+    ) -> pb.ResetSignInResponse:
+        """Take every way in away from a user, and invite them anew."""
+        call = current_call()
+        require_tenant_scope(call)
+        done = await self._reset.reset(
+            call,
+            UUID(request.user_id),
+            reason=request.reason,
+            allow_without_link=request.allow_without_link,
+        )
+        told = pb.ResetSignInResponse(
+            passkeys=done.passkeys, tokens=done.tokens, sessions=done.sessions
+        )
+        if done.invited_until_ms is not None:
+            told.invitation_expire_time.FromMilliseconds(done.invited_until_ms)
+        return told
 
     async def _check_end_any(self, call: Call) -> None:
         require_tenant_scope(call)
@@ -80,7 +136,9 @@ class SessionService(SessionServiceServicer):
         if waiting is not None:
             await waiting
 
-    async def _token(self, call: Call, session: Session) -> str:
+    async def _tell(self, call: Call, session: Session, told: pb.CheckSessionResponse) -> None:
+        """A token of a session, whose it is, and what they should hear of."""
+        asking = str(session.session_id)
         async with self._db.tenant(call.tenant_id) as tx:
             tokens = await self._issuer.issue(
                 tx,
@@ -92,7 +150,12 @@ class SessionService(SessionServiceServicer):
                 auth_time_ms=session.counts_from_ms,
                 client_id=CLIENT_ID,
             )
-        return tokens.access_token
+            account = await find_account(tx, session.user_id)
+            notices = await self._notices.open_to(tx, session.user_id, asking)
+        told.access_token = tokens.access_token
+        if account is not None:
+            told.email, told.display_name = account.email, account.display_name
+        told.notices.extend(_notice(one, asking) for one in notices)
 
 
 def require_tenant_scope(call: Call) -> None:
@@ -129,6 +192,21 @@ def message(session: Session, *, current: bool = False) -> pb.Session:
     told.create_time.FromMilliseconds(session.created_at_ms)
     told.last_seen_time.FromMilliseconds(session.last_seen_ms)
     told.expire_time.FromMilliseconds(session.expires_at_ms)
+    return told
+
+
+def _notice(notice: SecurityNotice, asking: str) -> pb.SecurityNotice:
+    """A notice as the session that asks sees it."""
+    told = pb.SecurityNotice(
+        notice_id=str(notice.id),
+        kind=notice.kind,
+        device=pb.Device(ip=notice.device.ip, user_agent=notice.device.user_agent),
+        name=notice.name,
+        own=notice.own(asking),
+    )
+    told.create_time.FromMilliseconds(notice.created_at_ms)
+    if notice.seen_at_ms is not None:
+        told.seen_time.FromMilliseconds(notice.seen_at_ms)
     return told
 
 

@@ -22,6 +22,7 @@ from argy.authn.passkey_service import PasskeyService
 from argy.authn.passkey_sign_in import PasskeySignIn
 from argy.authn.passkeys import Passkeys
 from argy.authn.revocation import RevocationList
+from argy.authn.security_notices import SeenNotices
 from argy.authn.session_audit import SignInLog
 from argy.authn.session_service import SessionService
 from argy.authn.session_settings import SignInSettings
@@ -30,6 +31,7 @@ from argy.authn.session_watch import SessionWatch
 from argy.authn.sessions import Sessions
 from argy.authn.sign_in_policies import SignInPolicies
 from argy.authn.sign_in_policy_service import SignInPolicyService
+from argy.authn.sign_in_reset import SignInReset
 from argy.authn.token_issuing import TokenIssuer
 from argy.base.clock import Clock
 from argy.base.envelope import Kms
@@ -45,6 +47,7 @@ class SignIn:
     services: tuple[tuple[object, ServiceDescriptor], ...]
     sessions: Sessions
     outbox: Outbox
+    notices: SecurityNotices
     watch: SessionWatch
 
     async def start(self) -> None:
@@ -81,6 +84,7 @@ def assemble_sign_in(
         clock=clock,
         limits=settings.limits,
     )
+    notices = SecurityNotices(db, outbox)
     challenges, limits = Challenges(redis), RateLimits(redis, clock)
     passkeys = Passkeys(
         db=db,
@@ -88,7 +92,7 @@ def assemble_sign_in(
         rp=settings.relying_party,
         limits=limits,
         log=log,
-        outbox=outbox,
+        notices=notices,
         clock=clock,
     )
     sign_in = PasskeySignIn(
@@ -98,7 +102,7 @@ def assemble_sign_in(
         sessions=sessions,
         limits=limits,
         log=log,
-        notices=SecurityNotices(db, outbox),
+        notices=notices,
         clock=clock,
     )
     links = Links(
@@ -110,6 +114,15 @@ def assemble_sign_in(
         clock=clock,
         base_url=settings.base_url,
     )
+    reset = SignInReset(
+        db=db,
+        sessions=sessions,
+        links=links,
+        log=log,
+        outbox=outbox,
+        notices=notices,
+        clock=clock,
+    )
     policies = SignInPolicies(db=db, log=log, clock=clock, limits=settings.limits)
     services = (
         (
@@ -118,7 +131,14 @@ def assemble_sign_in(
         ),
         (MagicLinkService(links), magic_link_pb2.DESCRIPTOR.services_by_name["MagicLinkService"]),
         (
-            SessionService(sessions, issuer, db, access),
+            SessionService(
+                sessions,
+                issuer,
+                db,
+                access,
+                notices=SeenNotices(db=db, log=log, clock=clock),
+                reset=reset,
+            ),
             session_pb2.DESCRIPTOR.services_by_name["SessionService"],
         ),
         (
@@ -126,4 +146,4 @@ def assemble_sign_in(
             sign_in_policy_pb2.DESCRIPTOR.services_by_name["SignInPolicyService"],
         ),
     )
-    return SignIn(services, sessions, outbox, SessionWatch(db, sessions))
+    return SignIn(services, sessions, outbox, notices, SessionWatch(db, sessions))

@@ -1,9 +1,10 @@
 """The use cases of sessions: made by a ceremony, used, seen, ended."""
 
 from collections.abc import Sequence
+from typing import Final
 from uuid import UUID
 
-from argy.authn import sign_in_policy_store, token_store
+from argy.authn import security_notice_store, sign_in_policy_store, token_store
 from argy.authn.revocation import RevocationList
 from argy.authn.session_accounts import find_account
 from argy.authn.session_audit import SignInLog, subject_of
@@ -25,6 +26,8 @@ from argy.rpc.call import Call
 from argy.rpc.person import require_claims, require_person
 from argy.rpc.revoked import session_entry, user_entry
 from argy.store.database import Database, Tx
+
+_UNKNOWN: Final = DeviceInfo()
 
 
 class Sessions:
@@ -168,7 +171,14 @@ class Sessions:
             await self._log.done(tx, call, "authn.session.end", f"session:{session_id}")
             await self._forget(call.tenant_id, session)
 
-    async def end_all(self, call: Call, user_id: UUID, *, keep_current: bool) -> int:
+    async def end_all(
+        self,
+        call: Call,
+        user_id: UUID,
+        *,
+        keep_current: bool,
+        device: DeviceInfo = _UNKNOWN,
+    ) -> int:
         """End the sessions of a user, or all but the one that asks; how many there were."""
         kept = require_claims(call).session_id if keep_current else ""
         now_ms = self._clock.now_ms()
@@ -187,6 +197,16 @@ class Sessions:
                 ended=len(found) + len(lost),
                 kept=kept,
             )
+            if await find_account(tx, user_id) is not None:
+                own = call.claims is not None and call.caller == subject_of(user_id)
+                await security_notice_store.note(
+                    tx,
+                    user_id,
+                    "signed_out_everywhere",
+                    device,
+                    session_id=require_claims(call).session_id if own else "",
+                    now_ms=now_ms,
+                )
             await self._revocations.deny(call.tenant_id, map(session_entry, sorted(lost)))
             await self._forget(call.tenant_id, *found)
         return len(found) + len(lost)

@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from argy.api.authn.v1 import credential_pb2 as pb
+from argy.api.authn.v1.session_pb2 import ListSecurityNoticesRequest, SecurityNotice
 from argy.api.directory.v1.user_pb2 import GetUserRequest
 from argy.api.directory.v1.user_pb2_grpc import UserServiceStub
 from argy.base.errors import (
@@ -34,6 +35,7 @@ from argy.base.errors import (
 from argy.client import Connection
 from argy.edge.authzen.strict_json import parse_object
 from argy.edge.callers import refuse_basic
+from argy.edge.pages.words import event, whence
 from argy.edge.platform import Tenant, Tenants, TenantServices
 from argy.edge.problems import from_service
 from argy.edge.request import header_values, state_of
@@ -112,6 +114,12 @@ class _Api:
             "auth_time": claims.get("auth_time"),
             "expires_at": claims.get("exp"),
         }
+        heard = await services.sessions.ListSecurityNotices(
+            ListSecurityNoticesRequest(), metadata=services.metadata
+        )
+        told["notices"] = [
+            _notice(one) for one in heard.notices if not one.own and not one.HasField("seen_time")
+        ]
         stub = UserServiceStub(self._connection.channel(tenant.tenant_id))
         try:
             asked = GetUserRequest(user_id=str(claims["sub"]).removeprefix("user:"))
@@ -193,6 +201,17 @@ def _told(credential: pb.Credential) -> dict[str, Any]:
         "created_at": credential.create_time.ToJsonString(),
         "expires_at": credential.expire_time.ToJsonString(),
         "last_used_at": used,
+    }
+
+
+def _notice(notice: SecurityNotice) -> dict[str, str]:
+    """What happened to the caller's ways in, in words and in parts."""
+    return {
+        "id": notice.notice_id,
+        "kind": notice.kind,
+        "text": event(notice),
+        "from": whence(notice.device),
+        "at": notice.create_time.ToJsonString(),
     }
 
 

@@ -22,6 +22,7 @@ from argy.base.errors import ArgyError, Unauthenticated
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.client import Connection
 from argy.edge import device
+from argy.edge.address_limits import AddressLimits
 from argy.edge.oauth_form import (
     NOT_STORED,
     OAuthError,
@@ -49,10 +50,10 @@ _GRANT_LOST: Final = frozenset({"REFRESH_TOKEN_INVALID", "REFRESH_TOKEN_REUSED",
 
 def open_routes(connection: Connection, *, base_url: str) -> list[BaseRoute]:
     """The endpoints of clients, which hold no token of this edge."""
-    api = OAuth(connection, base_url)
+    api, limits = OAuth(connection, base_url), AddressLimits()
     return [
-        Route(_TOKEN, answering(api.token), methods=["POST"]),
-        Route(_REVOKE, answering(api.revoke), methods=["POST"]),
+        Route(_TOKEN, answering(limits.guard(api.token)), methods=["POST"]),
+        Route(_REVOKE, answering(limits.guard(api.revoke)), methods=["POST"]),
         Route(_JWKS, api.jwks, methods=["GET"]),
         Route(_METADATA, api.metadata, methods=["GET"]),
     ]

@@ -10,6 +10,8 @@ from argy.edge.request import App, Receive, Scope, Send, header_values, state_of
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _MAX_HOPS: Final = 16
+_IPV6_PREFIX: Final = 64
+"""One customer has at least as many addresses as that leaves."""
 
 
 def parse_networks(text: str, *, field: str) -> tuple[Network, ...]:
@@ -53,6 +55,17 @@ def client_ip(peer: str, forwarded: Sequence[bytes], proxies: Sequence[Network])
             break
         client = str(known)
     return client
+
+
+def network_of(address: str) -> str:
+    """What an address is counted as: itself, or for IPv6 its /64; itself too when it is none."""
+    try:
+        known = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(known, ipaddress.IPv6Address) and known.ipv4_mapped is None:
+        return str(ipaddress.ip_network((known.packed, _IPV6_PREFIX), strict=False))
+    return str(known)
 
 
 def _is_ours(text: str, proxies: Sequence[Network]) -> bool:

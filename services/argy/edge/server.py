@@ -16,12 +16,10 @@ from typing import Any, Final
 
 import uvicorn
 
-from argy.edge.proxies import Network
+from argy.edge.proxies import Network, network_of
 
 _LOG: Final = logging.getLogger("argy.edge")
 _FILES: Final = 65_536
-_IPV6_PREFIX: Final = 64
-"""One customer has at least as many addresses as that leaves."""
 
 
 class EdgeServer(uvicorn.Server):
@@ -92,9 +90,7 @@ class Peers:
             return ""
         if any(known in network for network in self._proxies):
             return ""
-        if isinstance(known, ipaddress.IPv6Address) and known.ipv4_mapped is None:
-            return str(ipaddress.ip_network((known.packed, _IPV6_PREFIX), strict=False))
-        return str(known)
+        return network_of(address)
 
 
 def allow_files() -> None:

@@ -6,16 +6,23 @@ its paths, so no other host of the domain can put one in its place.
 
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from argy.api.authn.v1.session_pb2 import CheckSessionRequest, Device, Session
+from argy.api.authn.v1.session_pb2 import (
+    CheckSessionRequest,
+    Device,
+    SecurityNotice,
+    Session,
+)
 from argy.base.errors import NotFound, Unauthenticated
 from argy.edge.platform import TenantServices
 from argy.edge.request import state_of
+from argy.rpc.provisional import ACR_PROVISIONAL
 
 MAX_SESSIONS: Final = 8
 """Tenants that one browser may be signed in to at a time: its cookies come with every request."""
@@ -53,6 +60,15 @@ class SignedIn:
 
     session: Session
     access_token: str
+    email: str
+    display_name: str
+    notices: Sequence[SecurityNotice]
+    """What they should hear of in this session still, newest first."""
+
+    @property
+    def provisional(self) -> bool:
+        """Whether a passkey must be registered next."""
+        return self.session.acr == ACR_PROVISIONAL
 
 
 async def who_is(services: TenantServices, cookies: Cookies) -> SignedIn | None:
@@ -71,7 +87,13 @@ async def who_is(services: TenantServices, cookies: Cookies) -> SignedIn | None:
         if not error.reason.startswith("SESSION_"):
             raise
         return None
-    return SignedIn(found.session, found.access_token)
+    return SignedIn(
+        session=found.session,
+        access_token=found.access_token,
+        email=found.email,
+        display_name=found.display_name,
+        notices=found.notices,
+    )
 
 
 def device_of(request: Request) -> Device:

@@ -20,6 +20,7 @@ FORMS = [
     "security/session/end",
     "security/sessions/end-others",
     "security/sessions/end-all",
+    "security/notices/seen",
     "security/token/create",
     "security/token/revoke",
 ]

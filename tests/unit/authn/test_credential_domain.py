@@ -7,6 +7,7 @@ import pytest
 from argy.authn.credential_domain import (
     Credential,
     Kind,
+    Made,
     check_agent,
     check_days,
     check_live,
@@ -14,7 +15,6 @@ from argy.authn.credential_domain import (
     checked_name,
     checked_scopes,
 )
-from argy.authn.credentials import Made
 from argy.base.errors import (
     FailedPrecondition,
     InvalidArgument,

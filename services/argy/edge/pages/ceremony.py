@@ -33,6 +33,7 @@ async def finish_registration(visit: Visit) -> Response:
         ceremony_id=visit.sent("ceremony_id", limit=MAX_CEREMONY),
         credential_json=visit.sent("credential", limit=MAX_CREDENTIAL),
         name=visit.sent("name", limit=_MAX_NAME).strip(),
+        device=visit.device,
     )
     await visit.services.passkeys.FinishRegistration(request, metadata=visit.services.metadata)
     after = "security?done=passkey-added" if visit.after == HOME else visit.after

@@ -7,11 +7,10 @@ from starlette.responses import Response
 from argy.api.authn.v1.device_pb2 import DecideDeviceCodeRequest, DescribeDeviceCodeRequest
 from argy.base.errors import FailedPrecondition, InvalidArgument, NotFound
 from argy.edge.pages.visit import Visit
-from argy.edge.pages.words import sentence
+from argy.edge.pages.words import client_name, sentence
 from argy.edge.problems import http_status
 
 _MAX_CODE: Final = 32
-CLIENTS: Final = {"argy-cli": "the Argy command line"}
 _DECISIONS: Final = {"approve": True, "deny": False}
 
 
@@ -35,7 +34,7 @@ async def describe(visit: Visit) -> Response:
     return visit.render(
         "device_decide.html",
         asked=asked,
-        client=CLIENTS.get(asked.client_id, asked.client_id),
+        client=client_name(asked.client_id),
         scopes=asked.scope.split(),
         code=code,
         elsewhere=bool(asked.device.ip) and asked.device.ip != visit.device.ip,

@@ -63,6 +63,7 @@ def routes(
                 "session/end": security.end_session,
                 "sessions/end-others": security.end_others,
                 "sessions/end-all": security.end_all,
+                "notices/seen": security.acknowledge,
                 "token/create": security.create_token,
                 "token/revoke": security.revoke_token,
             }.items()

@@ -18,8 +18,10 @@ from argy.api.authn.v1.passkey_pb2 import (
     RenamePasskeyRequest,
 )
 from argy.api.authn.v1.session_pb2 import (
+    AcknowledgeSecurityNoticesRequest,
     EndSessionRequest,
     EndUserSessionsRequest,
+    ListSecurityNoticesRequest,
     ListSessionsRequest,
 )
 from argy.base.errors import (
@@ -32,7 +34,7 @@ from argy.base.errors import (
     Unimplemented,
 )
 from argy.edge.pages.front import STEP_UP, Handler
-from argy.edge.pages.visit import Visit
+from argy.edge.pages.visit import SHOWN_NOTICES, Visit
 from argy.edge.pages.words import NOTICES, sentence
 from argy.edge.problems import http_status
 
@@ -40,6 +42,8 @@ _MAX_ID: Final = 36
 _MAX_NAME: Final = 100
 _MAX_SCOPES: Final = 4_096
 _TOKENS: Final = 100
+_TOLD: Final = 20
+"""Of the last events, as many as anybody looks through."""
 _DAYS: Final = (7, 30, 90, 180, 366)
 _CORRECTABLE: Final = (
     InvalidArgument,
@@ -83,7 +87,9 @@ async def rename_passkey(visit: Visit) -> Response:
 
 async def remove_passkey(visit: Visit) -> Response:
     """Remove a passkey."""
-    request = RemovePasskeyRequest(passkey_id=visit.field("passkey_id", limit=_MAX_ID))
+    request = RemovePasskeyRequest(
+        passkey_id=visit.field("passkey_id", limit=_MAX_ID), device=visit.device
+    )
     await visit.services.passkeys.RemovePasskey(request, metadata=visit.services.metadata)
     return visit.go("security", done="passkey-removed")
 
@@ -97,18 +103,30 @@ async def end_session(visit: Visit) -> Response:
 
 async def end_others(visit: Visit) -> Response:
     """End every session but this one."""
-    request = EndUserSessionsRequest(keep_current=True)
+    request = EndUserSessionsRequest(keep_current=True, device=visit.device)
     await visit.services.sessions.EndUserSessions(request, metadata=visit.services.metadata)
     return visit.go("security", done="others-ended")
 
 
 async def end_all(visit: Visit) -> Response:
     """End every session, this one too."""
-    request = EndUserSessionsRequest(keep_current=False)
+    request = EndUserSessionsRequest(keep_current=False, device=visit.device)
     await visit.services.sessions.EndUserSessions(request, metadata=visit.services.metadata)
     response = visit.go("sign-in")
     visit.end(response)
     return response
+
+
+async def acknowledge(visit: Visit) -> Response:
+    """Put away notices that were shown, and no others."""
+    shown = visit.field("notice_ids", limit=(_MAX_ID + 1) * SHOWN_NOTICES).split()
+    if not shown:
+        raise InvalidArgument("Say which notices were shown", field="notice_ids")
+    request = AcknowledgeSecurityNoticesRequest(notice_ids=shown)
+    await visit.services.sessions.AcknowledgeSecurityNotices(
+        request, metadata=visit.services.metadata
+    )
+    return visit.go("security", done="notices-seen")
 
 
 async def create_token(visit: Visit) -> Response:
@@ -120,6 +138,7 @@ async def create_token(visit: Visit) -> Response:
         name=visit.field("name", limit=_MAX_NAME),
         scopes=visit.field("scopes", limit=_MAX_SCOPES).replace(",", " ").split(),
         days=int(days),
+        device=visit.device,
     )
     made = await visit.services.credentials.CreatePersonalAccessToken(
         request, metadata=visit.services.metadata
@@ -138,12 +157,17 @@ async def _page(
     visit: Visit, status: int = 200, *, notice: str = "", error: str = "", made: Any = None
 ) -> Response:
     services = visit.services
-    passkeys, sessions, credentials = await asyncio.gather(
+    passkeys, sessions, credentials, told = await asyncio.gather(
         _part(services.passkeys.ListPasskeys(ListPasskeysRequest(), metadata=services.metadata)),
         _part(services.sessions.ListSessions(ListSessionsRequest(), metadata=services.metadata)),
         _part(
             services.credentials.ListCredentials(
                 ListCredentialsRequest(page_size=_TOKENS), metadata=services.metadata
+            )
+        ),
+        _part(
+            services.sessions.ListSecurityNotices(
+                ListSecurityNoticesRequest(), metadata=services.metadata
             )
         ),
     )
@@ -161,6 +185,7 @@ async def _page(
         passkeys=None if passkeys is None else passkeys.passkeys,
         sessions=None if sessions is None else sessions.sessions,
         tokens=tokens,
+        told=[] if told is None else told.notices[:_TOLD],
     )
 
 

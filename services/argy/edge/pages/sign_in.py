@@ -1,5 +1,6 @@
 """Signing in and out: by passkey, and by a link in a mail."""
 
+import logging
 from typing import Final
 
 from starlette.responses import Response
@@ -12,7 +13,7 @@ from argy.api.authn.v1.magic_link_pb2 import (
 )
 from argy.api.authn.v1.passkey_pb2 import BeginSignInRequest, FinishSignInRequest
 from argy.api.authn.v1.session_pb2 import EndSessionRequest
-from argy.base.errors import FailedPrecondition, InvalidArgument
+from argy.base.errors import ArgyError, FailedPrecondition, InvalidArgument
 from argy.edge.pages.ceremony import MAX_CEREMONY, MAX_CREDENTIAL, options_of
 from argy.edge.pages.visit import HOME, Visit, next_page
 from argy.edge.pages.words import sentence
@@ -24,6 +25,7 @@ _PURPOSES: Final = {
     "recovery": "Get back in",
 }
 _MAIL_LIFE_S: Final = 3_600
+_LOG: Final = logging.getLogger("argy.edge")
 
 
 async def show(visit: Visit) -> Response:
@@ -60,14 +62,17 @@ async def show_link(visit: Visit) -> Response:
     """What a link is for and who asked for it. Looking at it uses nothing: mail scanners look."""
     secret = visit.request.path_params["secret"]
     found = await visit.services.links.DescribeLink(
-        DescribeLinkRequest(secret=secret), metadata=visit.services.metadata
+        DescribeLinkRequest(secret=secret, device=visit.device), metadata=visit.services.metadata
     )
+    other = visit.signed_in is not None and not found.yours
     return visit.render(
         "link.html",
         link=found,
+        other=other,
         purpose=_PURPOSES.get(found.purpose, "Sign in"),
-        # Perhaps this very browser asked for it; only using it tells.
-        mine=bool(visit.cookies.browser) and found.purpose != "invitation",
+        # Perhaps this very browser asked for it; only using it tells. Nobody else is signed out
+        # here without a click.
+        mine=bool(visit.cookies.browser) and found.purpose != "invitation" and not other,
         elsewhere=found.HasField("device") and found.device.ip != visit.device.ip,
     )
 
@@ -75,7 +80,7 @@ async def show_link(visit: Visit) -> Response:
 async def use_link(visit: Visit) -> Response:
     """Use a link, once, after a person said so on its page."""
     done = await _redeem(visit, confirmed=visit.field("confirmed") == "yes")
-    return _begun(visit, done, visit.go(_next(visit, done)))
+    return await _begun(visit, done, visit.go(_next(visit, done)))
 
 
 async def use_own_link(visit: Visit) -> Response:
@@ -89,7 +94,7 @@ async def use_own_link(visit: Visit) -> Response:
         if error.reason != "CONFIRMATION_REQUIRED":
             raise
         return visit.answer(next="")
-    return _begun(visit, done, visit.answer(next=visit.path(_next(visit, done))))
+    return await _begun(visit, done, visit.answer(next=visit.path(_next(visit, done))))
 
 
 async def begin(visit: Visit) -> Response:
@@ -108,6 +113,7 @@ async def finish(visit: Visit) -> Response:
     after = next_page(visit.tenant.slug, visit.path(visit.sent("after")))
     response = visit.answer(next=visit.path(after))
     visit.begin(response, done.session)
+    await _end_replaced(visit)
     return response
 
 
@@ -145,12 +151,25 @@ def _next(visit: Visit, done: RedeemLinkResponse) -> str:
     return "enrol" if done.must_register else visit.after
 
 
-def _begun(visit: Visit, done: RedeemLinkResponse, response: Response) -> Response:
+async def _begun(visit: Visit, done: RedeemLinkResponse, response: Response) -> Response:
     visit.begin(response, done.session)
+    await _end_replaced(visit)
     if not done.must_register:
         forget(response, AFTER)
     forget(response, BROWSER)
     return response
+
+
+async def _end_replaced(visit: Visit) -> None:
+    """End the session that this browser forgets for a new one: nobody could end it here later."""
+    if visit.signed_in is None:
+        return
+    request = EndSessionRequest(session_id=visit.signed_in.session.session_id)
+    try:
+        await visit.services.sessions.EndSession(request, metadata=visit.services.metadata)
+    except ArgyError as error:
+        # The new session is made already, and the old one ends by itself.
+        _LOG.warning("a replaced session was not ended: %s", error.reason)
 
 
 def _assertion(visit: Visit) -> FinishSignInRequest:

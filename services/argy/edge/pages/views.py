@@ -61,10 +61,12 @@ class Views:
         )
         self._environment.globals["static"] = self.address
         self._environment.filters["device"] = words.device_name
+        self._environment.filters["event"] = words.event
         self._environment.filters["moment"] = words.moment
         self._environment.filters["shown"] = words.shown
         self._environment.filters["used"] = words.used
         self._environment.filters["ways"] = words.ways
+        self._environment.filters["whence"] = words.whence
 
     def address(self, name: str) -> str:
         """The URL path of a file."""

@@ -26,6 +26,8 @@ from argy.edge.sessions import (
     new_secret,
 )
 
+SHOWN_NOTICES: Final = 3
+"""On top of a page; the rest is on the security page."""
 HOME: Final = "security"
 """Where people go who were going nowhere else."""
 _NEXT: Final = re.compile(r"(security|enrol|device(\?user_code=[A-Za-z0-9%+-]{1,64})?)")
@@ -100,6 +102,7 @@ class Visit:
             status,
             tenant=self.tenant,
             signed_in=self.signed_in,
+            happened=self.signed_in.notices[:SHOWN_NOTICES] if self.signed_in else (),
             csrf=self.tokens.issue(binding or fresh),
             **values,
         )

@@ -8,6 +8,7 @@ from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from argy.api.authn.v1.session_pb2 import Device, SecurityNotice
 from argy.base import errors as family
 from argy.base.errors import ArgyError
 
@@ -36,9 +37,21 @@ NOTICES: Final = {
     "session-ended": "The session was ended.",
     "others-ended": "Every other session was ended.",
     "token-revoked": "The token was revoked.",
+    "notices-seen": "Noted: it was you.",
 }
 
 
+_CLIENTS: Final = {"argy-cli": "the Argy command line"}
+_EVENTS: Final = {
+    "recovery_used": "Your account was recovered with a link from your mail",
+    "passkey_registered": "A passkey was added: {name}",
+    "passkey_removed": "A passkey was removed: {name}",
+    "passkey_blocked": "A passkey was blocked, for it may have been copied: {name}",
+    "token_made": "A personal access token was made: {name}",
+    "device_let_in": "A device was let in: {name}",
+    "sign_in_reset": "An administrator reset your sign-in",
+    "signed_out_everywhere": "You were signed out on other devices",
+}
 _WAYS: Final = {"magic_link": "link in a mail"}
 _DOING: Final = {
     "security/passkey/rename": "rename a passkey",
@@ -46,6 +59,7 @@ _DOING: Final = {
     "security/session/end": "end a session",
     "security/sessions/end-others": "end your other sessions",
     "security/sessions/end-all": "sign out everywhere",
+    "security/notices/seen": "say that it was you",
     "security/token/create": "make a token that acts as you",
     "security/token/revoke": "revoke a token",
     "device/decision": "decide about a device",
@@ -150,6 +164,24 @@ def moment(stamp: Timestamp) -> datetime | None:
 def used(time: datetime | None) -> str:
     """When something was used last: "used 25 Nov 2026, 14:05 UTC", or "never used"."""
     return f"used {shown(time)}" if time else "never used"
+
+
+def client_name(client_id: str) -> str:
+    """What a client of the device flow is called."""
+    return _CLIENTS.get(client_id, client_id)
+
+
+def event(notice: SecurityNotice) -> str:
+    """What happened: "A passkey was added: Laptop"."""
+    told = _EVENTS.get(notice.kind, "Something about your sign-in was changed")
+    return told.format(name=client_name(notice.name))
+
+
+def whence(device: Device) -> str:
+    """From where: "from Chrome on Linux, 192.0.2.7"; empty when nobody knows."""
+    known = [device_name(device.user_agent)] if device.user_agent else []
+    told = ", ".join([*known, *([device.ip] if device.ip else [])])
+    return f"from {told}" if told else ""
 
 
 def ways(methods: Iterable[str]) -> str:

@@ -30,12 +30,19 @@ from argy.authn.device_service import DeviceService
 from argy.authn.device_tokens import DeviceTokens
 from argy.authn.devices import Devices
 from argy.authn.limits import RateLimits
+from argy.authn.links import Links
+from argy.authn.mail_queue import MailQueue
+from argy.authn.mail_sinks import FolderSink
+from argy.authn.notices import SecurityNotices
+from argy.authn.outbox import Outbox
 from argy.authn.revocation import RevocationMirror
+from argy.authn.security_notices import SeenNotices
 from argy.authn.session_audit import SignInLog
 from argy.authn.session_domain import Limits
 from argy.authn.session_service import SessionService
 from argy.authn.session_store import SessionStore
 from argy.authn.sessions import Sessions
+from argy.authn.sign_in_reset import SignInReset
 from argy.authn.signing_keys import SigningKeys
 from argy.authn.token_ending import TokenEndings
 from argy.authn.token_issuing import TokenIssuer
@@ -343,8 +350,29 @@ async def world(
             log, used = SignInLog(db, clock), LastUsed(db)
             await used.start()
             stack.push_async_callback(used.close)
+            outbox = Outbox(
+                MailQueue(redis, KeyRingKms(KEK)),
+                FolderSink(tmp_path / "mail"),
+                db=db,
+                clock=clock,
+            )
+            notices = SecurityNotices(db, outbox)
+            links = Links(
+                db=db,
+                limits=RateLimits(redis, clock),
+                sessions=sessions,
+                log=log,
+                outbox=outbox,
+                clock=clock,
+                base_url=PUBLIC_URL,
+            )
             credentials = Credentials(
-                db=db, rights=Rights(authz.access), used=used, log=log, clock=clock
+                db=db,
+                rights=Rights(authz.access),
+                used=used,
+                log=log,
+                clock=clock,
+                notices=notices,
             )
             devices = Devices(
                 db=db,
@@ -378,7 +406,22 @@ async def world(
                 ),
                 (DeviceService(devices), dpb.DESCRIPTOR.services_by_name["DeviceService"]),
                 (
-                    SessionService(sessions, issuer, db, authz.access),
+                    SessionService(
+                        sessions,
+                        issuer,
+                        db,
+                        authz.access,
+                        notices=SeenNotices(db=db, log=log, clock=clock),
+                        reset=SignInReset(
+                            db=db,
+                            sessions=sessions,
+                            links=links,
+                            log=log,
+                            outbox=outbox,
+                            notices=notices,
+                            clock=clock,
+                        ),
+                    ),
                     spb.DESCRIPTOR.services_by_name["SessionService"],
                 ),
             )

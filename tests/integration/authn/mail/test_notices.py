@@ -15,6 +15,7 @@ NAMES = {
     "passkey_added": "A new passkey",
     "passkey_blocked": "A passkey was blocked",
     "passkey_removed": "A passkey was removed",
+    "sign_in_reset": "Your sign-in was reset",
     "token_made": "A new access token",
 }
 

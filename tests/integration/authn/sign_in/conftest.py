@@ -23,11 +23,12 @@ from argy.api.authn.v1 import session_pb2 as sessions_pb
 from argy.api.authn.v1 import sign_in_policy_pb2 as policies_pb
 from argy.authn.mail_sinks import FolderSink
 from argy.authn.passkey_domain import RelyingParty
-from argy.authn.revocation import RevocationList, RevocationMirror
+from argy.authn.revocation import RevocationMirror
 from argy.authn.session_domain import Limits
 from argy.authn.session_settings import SignInSettings
 from argy.authn.session_wiring import SignIn, assemble_sign_in
 from argy.authn.signing_keys import SigningKeys
+from argy.authn.token_ending import TokenEndings
 from argy.authn.token_issuing import TokenIssuer
 from argy.base.clock import FixedClock, SystemClock
 from argy.base.crypto import KeyRing
@@ -281,7 +282,7 @@ async def world(
     db = await db_factory("argy_authn", max_size=8)
     keys = SigningKeys(db, KeyRingKms(KEK), clock)
     await keys.start()
-    revocations = RevocationList(redis_store, clock)
+    revocations = TokenEndings(redis_store, clock, await db_factory("argy_authn", max_size=2))
     mirror = RevocationMirror(redis_store)
     access = Access()
     parts = assemble_sign_in(

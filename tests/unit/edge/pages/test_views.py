@@ -13,12 +13,13 @@ from argy.api.authn.v1.credential_pb2 import CreatePersonalAccessTokenResponse, 
 from argy.api.authn.v1.device_pb2 import DescribeDeviceCodeResponse
 from argy.api.authn.v1.magic_link_pb2 import DescribeLinkResponse
 from argy.api.authn.v1.passkey_pb2 import Passkey
-from argy.api.authn.v1.session_pb2 import Device, Session
+from argy.api.authn.v1.session_pb2 import Device, SecurityNotice, Session
 from argy.base.errors import NotFound
 from argy.edge.pages import words
 from argy.edge.pages.dev_mail import Mail
 from argy.edge.pages.views import HEADERS, Views
 from argy.edge.platform import Tenant
+from argy.edge.sessions import SignedIn
 
 EVIL = "\"><script>alert('x')</script>"
 NOW = Timestamp(seconds=1_795_577_100)
@@ -26,7 +27,13 @@ DEVICE = Device(ip=EVIL, user_agent=EVIL)
 SESSION = Session(session_id=str(uuid4()), methods=["passkey"], device=DEVICE, create_time=NOW)
 CREDENTIAL = Credential(name=EVIL, prefix=EVIL, scopes=[EVIL], expire_time=NOW)
 TENANT = Tenant(uuid4(), "acme", EVIL)
-OF_TENANT = {"tenant": TENANT, "signed_in": True, "csrf": EVIL}
+HAPPENED = SecurityNotice(
+    notice_id=EVIL, kind="token_made", name=EVIL, device=DEVICE, create_time=NOW, seen_time=NOW
+)
+SIGNED_IN = SignedIn(
+    session=SESSION, access_token="", email=EVIL, display_name=EVIL, notices=[HAPPENED] * 4
+)
+OF_TENANT = {"tenant": TENANT, "signed_in": SIGNED_IN, "csrf": EVIL, "happened": [HAPPENED]}
 VIEWS = Views()
 
 PAGES: dict[str, dict[str, Any]] = {
@@ -43,7 +50,10 @@ PAGES: dict[str, dict[str, Any]] = {
     "mail_sent.html": OF_TENANT,
     "link.html": {
         **OF_TENANT,
-        "link": DescribeLinkResponse(purpose="sign_in", device=DEVICE, create_time=NOW),
+        "link": DescribeLinkResponse(
+            purpose="sign_in", device=DEVICE, create_time=NOW, masked_email=EVIL
+        ),
+        "other": True,
         "purpose": EVIL,
         "mine": True,
         "elsewhere": True,
@@ -69,6 +79,7 @@ PAGES: dict[str, dict[str, Any]] = {
         "passkeys": [Passkey(passkey_id=EVIL, name=EVIL, create_time=NOW, blocked=True)],
         "sessions": [SESSION, SESSION],
         "tokens": [CREDENTIAL],
+        "told": [HAPPENED],
     },
 }
 
