@@ -7,9 +7,11 @@ probed without a line here.
 
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any
 
 import asyncpg
@@ -60,6 +62,7 @@ class Probe:
         if table in self.rows:
             return
         row: dict[str, object] = {}
+        choices: dict[str, Sequence[object]] = {}
         for key in await self.admin.fetch(_FOREIGN, table):
             await self.fill(key["target"])
             for here, there in zip(key["here"], key["there"], strict=True):
@@ -69,32 +72,39 @@ class Probe:
             if name == "tenant_id":
                 row[name] = self.tenant_id
             elif name not in row and column["required"] and not column["generated"]:
-                row[name] = value_for(column)
-        names = ", ".join(row)
-        places = ", ".join(f"${n}" for n in range(1, len(row) + 1))
-        await self.admin.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", *row.values())
-        self.rows[table] = row
+                choices[name] = values_for(column)
+        names = ", ".join([*row, *choices])
+        places = ", ".join(f"${n}" for n in range(1, len(row) + len(choices) + 1))
+        insert = f"INSERT INTO {table} ({names}) VALUES ({places})"
+        for chosen in product(*choices.values()):
+            # A constraint may tie columns to each other: some choice of theirs satisfies it.
+            with suppress(asyncpg.CheckViolationError):
+                await self.admin.execute(insert, *row.values(), *chosen)
+                self.rows[table] = row | dict(zip(choices, chosen, strict=True))
+                return
+        raise AssertionError(f"no row satisfies the constraints of {table}")
 
 
-def value_for(column: Any) -> object:
-    words = re.findall(r"'([A-Za-z]+)'::text", column["checks"] or "")
-    if "ANY (ARRAY" in (column["checks"] or "") and words:
-        return words[0]
-    if "role:" in (column["checks"] or ""):
-        return "role:PROBE"
-    if "user|" in (column["checks"] or ""):
-        return "user:probe"
-    if "[0-9a-f]{64}" in (column["checks"] or ""):
-        return uuid.uuid4().hex * 2
-    made: dict[str, Callable[[], object]] = {
-        "uuid": uuid7,
-        "text": lambda: f"p{uuid.uuid4().hex}",
-        "timestamp with time zone": lambda: datetime.now(UTC),
-        "bigint": lambda: 1,
-        "integer": lambda: 1,
-        "jsonb": lambda: "{}",
-        "boolean": lambda: True,
-        "bytea": lambda: b"probe",
+def values_for(column: Any) -> Sequence[object]:
+    """What a column may hold, as its type and its constraints tell."""
+    checks = column["checks"] or ""
+    if words := re.search(r"ANY \(ARRAY\[(.+?)\]", checks):
+        return re.findall(r"'(\w+)'::text", words[1])
+    if "role:" in checks:
+        return ["role:PROBE"]
+    if "user|" in checks:
+        return ["user:probe"]
+    if "[0-9a-f]{64}" in checks:
+        return [uuid.uuid4().hex * 2]
+    made: dict[str, Callable[[], Sequence[object]]] = {
+        "uuid": lambda: [uuid7()],
+        "text": lambda: [f"p{uuid.uuid4().hex}"],
+        "timestamp with time zone": lambda: [datetime.now(UTC)],
+        "bigint": lambda: [1],
+        "integer": lambda: [1],
+        "jsonb": lambda: ["{}"],
+        "boolean": lambda: [True, False],
+        "bytea": lambda: [b"probe"],
     }
     return made[column["type"]]()
 
@@ -114,7 +124,7 @@ async def probes(pg_dsn: str) -> Any:
 
 def test_values_are_found_for_every_kind_of_column() -> None:
     with pytest.raises(KeyError):
-        value_for({"checks": None, "type": "point"})
+        values_for({"checks": None, "type": "point"})
 
 
 async def test_no_role_reaches_the_other_tenant(
