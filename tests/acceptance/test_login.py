@@ -295,6 +295,55 @@ async def test_an_old_access_token_is_refreshed_also_by_two_commands_at_once(
     assert json.loads(file.read_text())["refresh_token"] != held["refresh_token"]
 
 
+async def test_a_new_login_ends_the_one_that_it_replaces_and_a_refused_one_does_not(
+    terminal: Terminal, terry: Terry, http: httpx.AsyncClient
+) -> None:
+    code, _, errors = await terminal.login(terry.decide)
+    assert code == 0, errors
+    file = terminal.home / "login.json"
+    first = json.loads(file.read_text())
+
+    async def refuse(user_code: str) -> None:
+        await terry.decide(user_code, approved=False)
+
+    assert (await terminal.login(refuse))[0] == 3
+    assert json.loads(file.read_text()) == first
+    assert terminal.json("whoami")["subject"] == f"user:{terry.user_id}"
+
+    code, _, errors = await terminal.login(terry.decide)
+    assert (code, errors) == (0, "")
+    bearer = {"authorization": f"Bearer {first['access_token']}"}
+    async with asyncio.timeout(5):
+        # Every process heeds it within half a second.
+        while (await http.get("/acme/whoami", headers=bearer)).status_code != 401:
+            pass
+    again = {
+        "grant_type": "refresh_token",
+        "refresh_token": first["refresh_token"],
+        "client_id": "argy-cli",
+    }
+    answer = await http.post("/acme/oauth/token", data=again)
+    assert answer.json()["error"] == "invalid_grant"
+    assert terminal.json("whoami")["subject"] == f"user:{terry.user_id}"
+
+
+@pytest.mark.parametrize("damage", ["edge", "file"])
+async def test_a_replaced_login_that_can_not_be_ended_is_told(
+    terminal: Terminal, terry: Terry, damage: str
+) -> None:
+    code, _, errors = await terminal.login(terry.decide)
+    assert code == 0, errors
+    file = terminal.home / "login.json"
+    # An edge that is gone, and a file that nobody can read.
+    spoilt = {**json.loads(file.read_text()), "edge": "https://localhost:1"}
+    file.write_text(json.dumps(spoilt) if damage == "edge" else "{")
+    code, told, errors = await terminal.login(terry.decide)
+    assert code == 0, errors
+    assert told[-1]["signed_in"] is True
+    assert "the login before could not be ended" in errors
+    assert terminal.json("whoami")["subject"] == f"user:{terry.user_id}"
+
+
 async def test_a_refused_login_says_so(terminal: Terminal, terry: Terry) -> None:
     async def refuse(user_code: str) -> None:
         await terry.decide(user_code, approved=False)

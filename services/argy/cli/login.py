@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from argy.base.errors import (
+    ArgyError,
     InvalidArgument,
     PermissionDenied,
     Unauthenticated,
@@ -19,7 +20,7 @@ from argy.cli import signed_in
 from argy.cli.edge_client import Answer, EdgeClient
 from argy.cli.output import Output, printable
 from argy.cli.session import STATE_FILE, Json, state_folder
-from argy.cli.signed_in import CLIENT_ID, Login
+from argy.cli.signed_in import CLIENT_ID, Login, Vault
 
 GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:device_code"
 _SLOWER_S: Final = 5
@@ -72,7 +73,11 @@ def login(
         scope="",
     ).refreshed(answer)
     with signed_in.locked(folder):
+        before = _held_before(folder, vault)
         signed_in.save(made, folder, vault)
+        left = "" if before is None else _end_before(before, made, vault)
+    if left:
+        typer.echo(printable(left), err=True)
     told = _whoami(made).checked()
     out.result({"signed_in": True, **told}, lambda: f"signed in to {tenant} as {_called(told)}")
 
@@ -92,12 +97,7 @@ def logout(json_output: Json = False) -> None:
         # Nobody saves other tokens meanwhile: these are the last ones.
         held = signed_in.load(folder, vault)
         try:
-            fields = {
-                "token": held.refresh_token,
-                "token_type_hint": "refresh_token",
-                "client_id": CLIENT_ID,
-            }
-            held.client.post_form(held.path("oauth/revoke"), fields).checked()
+            signed_in.end(held)
         finally:
             signed_in.forget(held, folder, vault)
     Output(as_json=json_output).result(
@@ -122,6 +122,31 @@ def edge_client(url: str, ca: str) -> EdgeClient:
             reason="NO_EDGE",
             field="edge",
         ) from None
+
+
+def _held_before(folder: Path, vault: Vault | None) -> Login | ArgyError | None:
+    """The login that a new one replaces, or why it can't be read; None when there is none."""
+    try:
+        return signed_in.load(folder, vault)
+    except Unauthenticated:
+        return None
+    except ArgyError as error:
+        return error
+
+
+def _end_before(before: Login | ArgyError, made: Login, vault: Vault | None) -> str:
+    """End a replaced login at its platform; what a person must know when that failed."""
+    try:
+        if isinstance(before, ArgyError):
+            raise before
+        signed_in.forget_secrets(before, vault, unless=made)
+        signed_in.end(before)
+    except ArgyError as error:
+        return (
+            "the login before could not be ended at the platform, where it may last for a month"
+            f" (`argy session list` has it): {error.message}"
+        )
+    return ""
 
 
 def _show(out: Output, begun: dict[str, Any], *, as_json: bool) -> None:

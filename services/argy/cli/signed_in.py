@@ -149,6 +149,27 @@ def forget(login: Login, folder: Path, vault: Vault | None) -> None:
     (folder / FILE).unlink(missing_ok=True)
 
 
+def forget_secrets(login: Login, vault: Vault | None, *, unless: Login) -> None:
+    """Remove the tokens of a sign-in from the keyring, ``unless`` that one's lie in their place."""
+    if vault is not None and _name(asdict(login)) != _name(asdict(unless)):
+        with suppress(FailedPrecondition):
+            vault.forget(_name(asdict(login)))
+
+
+def end(login: Login) -> None:
+    """End a sign-in at its platform: its refresh token, and what that was traded for.
+
+    Raises:
+        Unavailable: when the edge can't be reached; or what it answered.
+    """
+    fields = {
+        "token": login.refresh_token,
+        "token_type_hint": "refresh_token",
+        "client_id": CLIENT_ID,
+    }
+    login.client.post_form(login.path("oauth/revoke"), fields).checked()
+
+
 def ask(work: Callable[[Login], Answer]) -> Answer:
     """What the edge answers to who is signed in; ``work`` asks it with their access token.
 

@@ -23,6 +23,7 @@ from argy.cli.signed_in import (
     Login,
     config_folder,
     forget,
+    forget_secrets,
     load,
     locked,
     save,
@@ -80,6 +81,18 @@ def test_a_keyring_holds_the_secrets_and_the_file_none(tmp_path: Path) -> None:
     forget(HELD, tmp_path, drawer)
     assert drawer.held == {}
     assert not (tmp_path / FILE).exists()
+
+
+def test_a_replaced_login_leaves_nothing_in_the_keyring(tmp_path: Path) -> None:
+    drawer = Drawer()
+    save(HELD, tmp_path, drawer)
+    elsewhere = replace(HELD, tenant="other", refresh_token="another")
+    save(elsewhere, tmp_path, drawer)
+    forget_secrets(elsewhere, drawer, unless=elsewhere)
+    assert load(tmp_path, drawer) == elsewhere
+    forget_secrets(HELD, drawer, unless=elsewhere)
+    assert load(tmp_path, drawer) == elsewhere
+    assert len(drawer.held) == 1
 
 
 def test_a_locked_keyring_falls_back_to_the_file(tmp_path: Path) -> None:
