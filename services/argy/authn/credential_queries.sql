@@ -87,3 +87,15 @@ UPDATE authn.credential AS c
 SET last_used_at = greatest(c.last_used_at, used.at)
 FROM unnest($2::uuid[], $3::timestamptz[]) AS used (id, at)
 WHERE c.tenant_id = $1 AND c.id = used.id;
+
+-- name: list_key_ends
+-- Service keys that ended and that servers may not know of; the first to go come first.
+SELECT key_tenant_id, key_id, generation, ended_at FROM authn.key_end
+WHERE tenant_id = $1 AND ended_at > $2
+ORDER BY ended_at
+LIMIT 100;
+
+-- name: forget_key_end
+-- This end is told; one that came since is not.
+DELETE FROM authn.key_end
+WHERE tenant_id = $1 AND key_tenant_id = $2 AND key_id = $3 AND generation = $4 AND ended_at = $5;

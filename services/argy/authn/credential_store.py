@@ -1,6 +1,8 @@
 """Credentials in PostgreSQL."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,9 +15,21 @@ from argy.store.queries import Queries
 
 _Q: Final = Queries.load(__package__, "credential_queries.sql")
 
+_BEFORE_ALL: Final = datetime(2000, 1, 1, tzinfo=UTC)
 ERRORS: Final[ConstraintErrors] = {
     "credential_user_fkey": lambda: NotFound("No such user", reason="USER_UNKNOWN"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEnd:
+    """The end of a service key of any tenant, which servers may not know of yet."""
+
+    tenant_id: UUID
+    key_id: UUID
+    generation: int
+    """The last one that ended; 0 for the key as a whole."""
+    ended_at: datetime
 
 
 async def lock_subject(tx: Tx, subject: str) -> None:
@@ -120,6 +134,25 @@ async def note_used(tx: Tx, used_ms: Mapping[UUID, int]) -> None:
     """Remember when credentials were last used."""
     times = [to_time(ms) for ms in used_ms.values()]
     await tx.execute(_Q.note_used, tx.tenant_id, list(used_ms), times)
+
+
+async def key_ends(tx: Tx, after: datetime | None = None) -> list[KeyEnd]:
+    """A hundred ends of service keys at most that are not told yet, the first to go first.
+
+    ``tx`` is of the platform tenant.
+    """
+    rows = await tx.fetch(_Q.list_key_ends, tx.tenant_id, after or _BEFORE_ALL)
+    return [
+        KeyEnd(row["key_tenant_id"], row["key_id"], row["generation"], row["ended_at"])
+        for row in rows
+    ]
+
+
+async def forget_key_end(tx: Tx, end: KeyEnd) -> None:
+    """Say that an end is told; ``tx`` is of the platform tenant."""
+    await tx.execute(
+        _Q.forget_key_end, tx.tenant_id, end.tenant_id, end.key_id, end.generation, end.ended_at
+    )
 
 
 def _credential(row: Any) -> Credential:

@@ -33,7 +33,7 @@ from argy.authn.credential_rights import Rights
 from argy.authn.credential_usage import LastUsed
 from argy.authn.notices import SecurityNotices
 from argy.authn.service_key_domain import subject_of_service
-from argy.authn.service_keys import FIRST_GENERATION, ServiceKeys
+from argy.authn.service_keys import FIRST_GENERATION, ServiceKeys, ended_by_rotation
 from argy.authn.session_audit import SignInLog
 from argy.authn.session_domain import DeviceInfo
 from argy.base.clock import Clock
@@ -187,9 +187,9 @@ class Credentials:
                 overlap_hours=overlap_hours,
             )
         if live.kind == "SERVICE":
-            await self.service_keys.announce_rotated(
-                call.tenant_id, live, overlap=bool(overlap_hours)
-            )
+            ended = ended_by_rotation(live.generation, overlap=bool(overlap_hours))
+            if ended >= FIRST_GENERATION:
+                await self.service_keys.announce(call.tenant_id, live.id, ended)
         return Made(rotated, secret, key_id)
 
     async def list(
@@ -231,8 +231,8 @@ class Credentials:
                 first=ended,
             )
         if found.kind == "SERVICE":
-            # After the row: should this fail, the next answer is right, and saying it again helps.
-            await self.service_keys.announce_revoked(call.tenant_id, found.id)
+            # After the row: should this fail, the next answer is right, and it is said again.
+            await self.service_keys.announce(call.tenant_id, found.id, 0)
 
     async def find(self, tenant_id: UUID, secret: str) -> Credential | None:
         """The credential that a secret is good for now; its use is noted."""

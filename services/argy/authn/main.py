@@ -12,6 +12,7 @@ from argy.authn.credentials import Credentials
 from argy.authn.device_service import DeviceService
 from argy.authn.device_tokens import DeviceTokens
 from argy.authn.devices import Devices
+from argy.authn.key_end_watch import KeyEndWatch
 from argy.authn.limits import RateLimits
 from argy.authn.mail import MailSink
 from argy.authn.service_keys import ServiceKeys
@@ -45,14 +46,17 @@ class Authn:
     issuer: TokenIssuer
     used: LastUsed
     sign_in: SignIn
+    key_ends: KeyEndWatch
 
     async def start(self) -> None:
         """Begin what runs beside the calls."""
         await self.used.start()
         await self.sign_in.start()
+        self.key_ends.start()
 
     async def close(self) -> None:
         """End it."""
+        await self.key_ends.close()
         await self.sign_in.close()
         await self.used.close()
 
@@ -122,4 +126,5 @@ def assemble(
             credential_pb2.DESCRIPTOR.services_by_name["CredentialService"],
         ),
     )
-    return Authn(services, credentials, service_keys, issuer, used, sign_in)
+    key_ends = KeyEndWatch(db, service_keys)
+    return Authn(services, credentials, service_keys, issuer, used, sign_in, key_ends)

@@ -10,7 +10,6 @@ from typing import Final
 from uuid import UUID
 
 from argy.authn import credential_store as store
-from argy.authn.credential_domain import Credential
 from argy.authn.credential_usage import LastUsed
 from argy.authn.revocation import RevocationList
 from argy.authn.service_key_domain import service_of
@@ -76,23 +75,29 @@ class ServiceKeys:
         self._used.note(tenant_id, credential_id, now_ms)
         return KeyStanding(frozenset(scopes), expires_at_ms, epoch)
 
-    async def announce_revoked(self, tenant_id: UUID, credential_id: UUID) -> None:
-        """Tell every server that a key was revoked; raises Unavailable: repeat it then."""
-        await self._revocations.deny(tenant_id, [service_key_entry(credential_id)])
+    async def announce(self, tenant_id: UUID, credential_id: UUID, ended: int) -> None:
+        """Tell every server of the last generation of a key that ended, or with 0 of its end.
 
-    async def announce_rotated(self, tenant_id: UUID, before: Credential, *, overlap: bool) -> None:
-        """Tell every server which secrets a rotation ended at once; raises Unavailable.
-
-        Only the last secret before it may overlap.
+        Raises:
+            Unavailable: perhaps it was not told; ``argy.authn.key_end_watch`` will repeat it.
         """
-        last = before.generation
-        await self._revocations.deny(tenant_id, _entries(before.id, last, overlap=overlap))
+        await self._revocations.deny(tenant_id, _entries(credential_id, ended))
 
 
-def _entries(credential_id: UUID, last: int, *, overlap: bool) -> Iterable[str]:
-    ended = last - 1 if overlap else last
+def ended_by_rotation(before: int, *, overlap: bool) -> int:
+    """The last generation that a rotation ends at once; below ``FIRST_GENERATION`` for none.
+
+    ``before`` is the generation until then, which alone may overlap.
+    """
+    return before - 1 if overlap else before
+
+
+def _entries(credential_id: UUID, ended: int) -> Iterable[str]:
+    if not ended:
+        return [service_key_entry(credential_id)]
+    # The one before it may have overlapped until then; what is older was told when it ended.
     return [
         generation_entry(credential_id, generation)
-        for generation in (last - 1, last)
-        if FIRST_GENERATION <= generation <= ended
+        for generation in (ended - 1, ended)
+        if generation >= FIRST_GENERATION
     ]

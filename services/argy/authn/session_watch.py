@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from argy.authn import token_store
+from argy.authn.end_watch import EndWatch
 from argy.authn.sessions import Sessions
 from argy.authn.token_store import PersonEnd
 from argy.base.errors import ArgyError
@@ -20,10 +21,6 @@ from argy.store.database import Database
 from argy.store.listener import Listener
 
 CHANNEL: Final = "user_gone"
-_LOOK_S: Final = 5.0
-"""How often is looked for what nobody announced."""
-_PAUSE_S: Final = 0.2
-"""How long after a failure everything left is tried again; each one that follows doubles it."""
 _LOG: Final = logging.getLogger("argy.authn.sessions")
 
 
@@ -34,41 +31,23 @@ class SessionWatch:
         self._db = db
         self._sessions = sessions
         self._listener: Listener | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._wake = asyncio.Event()
-        self._closing = False
+        self._watch = EndWatch(self._end_all, name="end-sessions")
 
     async def start(self) -> None:
         """Begin to listen, and to end what was announced to nobody."""
         self._listener = await self._db.listen(
-            {CHANNEL: lambda _: self._wake.set()},
+            {CHANNEL: lambda _: self._watch.wake()},
             on_lost=lambda: _LOG.info("not hearing of disabled people at the moment"),
-            on_restored=self._wake.set,
+            on_restored=self._watch.wake,
         )
-        self._task = asyncio.create_task(self._follow(), name="end-sessions")
+        self._watch.start()
 
     async def close(self) -> None:
         """Stop; what is being ended is ended first."""
         if self._listener is not None:
             await self._listener.close()
             self._listener = None
-        self._closing = True
-        self._wake.set()
-        if self._task is not None:
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-
-    async def _follow(self) -> None:
-        failures = 0
-        while not self._closing:
-            self._wake.clear()
-            failures = 0 if await self._end_all() else failures + 1
-            pause_s = _PAUSE_S * 2 ** min(failures - 1, 10) if failures else _LOOK_S
-            try:
-                async with asyncio.timeout(min(pause_s, _LOOK_S)):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+        await self._watch.close()
 
     async def _end_all(self) -> bool:
         """End whoever is left; whether all of them are done."""
