@@ -1,14 +1,15 @@
-"""``argy session``: where one is signed in; ``argy user invite|disable|enable``: who may be."""
+"""``argy session``: where one is signed in; ``argy user invite|reset-sign-in|…``: who may be."""
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 from uuid import UUID
 
 import typer
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from argy.api.authn.v1.magic_link_pb2 import InviteUserRequest
 from argy.api.authn.v1.magic_link_pb2_grpc import MagicLinkServiceStub
-from argy.api.authn.v1.session_pb2 import EndUserSessionsRequest
+from argy.api.authn.v1.session_pb2 import EndUserSessionsRequest, ResetSignInRequest
 from argy.api.authn.v1.session_pb2_grpc import SessionServiceStub
 from argy.api.directory.v1.user_pb2 import (
     USER_STATE_ACTIVE,
@@ -38,6 +39,7 @@ def register(root: typer.Typer) -> None:
     root.add_typer(app, name="session")
     for command in (invite, disable, enable):
         user_app.command(command.__name__)(command)
+    user_app.command("reset-sign-in")(reset_sign_in)
 
 
 @app.command("list")
@@ -89,11 +91,51 @@ def invite(user: User, tenant: Tenant, json_output: Json = False) -> None:
         user_id = await _find_user(connection, tenant_id, user)
         stub = MagicLinkServiceStub(connection.channel(tenant_id))
         sent = await stub.InviteUser(InviteUserRequest(user_id=str(user_id)))
-        until = sent.expire_time.ToDatetime().isoformat(timespec="seconds") + "Z"
+        until = _time(sent.expire_time)
         output.result(
             {"user_id": str(user_id), "expires": until},
             lambda: f"invited {user}; the link in the mail is good until {until}",
         )
+
+    run(json_output, work)
+
+
+def reset_sign_in(
+    user: User,
+    tenant: Tenant,
+    reason: Reason,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    without_link: Annotated[
+        bool, typer.Option("--without-link", help="Go on where links are off: nobody is invited.")
+    ] = False,
+    json_output: Json = False,
+) -> None:
+    """Take every way in away from a user, and mail them an invitation to begin anew.
+
+    Passkeys, personal access tokens, links, devices and sessions end at once. For example:
+    `argy user reset-sign-in dana@acme.example --tenant acme -m "lost laptop"`.
+    """
+    if not yes:
+        typer.confirm(f"Take every passkey, token and session from {user}?", abort=True)
+
+    async def work(connection: Connection, output: Output) -> None:
+        tenant_id = await find_tenant(connection, tenant)
+        user_id = str(await _find_user(connection, tenant_id, user))
+        stub = SessionServiceStub(connection.channel(tenant_id))
+        request = ResetSignInRequest(
+            user_id=user_id, reason=reason, allow_without_link=without_link
+        )
+        done = await stub.ResetSignIn(request)
+        invited = done.HasField("invitation_expire_time")
+        until = _time(done.invitation_expire_time) if invited else ""
+        told = {
+            "user_id": user_id,
+            "passkeys": done.passkeys,
+            "tokens": done.tokens,
+            "sessions": done.sessions,
+            "invitation_expires": until,
+        }
+        output.result(told, lambda: _reset_told(user, told))
 
     run(json_output, work)
 
@@ -133,6 +175,23 @@ async def _find_user(connection: Connection, tenant_id: UUID, user: str) -> UUID
     if not found:
         raise NotFound(f"there is no user {user}", reason="USER_UNKNOWN", field="user")
     return UUID(found[0].user_id)
+
+
+def _time(stamp: Timestamp) -> str:
+    return stamp.ToDatetime().isoformat(timespec="seconds") + "Z"
+
+
+def _reset_told(user: str, told: dict[str, Any]) -> str:
+    until = told["invitation_expires"]
+    invited = f"the link in the mail is good until {until}" if until else "no: links are off"
+    lines = [
+        f"reset the sign-in of {user}",
+        f"  passkeys   {told['passkeys']} removed",
+        f"  tokens     {told['tokens']} revoked",
+        f"  sessions   {told['sessions']} ended",
+        f"  invited    {invited}",
+    ]
+    return "\n".join(lines)
 
 
 def _told(output: Output, ended: int) -> None:
