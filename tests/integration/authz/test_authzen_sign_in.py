@@ -17,6 +17,7 @@ from argy.client.pep_tokens import add_token
 from argy.edge.main import assemble
 from argy.edge.settings import EdgeSettings
 from argy.rpc.pair_keys import RootKeys
+from argy.rpc.provisional import ACR_PROVISIONAL
 
 Make = Callable[..., Awaitable[Any]]
 RECENT = "has(ctx.auth) && ctx.auth.age_s <= 300"
@@ -154,8 +155,6 @@ async def test_an_expired_token_is_refused_everywhere(door: Door, signed_in: Sig
 
 async def test_a_token_of_another_key_is_refused(door: Door) -> None:
     forged = SignedIn().token(door.tenant, door.subject)
-    answer = await door.post("evaluation", forged, {})
-    assert answer.status_code == 400  # nothing was asked yet
     body = {
         "subject": {"type": "user", "id": "x"},
         "action": {"name": "ship"},
@@ -163,3 +162,54 @@ async def test_a_token_of_another_key_is_refused(door: Door) -> None:
     }
     answer = await door.post("evaluation", forged, body)
     assert (answer.status_code, answer.json()["reason"]) == (401, "TOKEN_SIGNATURE_INVALID")
+
+
+@pytest.mark.parametrize(
+    "path", ["evaluation", "evaluations", "search/action", "search/subject", "search/resource"]
+)
+async def test_a_forged_token_learns_nothing_of_what_is_wrong_with_its_request(
+    door: Door, signed_in: SignedIn, path: str
+) -> None:
+    forged = SignedIn().token(door.tenant, door.subject)
+    answer = await door.post(path, forged, {})
+    assert (answer.status_code, answer.json()["reason"]) == (401, "TOKEN_SIGNATURE_INVALID")
+    answer = await door.post(path, signed_in.token(door.tenant, door.subject), {})
+    assert answer.status_code == 400
+
+
+async def test_a_batch_of_which_nothing_can_be_asked_is_not_answered_to_a_forged_token(
+    door: Door, signed_in: SignedIn
+) -> None:
+    batch = {
+        "action": {"name": "ship"},
+        "resource": {"type": "project", "id": "alpha"},
+        "evaluations": [{"subject": {"type": "user", "id": name}} for name in ("a b", "c d")],
+    }
+    forged, own = SignedIn().token(door.tenant, door.subject), door.subject
+    answer = await door.post("evaluations", forged, batch)
+    assert (answer.status_code, answer.json()["reason"]) == (401, "TOKEN_SIGNATURE_INVALID")
+    expired = signed_in.token(door.tenant, own, lasts_s=-60)
+    assert (await door.post("evaluations", expired, batch)).status_code == 401
+    # Nor to a token that may not ask.
+    limited = signed_in.token(door.tenant, own, scope="project:ship")
+    assert (await door.post("evaluations", limited, batch)).status_code == 403
+    good = await door.post("evaluations", signed_in.token(door.tenant, own), batch)
+    assert good.status_code == 200
+    told = good.json()["evaluations"]
+    assert [item["decision"] for item in told] == [False, False]
+    assert all("error" in item["context"] for item in told)
+
+
+async def test_a_provisional_session_is_told_to_register_a_passkey(
+    door: Door, signed_in: SignedIn
+) -> None:
+    token = signed_in.token(door.tenant, door.subject, acr=ACR_PROVISIONAL)
+    body = {
+        "subject": {"type": "user", "id": door.subject.removeprefix("user:")},
+        "action": {"name": "ship"},
+        "resource": {"type": "project", "id": "alpha"},
+    }
+    for path in ("evaluation", "evaluations", "search/action", "search/subject"):
+        answer = await door.post(path, token, body)
+        assert (answer.status_code, answer.json()["reason"]) == (403, "PASSKEY_REQUIRED")
+        assert "register a passkey" in answer.json()["detail"]

@@ -58,6 +58,19 @@ class Decider:
         self._request_id = request_id
         self._metadata = (("x-request-id", inner_request_id(request_id)), *asker.credential)
 
+    async def admit(self) -> None:
+        """Hold who asks to what every question would be held to, where none can be asked.
+
+        Raises:
+            ArgyError: as any question does: for a credential that is not good, a permission that
+                is missing, a tenant that is unknown.
+        """
+        try:
+            await self._call(self._stub.BatchCheck, BatchCheckRequest())
+        except InvalidArgument:
+            # That nothing is asked is told last, to whom would be answered.
+            return
+
     async def check(self, asked: Evaluation) -> CheckResponse:
         """Decide one question."""
         request = CheckRequest(question=_question(asked))

@@ -70,12 +70,12 @@ class AuthZen:
 
     async def evaluation(self, request: Request, asker: Asker) -> Response:
         """One decision."""
-        decider = self._decider(request, asker)
+        decider = self.decider(request, asker)
         return JSONResponse(await _one(decider, read_evaluation(await _body(request))))
 
     async def evaluations(self, request: Request, asker: Asker) -> Response:
         """Several decisions on one snapshot, or one when there is no list of them."""
-        decider = self._decider(request, asker)
+        decider = self.decider(request, asker)
         body = await _body(request)
         batch = read_batch(body)
         if batch is None:
@@ -88,7 +88,7 @@ class AuthZen:
         async def answer(request: Request, asker: Asker) -> Response:
             asked = read_search(await _body(request), kind)
             return JSONResponse(
-                await search(self._decider(request, asker), self._pages, asker, asked)
+                await search(self.decider(request, asker), self._pages, asker, asked)
             )
 
         return answer
@@ -115,7 +115,8 @@ class AuthZen:
             return Asker(tenant_id, org_id, who.service)
         return Asker(tenant_id, org_id, who.digest, who.metadata)
 
-    def _decider(self, request: Request, asker: Asker) -> Decider:
+    def decider(self, request: Request, asker: Asker) -> Decider:
+        """Who decides for one request."""
         return Decider(self._connection, asker, state_of(request.scope).request_id)
 
 
@@ -131,12 +132,21 @@ class _Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         asker = self._api.asker(request)
+        try:
+            answer = await self._answer(request, asker)
+        except InvalidArgument:
+            if asker.credential:
+                # Whose credential is not good is told that, and not what is wrong with a request.
+                await self._api.decider(request, asker).admit()
+            raise
+        await answer(scope, receive, send)
+
+    async def _answer(self, request: Request, asker: Asker) -> Response:
         if request.method != "POST":
             raise InvalidArgument(
                 "this path takes POST", reason="METHOD_NOT_ALLOWED", metadata={"allow": "POST"}
             )
-        answer = await self._work(request, asker)
-        await answer(scope, receive, send)
+        return await self._work(request, asker)
 
 
 async def _one(decider: Decider, asked: Evaluation) -> dict[str, Any]:
@@ -147,7 +157,9 @@ async def _one(decider: Decider, asked: Evaluation) -> dict[str, Any]:
 async def _many(decider: Decider, batch: Batch) -> list[Any]:
     questions = batch.to_ask()
     answers: list[dict[str, Any]] = []
-    if questions:
+    if not questions:
+        await decider.admit()
+    else:
         response = await decider.check_many(questions)
         answers = [
             decision_json(decision, response.policy_revision, response.revision)
