@@ -86,7 +86,10 @@ def whoami(json_output: Json = False) -> None:
     """Tell who is signed in here, as the platform knows them."""
     told = signed_in.ask(_whoami).checked()
     Output(as_json=json_output).result(
-        told, lambda: f"{_called(told)} in {told['tenant']} ({told['subject']})"
+        told,
+        lambda: "\n".join(
+            [f"{_called(told)} in {told['tenant']} ({told['subject']})", *_happened(told)]
+        ),
     )
 
 
@@ -195,6 +198,16 @@ def _wait(client: EdgeClient, tenant: str, begun: dict[str, Any]) -> dict[str, A
 
 def _whoami(held: Login) -> Answer:
     return held.client.get(held.path("whoami"), token=held.access_token)
+
+
+def _happened(told: dict[str, Any]) -> list[str]:
+    """What happened to their ways in, as long as they have not said that it was them."""
+    notices = told.get("notices") or []
+    lines = [f"  {one['at']}  {' '.join((one['text'], one['from'])).strip()}" for one in notices]
+    if not lines:
+        return []
+    asked = "Was this you? Say so, or sign out everywhere, on the page Security in a browser:"
+    return ["", asked, *lines]
 
 
 def _called(told: dict[str, Any]) -> str:

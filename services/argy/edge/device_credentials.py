@@ -114,12 +114,7 @@ class _Api:
             "auth_time": claims.get("auth_time"),
             "expires_at": claims.get("exp"),
         }
-        heard = await services.sessions.ListSecurityNotices(
-            ListSecurityNoticesRequest(), metadata=services.metadata
-        )
-        told["notices"] = [
-            _notice(one) for one in heard.notices if not one.own and not one.HasField("seen_time")
-        ]
+        told["notices"] = await _notices(services)
         stub = UserServiceStub(self._connection.channel(tenant.tenant_id))
         try:
             asked = GetUserRequest(user_id=str(claims["sub"]).removeprefix("user:"))
@@ -202,6 +197,18 @@ def _told(credential: pb.Credential) -> dict[str, Any]:
         "expires_at": credential.expire_time.ToJsonString(),
         "last_used_at": used,
     }
+
+
+async def _notices(services: TenantServices) -> list[dict[str, str]]:
+    """What the caller has not acknowledged of what happened elsewhere."""
+    try:
+        heard = await services.sessions.ListSecurityNotices(
+            ListSecurityNoticesRequest(), metadata=services.metadata
+        )
+    except PermissionDenied:
+        # A token may be bound to other scopes; whose it is is told all the same.
+        return []
+    return [_notice(one) for one in heard.notices if not (one.own or one.HasField("seen_time"))]
 
 
 def _notice(notice: SecurityNotice) -> dict[str, str]:

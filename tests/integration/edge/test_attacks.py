@@ -566,3 +566,18 @@ def read_all(wire: ssl.SSLSocket) -> bytes:
     except (ConnectionError, ssl.SSLError):
         pass
     return received
+
+
+def test_refreshing_and_revoking_are_bounded_by_network(http: Any, problem_of: Any) -> None:
+    """Nobody guesses tokens, or keeps the services busy, from one place."""
+    del http.headers["authorization"]
+    http.headers["content-type"] = "application/x-www-form-urlencoded"
+    paths = ("/acme/oauth/token", "/acme/oauth/revoke")
+    for number in range(2_000):
+        answer = http.post(paths[number % 2], content=b"")
+        if answer.status_code != 400:
+            break
+    assert answer.status_code == 429
+    assert number >= 600
+    assert problem_of(answer)["reason"] == "RATE_LIMITED"
+    assert int(answer.headers["retry-after"]) >= 1
