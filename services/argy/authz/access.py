@@ -56,6 +56,16 @@ def decide(
     return view.snapshot.check(who, org, resource, action, facts, now_ms)
 
 
+def would_still_allow(
+    view: TenantView, subject: str, resource: str, action: str, facts: Facts, now_ms: int
+) -> bool:
+    """Whether what a subject did earlier, outside of orgs, would be allowed to it now.
+
+    ``facts`` are those of then, how it had signed in among them; whose call it is now matters not.
+    """
+    return view.snapshot.check(subject, "", resource, action, facts, now_ms).allowed
+
+
 def may(view: TenantView, call: Call, resource: str, action: str, now_ms: int) -> bool:
     """Whether the caller has a permission beside the one that its method declares."""
     return decide(view, call, call.tenant.org_slug, resource, action, None, now_ms).allowed

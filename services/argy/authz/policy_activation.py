@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from argy.authz.policy_candidates import Candidates
 from argy.authz.policy_domain import (
     ActivationRow,
     Difference,
+    GivenApproval,
     Proposal,
     check_approved,
     check_not_older,
@@ -80,8 +81,8 @@ class Activations:
         """Put an approved proposal in force.
 
         Raises:
-            FailedPrecondition: ``PROPOSAL_CLOSED``, ``POLICY_OLDER``, ``DIFF_CHANGED`` or
-                ``APPROVALS_MISSING``.
+            FailedPrecondition: ``PROPOSAL_CLOSED``, ``POLICY_OLDER``, ``DIFF_CHANGED``,
+                ``APPROVALS_MISSING`` or ``APPROVAL_NO_LONGER_GOOD``.
             Aborted: ``CONCURRENT_ACTIVATION``.
         """
         newest = await self._newest()
@@ -91,6 +92,9 @@ class Activations:
         in_force = self._holder.in_force
         check_not_older(candidate.bundle, in_force.bundle)
         difference = await self._candidates.compare(candidate, in_force)
+        # Outside of the transaction: what is approved from here on was not asked about yet.
+        signed = _signed(proposal, self._keys.trust.control)
+        good = await self._review.still_good(proposal, signed)
         async with self._db.tenant(PLATFORM_TENANT_ID, errors=store.ERRORS) as tx:
             await store.lock_proposal(tx, proposal.id)
             await self._check_newest(tx, newest)
@@ -98,7 +102,7 @@ class Activations:
             check_open(held)
             if held.diff_digest != difference.diff_digest:
                 raise diff_changed(held.diff_digest)
-            activation = self._of_proposal(call, held, difference, in_force, newest + 1)
+            activation = self._of_proposal(call, held, good, difference, in_force, newest + 1)
             await self._put(tx, activation)
             await store.close_proposal(tx, held.id, "ACTIVATED")
             await record(
@@ -152,15 +156,18 @@ class Activations:
         self,
         call: Call,
         proposal: Proposal,
+        good: Collection[bytes],
         difference: Difference,
         in_force: InForce,
         sequence: int,
     ) -> Activation:
-        statements = _statements(proposal, self._keys.trust.control)
-        given = [approval for _, approval in statements]
-        places = counting(proposal, given)
+        signed = _signed(proposal, self._keys.trust.control)
+        said = [approval for _, approval in signed]
+        counted = counting(proposal, said)
+        places = [place for place in counted if signed[place][0].statement in good]
         needed = max(difference.approvals_needed, proposal.approvals_needed)
-        check_approved(len(places), needed)
+        lapsed = {said[place].approver for place in counted if place not in places}
+        check_approved(len(places), needed, lapsed)
         return Activation(
             sequence=sequence,
             kind="PROPOSAL",
@@ -176,7 +183,9 @@ class Activations:
             diff_digest=difference.diff_digest,
             escalates=difference.escalates,
             approvals_needed=needed,
-            approvals=tuple(base64.b64encode(statements[place][0]).decode() for place in places),
+            approvals=tuple(
+                base64.b64encode(signed[place][0].statement).decode() for place in places
+            ),
         )
 
     async def _earlier(self, sequence: int, in_force: InForce, newest: int) -> InForce:
@@ -224,12 +233,12 @@ class Activations:
             self._follower.poke()
 
 
-def _statements(proposal: Proposal, control: TrustedKeys) -> list[tuple[bytes, Approval]]:
+def _signed(proposal: Proposal, control: TrustedKeys) -> list[tuple[GivenApproval, Approval]]:
     """The approvals that were signed; a row that was written or altered otherwise is none."""
     found = []
     for given in proposal.approvals:
         try:
-            found.append((given.statement, open_approval(given.statement, control)))
+            found.append((given, open_approval(given.statement, control)))
         except ArgyError:
             continue
     return found

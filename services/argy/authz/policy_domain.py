@@ -1,6 +1,6 @@
 """Proposals of policies, their approvals, and the rules by which one comes in force."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 from uuid import UUID
@@ -59,6 +59,8 @@ class GivenApproval:
     diff_digest: str
     comment: str
     statement: bytes = field(repr=False)
+    signed_in: Mapping[str, object] | None = None
+    """What conditions saw as ``ctx`` of how the approver had signed in; None for no token."""
     created_at_ms: int
 
     def counts_for(self, proposal: "Proposal") -> bool:
@@ -253,12 +255,26 @@ def counting(proposal: Proposal, approvals: Sequence[Approval]) -> list[int]:
     return sorted(people.values())
 
 
-def check_approved(found: int, needed: int) -> None:
+def check_approved(found: int, needed: int, lapsed: Collection[str] = ()) -> None:
     """Refuse to activate what too few people approved.
 
+    ``lapsed``: who approved it as well, and might not any more.
+
     Raises:
-        FailedPrecondition: ``APPROVALS_MISSING``.
+        FailedPrecondition: ``APPROVALS_MISSING``, or ``APPROVAL_NO_LONGER_GOOD``.
     """
+    if found < needed and lapsed:
+        whose = ", ".join(sorted(lapsed))
+        raise FailedPrecondition(
+            f"the approval of {whose} counts no more: they might not approve it today. The proposal"
+            f" has {found} of the {needed} approvals that it needs: ask somebody else",
+            reason="APPROVAL_NO_LONGER_GOOD",
+            metadata={
+                "approvers": whose,
+                "approvals": str(found),
+                "approvals_needed": str(needed),
+            },
+        )
     if found < needed:
         raise FailedPrecondition(
             f"the proposal has {found} of the {needed} approvals that it needs",

@@ -1,16 +1,18 @@
 """Proposing a policy, and what reviewers say about it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
 from argy.authz import policy_store as store
-from argy.authz.access import decide
+from argy.authz.access import decide, would_still_allow
 from argy.authz.domain import not_permitted
+from argy.authz.policy_approval_store import insert_approval
 from argy.authz.policy_candidates import Candidate, Candidates
 from argy.authz.policy_domain import (
     Difference,
+    GivenApproval,
     PolicyName,
     Proposal,
     check_bundle,
@@ -30,11 +32,13 @@ from argy.base.clock import Clock
 from argy.base.errors import AlreadyExists
 from argy.base.ids import PLATFORM_TENANT_ID, uuid7
 from argy.policy.statements import Approval, seal_approval
+from argy.rpc.access import auth_facts
 from argy.rpc.call import Call
 from argy.store.audit import record
 from argy.store.database import Database
 
 _NO_ID: Final = UUID(int=0)
+_APPROVE: Final = "approve"
 
 
 class Review:
@@ -136,7 +140,7 @@ class Review:
         """
         proposal = await self.get(proposal_id)
         check_not_author(call.caller, proposal)
-        await self._decide(call, proposal, "approve")
+        await self._decide(call, proposal, _APPROVE)
         check_person(call.caller)
         check_open(proposal)
         check_bundle(proposal, bundle_digest)
@@ -153,13 +157,14 @@ class Review:
             time_ms=now_ms,
         )
         statement = seal_approval(approval, self._keys.signing)
+        signed_in = auth_facts(call.claims, call.received_ms)
         async with self._db.tenant(PLATFORM_TENANT_ID) as tx:
             await store.lock_proposal(tx, proposal.id)
             held = await store.find_proposal(tx, proposal.id)
             check_open(held)
             if held.diff_digest != diff_digest:
                 raise diff_changed(held.diff_digest)
-            if await store.insert_approval(tx, approval, comment, statement):
+            if await insert_approval(tx, approval, comment, statement, signed_in):
                 await record(tx, proposal_record(call, "approve", held, now_ms, comment=comment))
             return await store.find_proposal(tx, proposal.id)
 
@@ -179,6 +184,29 @@ class Review:
             now_ms = self._clock.now_ms()
             await record(tx, proposal_record(call, "reject", proposal, now_ms, comment=comment))
             return await store.find_proposal(tx, proposal.id)
+
+    async def still_good(
+        self, proposal: Proposal, signed: Iterable[tuple[GivenApproval, Approval]]
+    ) -> frozenset[bytes]:
+        """The statements of those approvals that their approvers might give today as well.
+
+        Whom the statement names is asked about, by the policy in force now, with the roles held now
+        and with how they had signed in then.
+        """
+        view = await self._snapshots.get(PLATFORM_TENANT_ID)
+        name, now_ms = f"policy:{proposal.id}", self._clock.now_ms()
+        return frozenset(
+            given.statement
+            for given, said in signed
+            if would_still_allow(
+                view,
+                said.approver,
+                name,
+                _APPROVE,
+                {"author": said.author, **(given.signed_in or {})},
+                now_ms,
+            )
+        )
 
     async def check_unchanged(self, call: Call, proposal: Proposal) -> Candidate:
         """Compare a proposal with what is in force now, and keep the difference if it is another.

@@ -1,16 +1,16 @@
 """Bundles, proposals, approvals and activations in PostgreSQL, all in the platform tenant."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
+from argy.authz.policy_approval_store import with_approvals
 from argy.authz.policy_domain import (
     ActivationRow,
     Difference,
-    GivenApproval,
     PolicyName,
     Proposal,
     concurrent_activation,
@@ -20,7 +20,7 @@ from argy.base.dsse import joined
 from argy.base.errors import AlreadyExists, ArgyError, NotFound
 from argy.policy.bundle import PAYLOAD_TYPE, Bundle
 from argy.policy.changes import AccessChange
-from argy.policy.statements import Activation, Approval
+from argy.policy.statements import Activation
 from argy.store.database import Tx
 from argy.store.errors import ConstraintErrors
 from argy.store.queries import Queries
@@ -206,13 +206,13 @@ async def find_proposal(tx: Tx, proposal_id: UUID) -> Proposal:
     row = await tx.fetchrow(_Q.find_proposal, tx.tenant_id, proposal_id, None)
     if row is None:
         raise NotFound("No such proposal", reason="PROPOSAL_UNKNOWN", field="proposal_id")
-    return (await _with_approvals(tx, [_proposal(row)]))[0]
+    return (await with_approvals(tx, [_proposal(row)]))[0]
 
 
 async def find_by_request(tx: Tx, request_id: UUID) -> Proposal | None:
     """Return the proposal that an earlier call with this idempotency key made."""
     row = await tx.fetchrow(_Q.find_proposal, tx.tenant_id, None, request_id)
-    return None if row is None else (await _with_approvals(tx, [_proposal(row)]))[0]
+    return None if row is None else (await with_approvals(tx, [_proposal(row)]))[0]
 
 
 async def list_proposals(
@@ -220,7 +220,7 @@ async def list_proposals(
 ) -> Sequence[Proposal]:
     """Return proposals without their changes, newest first; state "" is every one."""
     rows = await tx.fetch(_Q.list_proposals, tx.tenant_id, before, state, limit)
-    return await _with_approvals(tx, [_proposal(row) for row in rows])
+    return await with_approvals(tx, [_proposal(row) for row in rows])
 
 
 async def lock_proposal(tx: Tx, proposal_id: UUID) -> None:
@@ -248,38 +248,12 @@ async def close_proposal(tx: Tx, proposal_id: UUID, state: str, rejection: str =
     return await tx.execute(_Q.close_proposal, tx.tenant_id, proposal_id, state, rejection) == 1
 
 
-async def insert_approval(tx: Tx, approval: Approval, comment: str, statement: bytes) -> bool:
-    """Store a signed approval; False when the approver had approved this very diff before."""
-    made = await tx.execute(
-        _Q.insert_approval,
-        tx.tenant_id,
-        UUID(approval.proposal_id),
-        approval.approver,
-        approval.bundle_digest,
-        approval.diff_digest,
-        comment,
-        statement,
-        to_time(approval.time_ms),
-    )
-    return made == 1
-
-
 async def list_tenants(
     tx: Tx, *, after: UUID | None, only: UUID | None, limit: int
 ) -> list[tuple[UUID, str]]:
     """Return active tenants by id and slug; from inside the platform tenant."""
     rows = await tx.fetch(_Q.list_tenants_after, after, only, limit)
     return [(row["tenant_id"], row["slug"]) for row in rows]
-
-
-async def _with_approvals(tx: Tx, proposals: Sequence[Proposal]) -> list[Proposal]:
-    ids = [proposal.id for proposal in proposals]
-    given: dict[UUID, list[GivenApproval]] = {}
-    for row in await tx.fetch(_Q.list_proposal_approvals, tx.tenant_id, ids) if ids else ():
-        values = dict(row)
-        approval = GivenApproval(created_at_ms=to_ms(values.pop("created_at")), **values)
-        given.setdefault(approval.proposal_id, []).append(approval)
-    return [replace(one, approvals=tuple(given.get(one.id, ()))) for one in proposals]
 
 
 def _proposal(row: Any) -> Proposal:

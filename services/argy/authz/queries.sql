@@ -202,15 +202,21 @@ UPDATE authz.policy_proposal SET state = $3, rejection = $4, shadow_until = NULL
 WHERE tenant_id = $1 AND id = $2 AND state = 'OPEN';
 
 -- name: insert_approval
--- Keep one approver's signed approval of one diff; the same one again changes nothing.
-INSERT INTO authz.policy_approval
-  (tenant_id, proposal_id, approver, bundle_digest, diff_digest, comment, statement, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-ON CONFLICT ON CONSTRAINT policy_approval_pkey DO NOTHING;
+-- Keep one approver's signed approval of one diff; the same one again changes nothing, one by
+-- another proof takes its place.
+INSERT INTO authz.policy_approval AS given
+  (tenant_id, proposal_id, approver, bundle_digest, diff_digest, comment, statement, created_at,
+   signed_in)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::jsonb)
+ON CONFLICT ON CONSTRAINT policy_approval_pkey DO UPDATE
+SET comment = EXCLUDED.comment, statement = EXCLUDED.statement,
+  created_at = EXCLUDED.created_at, signed_in = EXCLUDED.signed_in
+WHERE given.signed_in IS DISTINCT FROM EXCLUDED.signed_in;
 
 -- name: list_proposal_approvals
 -- The approvals of some proposals, oldest first.
-SELECT proposal_id, approver, bundle_digest, diff_digest, comment, statement, created_at
+SELECT proposal_id, approver, bundle_digest, diff_digest, comment, statement, created_at,
+  signed_in::text AS signed_in
 FROM authz.policy_approval
 WHERE tenant_id = $1 AND proposal_id = ANY($2::uuid[])
 ORDER BY created_at, approver;

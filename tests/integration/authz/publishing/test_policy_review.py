@@ -89,6 +89,8 @@ async def test_an_old_proof_approves_no_policy_and_a_fresh_one_does(world: Any) 
             await who.approve(proposal)
         assert refused.value.reason == reason
     assert (await cora(age_s=10).approve(proposal)).approvals[0].approver == world.people.cora
+    # By the proof of then it counts, whenever it is activated.
+    assert (await world.at(replica).activate(proposal)).activation.sequence == 3
 
 
 async def test_the_author_never_approves(started: Any) -> None:
