@@ -11,14 +11,13 @@ from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
+from argy.authn import credential_making as making
 from argy.authn import credential_store as store
-from argy.authn import security_notice_store
 from argy.authn.credential_domain import (
     HOUR_MS,
     Credential,
     Kind,
     Made,
-    beyond_rights,
     check_agent,
     check_days,
     check_live,
@@ -39,24 +38,15 @@ from argy.authn.session_domain import DeviceInfo
 from argy.base.clock import Clock
 from argy.base.errors import FailedPrecondition, PermissionDenied
 from argy.base.ids import uuid7
-from argy.base.secret_token import new_token, token_digest
-from argy.rpc.access import ANY
+from argy.base.secret_token import token_digest
 from argy.rpc.call import Call
-from argy.rpc.credentials import API_KEY, PAT, VerifiedCredential, invalid_credential
-from argy.rpc.person import require_claims, require_person, require_recent
-from argy.rpc.stages import ACT_FOR
-from argy.store.database import Database, Tx
+from argy.rpc.credentials import VerifiedCredential, invalid_credential
+from argy.rpc.person import require_person, require_recent
+from argy.store.database import Database
 
 _UNKNOWN: Final = DeviceInfo()
 READ_ANY: Final = "authn.credential:read_any"
 REVOKE_ANY: Final = "authn.credential:revoke_any"
-_MAKE: Final[dict[Kind, str]] = {
-    "KEY": "authn.api_key:create",
-    "SERVICE": "authn.service_key:create",
-}
-_ASKED_OF: Final = {ACT_FOR: "user/-"}
-"""Which resources of its type a scope is asked of, where it is held on some of them only."""
-_SECRET_KIND: Final[dict[Kind, str]] = {"TOKEN": PAT, "KEY": API_KEY}
 
 
 class Credentials:
@@ -126,7 +116,7 @@ class Credentials:
         Raises as ``make_token``; that the caller may make keys was asked by the access stage.
         """
         check_agent(subject)
-        _recent_if_person(call)
+        making.recent_if_person(call)
         return await self._make(call, "KEY", subject, None, name, scopes, days)
 
     async def make_service_key(
@@ -137,7 +127,7 @@ class Credentials:
         Raises as ``make_key``, and InvalidArgument ``SERVICE_RESERVED``.
         """
         subject = subject_of_service(service)
-        _recent_if_person(call)
+        making.recent_if_person(call)
         return await self._make(call, "SERVICE", subject, None, name, scopes, days)
 
     async def rotate(self, call: Call, credential_id: UUID, *, overlap_hours: int) -> Made:
@@ -151,10 +141,10 @@ class Credentials:
             FailedPrecondition: ``CREDENTIAL_OVER`` or ``STEP_UP_REQUIRED``.
             PermissionDenied: ``SCOPE_BEYOND_RIGHTS``.
         """
-        _recent_if_person(call)
+        making.recent_if_person(call)
         async with self._db.tenant(call.tenant_id) as tx:
             found = await store.find(tx, credential_id, lock=False)
-        await self._check_may_rotate(call, found)
+        await making.check_may_rotate(self._rights, call, found)
         async with self._db.tenant(call.tenant_id) as tx:
             now_ms = self._clock.now_ms()
             live = check_live(await store.find(tx, credential_id, lock=True), now_ms=now_ms)
@@ -264,7 +254,7 @@ class Credentials:
     ) -> Made:
         name, wanted = checked_name(name), checked_scopes(scopes)
         check_days(kind, days)
-        await self._check_rights(call, subject, wanted)
+        await making.check_rights(self._rights, call, subject, wanted)
         made_id, generation = uuid7(), FIRST_GENERATION if kind == "SERVICE" else 0
         secret, key_id = self._secret(call, kind, made_id, generation, subject)
         async with self._db.tenant(call.tenant_id, errors=store.ERRORS) as tx:
@@ -297,7 +287,7 @@ class Credentials:
                 expires_at_ms=made.expires_at_ms,
             )
             if user_id is not None:
-                await _tell_of_token(tx, call, user_id, made, device)
+                await making.tell_of_token(tx, call, user_id, made, device)
         return Made(made, secret, key_id)
 
     def _secret(
@@ -306,45 +296,4 @@ class Credentials:
         """A new secret, and the key id of one that signs."""
         if kind == "SERVICE":
             return self.service_keys.secret(call.tenant_id, credential_id, generation, subject)
-        return new_token(_SECRET_KIND[kind]), ""
-
-    async def _check_may_rotate(self, call: Call, found: Credential | None) -> None:
-        if found is None:
-            raise unknown_credential()
-        if found.kind == "TOKEN":
-            if found.subject != call.caller:
-                raise unknown_credential()
-        elif not await self._rights.holds(call, call.caller, _MAKE[found.kind]):
-            raise unknown_credential()
-        await self._check_rights(call, found.subject, found.scopes)
-
-    async def _check_rights(self, call: Call, subject: str, scopes: Sequence[str]) -> None:
-        """Each scope is held by its owner, and by whoever learns the secret.
-
-        A maker who is limited to scopes holds no others: it can't hand on more than it may.
-        """
-        for scope in scopes:
-            for who in {subject, call.caller}:
-                if not await self._rights.holds(call, who, scope, _ASKED_OF.get(scope, ANY)):
-                    raise beyond_rights(scope)
-
-
-async def _tell_of_token(
-    tx: Tx, call: Call, user_id: UUID, made: Credential, device: DeviceInfo
-) -> None:
-    claims = require_claims(call)
-    await security_notice_store.require_not_reset(tx, user_id, claims.issued_at_s * 1_000)
-    await security_notice_store.note(
-        tx,
-        user_id,
-        "token_made",
-        device,
-        name=made.name,
-        session_id=claims.session_id,
-        now_ms=made.created_at_ms,
-    )
-
-
-def _recent_if_person(call: Call) -> None:
-    if call.caller.startswith("user:"):
-        require_recent(call)
+        return making.random_secret(kind), ""
