@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import parseaddr
@@ -23,6 +24,8 @@ _PORTS: Final = {"smtps": 465, "smtp": 587, "unsafe-smtp": 25}
 _MAX_MAILS: Final = 200
 """Mails that the folder keeps, the newest ones."""
 _PERMANENT: Final = 500
+_LEAVE_S: Final = 1.0
+"""How long a server that took a mail may take to answer to QUIT."""
 _ABOUT_MAIL: Final = (
     aiosmtplib.SMTPSenderRefused,
     aiosmtplib.SMTPRecipientRefused,
@@ -109,10 +112,19 @@ class SmtpSink:
 
     async def deliver(self, mail: Mail) -> None:
         """See ``MailSink``."""
+        client = aiosmtplib.SMTP(**self._server)
         try:
-            await aiosmtplib.send(message_of(mail, sender=self._sender), **self._server)
+            await client.connect()
+            await client.send_message(message_of(mail, sender=self._sender))
+            # It is taken: what the server says to our leaving changes nothing of that.
+            with suppress(aiosmtplib.SMTPException, OSError):
+                await client.quit(timeout=_LEAVE_S)
         except aiosmtplib.SMTPException as error:
             raise _told(error) from error
+        finally:
+            # Not as its context manager ends, which waits for an answer to QUIT, also when
+            # cancelled for answering to nothing.
+            client.close()
 
 
 def _told(error: aiosmtplib.SMTPException) -> MailError:

@@ -1,5 +1,6 @@
 """What can't be sent ends, and its tenant's audit log tells of it without the link."""
 
+import asyncio
 import json
 import logging
 from datetime import UTC, datetime
@@ -61,6 +62,35 @@ async def test_a_passing_refusal_is_tried_again_and_only_so_often(
     assert inbox.attempts == 4
     reason, detail = await _told(post, tenant, mail, caplog)
     assert (reason, detail["why"]) == ("MAIL_TRIED_IN_VAIN", "SMTPDataError 451")
+
+
+async def test_a_mail_server_that_never_answers_holds_no_sender_beyond_an_attempt(
+    post: Any, tenant_factory: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    tenant, mail = await tenant_factory(), post.mail()
+    inbox = Inbox(held=(mail.to,))
+    async with (
+        asyncio.timeout(30),
+        mail_server(inbox) as port,
+        post.replica(port, tries=2, attempt_s=0.5) as sender,
+    ):
+        await sender.put(tenant.tenant_id, mail)
+        await sender.drain()
+    assert inbox.attempts == 2
+    reason, detail = await _told(post, tenant, mail, caplog)
+    assert (reason, detail["why"]) == ("MAIL_TRIED_IN_VAIN", "no answer within 0.5 s")
+
+
+async def test_a_mail_server_that_does_not_answer_to_quit_gets_a_mail_once(
+    post: Any, tenant_factory: Any
+) -> None:
+    tenant, inbox = await tenant_factory(), _Clinging()
+    async with asyncio.timeout(30), mail_server(inbox) as port, post.replica(port) as sender:
+        await sender.put(tenant.tenant_id, post.mail())
+        await sender.drain()
+        assert inbox.left
+    assert inbox.recipients == ["ada@example.test"]
+    assert sender.counts == {"sent": 1}
 
 
 async def test_a_mail_server_that_comes_back_gets_what_waited(
@@ -222,6 +252,17 @@ def test_pauses_grow_and_end_at_a_bound() -> None:
         assert longest / 2 <= pause <= longest
     assert len({pace.pause_s(5) for _ in range(20)}) > 1
     assert pace.lease_s > pace.attempt_s
+
+
+class _Clinging(Inbox):
+    """Lets nobody go."""
+
+    left = False
+
+    async def handle_QUIT(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        self.left = True
+        await self.release.wait()
+        return "221 Bye"
 
 
 class _Nothing:
