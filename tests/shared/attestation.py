@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
@@ -19,6 +20,8 @@ MODEL = x509.ObjectIdentifier("1.3.6.1.4.1.45724.1.1.4")
 APPLE_NONCE = x509.ObjectIdentifier("1.2.840.113635.100.8.2")
 UNIT = "Authenticator Attestation"
 _ES256 = -7
+_SHA256_RSA = bytes.fromhex("2a864886f70d01010b")
+_SHA1_RSA = bytes.fromhex("2a864886f70d010105")
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,16 @@ def model_certificate(issuer: Certified, aaguid: bytes, **options: Any) -> Certi
     """The certificate that authenticators of a model share."""
     options = {"unit": UNIT, "ca": False, "extensions": [model_extension(aaguid)], **options}
     return certify("Model", issuer, **options)
+
+
+def signed_over_sha1(made: Certified, signer: rsa.RSAPrivateKey) -> Certified:
+    """A certificate as its authority, with an RSA key, would have signed it long ago."""
+    # The names of both algorithms (RFC 4055 §5, RFC 3279 §2.2.1) are of one length.
+    der = made.der.replace(_SHA256_RSA, _SHA1_RSA)
+    tbs = x509.load_der_x509_certificate(der).tbs_certificate_bytes
+    signature = signer.sign(tbs, PKCS1v15(), SHA1())  # noqa: S303 - the attack
+    signed = der[: -len(signature)] + signature
+    return Certified(x509.load_der_x509_certificate(signed), made.key)
 
 
 def packed(leaf: Certified, *between: Certified) -> Attest:

@@ -7,7 +7,9 @@ refused here, before it is asked:
   roots, and trusts those of Apple and Google besides;
 - a certificate that names another model than the authenticator does (§8.2.1), and one of an
   authority in the place of an authenticator's;
-- a packed statement whose certificate is not an attestation certificate (§8.2.1).
+- a packed statement whose certificate is not an attestation certificate (§8.2.1);
+- a chain with a signature over SHA-1 or MD5, or with an RSA key of less than 2048 bits: where
+  authorities certify keys that strangers bring, as those of TPMs do, such signatures can be moved.
 
 Whether certificates are valid is asked of the system's clock, as OpenSSL does. What the certificate
 names is the model that the authority vouches for. One that names none (TPMs, telephones) proves who
@@ -21,6 +23,8 @@ from uuid import UUID
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import MD5, SHA1
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from webauthn.helpers import validate_certificate_chain
@@ -32,6 +36,7 @@ MAX_ROOT: Final = 16_384
 """Characters of a certificate in PEM."""
 _FORMATS: Final = frozenset({"packed", "tpm", "android-key", "apple", "fido-u2f"})
 _MAX_CHAIN: Final = 8
+_LEAST_RSA: Final = 2048
 _MODEL: Final = x509.ObjectIdentifier("1.3.6.1.4.1.45724.1.1.4")
 """id-fido-gen-ce-aaguid, an octet string of 16 bytes."""
 _OCTETS_16: Final = b"\x04\x10"
@@ -58,12 +63,13 @@ def check_attestation(*, fmt: str, x5c: object, aaguid: UUID, roots: Sequence[st
     try:
         validate_certificate_chain(x5c=x5c, pem_root_certs_bytes=[root.encode() for root in roots])
         leaf = x509.load_der_x509_certificate(x5c[0])
+        weak = any(_is_weak(x509.load_der_x509_certificate(one)) for one in x5c)
         named = _extension(leaf.extensions)
         of_authority = _is_authority(leaf)
     except Exception as error:
         # Parsers of certificates raise errors of many kinds, and strangers feed them.
         raise _untrusted() from error
-    if of_authority or (fmt == "packed" and not _is_attestation(leaf)):
+    if weak or of_authority or (fmt == "packed" and not _is_attestation(leaf)):
         raise _untrusted()
     if named is not None and named != _OCTETS_16 + aaguid.bytes:
         raise PermissionDenied(
@@ -110,6 +116,10 @@ def _root(text: str, now: datetime) -> str:
         raise ValueError(
             "must be a root, signed by itself: name the authority above it instead"
         ) from error
+    if _has_small_key(certificate):
+        raise ValueError(f"must have an RSA key of at least {_LEAST_RSA} bits")
+    if now < certificate.not_valid_before_utc:
+        raise ValueError(f"is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}")
     if now >= certificate.not_valid_after_utc:
         raise ValueError(f"expired on {certificate.not_valid_after_utc:%Y-%m-%d}")
     canonical = certificate.public_bytes(Encoding.PEM).decode()
@@ -135,6 +145,16 @@ def _is_authority(certificate: x509.Certificate) -> bool:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         return False
+
+
+def _is_weak(certificate: x509.Certificate) -> bool:
+    digest = certificate.signature_hash_algorithm
+    return isinstance(digest, SHA1 | MD5) or _has_small_key(certificate)
+
+
+def _has_small_key(certificate: x509.Certificate) -> bool:
+    key = certificate.public_key()
+    return isinstance(key, RSAPublicKey) and key.key_size < _LEAST_RSA
 
 
 def _is_attestation(leaf: x509.Certificate) -> bool:

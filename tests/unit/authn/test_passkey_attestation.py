@@ -5,6 +5,7 @@ from uuid import UUID
 
 import attestation
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from argy.authn.passkey_attestation import MAX_ROOT, check_attestation, read_roots
 from argy.base.clock import SystemClock
@@ -76,6 +77,29 @@ def test_an_authority_in_the_place_of_an_authenticator_is_refused(root: Any) -> 
     leaf = attestation.model_certificate(root, MODEL.bytes, ca=True)
     assert reason([leaf.der], [root.pem]) == "ATTESTATION_UNTRUSTED"
     assert reason([root.der], [root.pem]) == "ATTESTATION_UNTRUSTED"
+
+
+def test_a_chain_over_a_digest_with_collisions_is_refused() -> None:
+    key: Any = rsa.generate_private_key(65537, 2048)
+    root = attestation.authority(key=key)
+    leaf = attestation.model_certificate(root, MODEL.bytes)
+    assert reason([leaf.der], [root.pem]) == ""
+    old = attestation.signed_over_sha1(leaf, key)
+    assert reason([old.der], [root.pem]) == "ATTESTATION_UNTRUSTED"
+    between = attestation.certify("Batch", root, ca=True)
+    below = attestation.model_certificate(between, MODEL.bytes)
+    old = attestation.signed_over_sha1(between, key)
+    assert reason([below.der, old.der], [root.pem]) == "ATTESTATION_UNTRUSTED"
+
+
+def test_a_small_rsa_key_vouches_for_nothing(root: Any) -> None:
+    small = rsa.generate_private_key(65537, 1024)  # noqa: S505 - the attack
+    weak: Any = attestation.authority("Weak Root", key=small)
+    named = "policy.passkey_attestation_roots[0]", "must have an RSA key of at least 2048 bits"
+    assert read(weak.pem) == ((), [named])
+    between: Any = attestation.certify("Batch", root, ca=True, key=small)
+    below = attestation.model_certificate(between, MODEL.bytes)
+    assert reason([below.der, between.der], [root.pem]) == "ATTESTATION_UNTRUSTED"
 
 
 def test_a_certificate_of_something_else_of_the_vendor_is_refused(root: Any) -> None:
@@ -158,6 +182,14 @@ def test_what_is_no_root_is_named_with_its_number(root: Any) -> None:
         f"must have at most {MAX_ROOT} characters",
         "must be one certificate in PEM",
     ]
+
+
+def test_a_root_that_begins_later_is_named() -> None:
+    later = attestation.authority(days=(2, 9))
+    roots, ((field, told),) = read(later.pem)
+    assert (roots, field) == ((), "policy.passkey_attestation_roots[0]")
+    assert told.startswith("is not valid before 20")
+    assert read(later.pem, days=3) == ((later.pem,), [])
 
 
 def test_a_root_that_expires_is_good_until_then(root: Any) -> None:
