@@ -12,6 +12,7 @@ from argy.authz.assignments import Assignments
 from argy.authz.decision_log import DecisionLog, OnFull
 from argy.authz.listing import Listing
 from argy.authz.notify import Notify
+from argy.authz.policy_floor import PolicyFloor
 from argy.authz.policy_holder import InForce, PolicyHolder
 from argy.authz.policy_keys import PolicyKeys
 from argy.authz.policy_wiring import Publishing, policy_services, publishing_of
@@ -76,6 +77,7 @@ def assemble(
     policy: CompiledPolicy | InForce,
     policy_keys: PolicyKeys | None = None,
     policy_root: Path | None = None,
+    policy_floor: PolicyFloor | None = None,
     on_log_full: OnFull = "reject",
     max_tenants: int = 20_000,
     max_rows: int = 2_000_000,
@@ -84,8 +86,8 @@ def assemble(
     """Wire the service; ``db`` acts as argy_authz.
 
     ``policy`` is what ``policy_folder.begin`` found. Without ``policy_keys`` it stays, and nothing
-    is published; ``policy_root`` is followed when the keys' trust says so (unsafe). ``notify`` is
-    told of what waits for people.
+    is published; ``policy_root`` is followed when the keys' trust says so (unsafe). Nothing below
+    ``policy_floor`` comes in force. ``notify`` is told of what waits for people.
     """
     holder = PolicyHolder(policy)
     publishing: Publishing | None = None
@@ -97,6 +99,7 @@ def assemble(
             keys=policy_keys,
             root=policy_root,
             clock=clock,
+            floor=policy_floor,
         )
     snapshots = Snapshots(
         db,

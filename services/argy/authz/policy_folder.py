@@ -7,13 +7,15 @@ activate a changed folder without review (kind FOLDER), and only until a proposa
 in force. Servers without it refuse such an activation.
 """
 
+import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NoReturn
 
 from argy.authz.policy_domain import concurrent_activation
-from argy.authz.policy_follower import load_newest
+from argy.authz.policy_floor import PolicyFloor, behind
+from argy.authz.policy_follower import REFUSE, load_newest
 from argy.authz.policy_holder import InForce
 from argy.authz.policy_keys import PolicyKeys
 from argy.authz.policy_store import ERRORS, find_newest, insert_activation, keep_bundle
@@ -29,6 +31,7 @@ from argy.store.database import Database
 
 ACTIVATE: Final = "authz.policy.activate"
 _ACTOR: Final = "service:authz"
+_LOG: Final = logging.getLogger(__name__)
 _REASONS: Final = {
     "BOOTSTRAP": "the first server's policy folder",
     "FOLDER": "the policy folder changed; nobody reviewed it",
@@ -55,15 +58,23 @@ def open_folder(root: Path) -> Folder:
     return Folder(read_bundle(payload), payload)
 
 
-async def begin(db: Database, keys: PolicyKeys, root: Path, clock: Clock) -> InForce:
+async def begin(
+    db: Database, keys: PolicyKeys, root: Path, clock: Clock, floor: PolicyFloor | None = None
+) -> InForce:
     """The policy to start with: the newest good activation, or the folder if there never was one.
 
+    With a ``floor`` none below it, and no folder either: a database that has none lost them.
+
     Raises:
-        FailedPrecondition: ``POLICY_REFUSED``, when no activation is good.
+        FailedPrecondition: ``POLICY_REFUSED``, when no activation is good; ``POLICY_BEHIND``.
         PolicyError: when the folder is wanted and does not load.
+        Unavailable: ``POLICY_FLOOR_AWAY``.
     """
+    least = 0 if floor is None else await floor.read()
     async with db.tenant(PLATFORM_TENANT_ID) as tx:
         newest = await find_newest(tx)
+    if newest is None and least:
+        await _alarm(db, behind(0, least))
     if newest is None:
         with suppress(Aborted):  # another server was the first
             await publish_folder(db, keys, open_folder(root), "BOOTSTRAP", None, clock)
@@ -73,7 +84,29 @@ async def begin(db: Database, keys: PolicyKeys, root: Path, clock: Clock) -> InF
         raise FailedPrecondition(
             f"no policy can come in force here: {problems}", reason="POLICY_REFUSED"
         )
+    if found.sequence < least:
+        await _alarm(db, behind(found.sequence, least))
+    if floor is not None:
+        await floor.raise_to(found.sequence)
     return found
+
+
+async def _alarm(db: Database, error: FailedPrecondition) -> NoReturn:
+    """Record that this server does not start on what the database offers, and raise why."""
+    _LOG.error("no policy comes in force here: %s", error.message)
+    async with db.tenant(PLATFORM_TENANT_ID) as tx:
+        await record(
+            tx,
+            AuditRecord(
+                actor=_ACTOR,
+                action=REFUSE,
+                resource="authz.policy:-",
+                outcome="FAILURE",
+                reason=error.reason,
+                detail=dict(error.metadata),
+            ),
+        )
+    raise error
 
 
 async def publish_folder(

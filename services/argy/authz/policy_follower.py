@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from argy.authz.domain import stale_revision
+from argy.authz.policy_floor import PolicyFloor, behind
 from argy.authz.policy_holder import InForce, PolicyHolder
 from argy.authz.policy_store import (
     Newest,
@@ -114,12 +115,16 @@ class PolicyFollower:
         trust: PolicyTrust,
         lane: Lane,
         *,
+        floor: PolicyFloor | None = None,
         poll_s: float = POLL_S,
     ) -> None:
+        """Without a ``floor`` nothing but what is in force here bounds what may come."""
         self._db = db
         self._holder = holder
         self._trust = trust
         self._lane = lane
+        self._floor = floor
+        self._kept = 0
         self._poll_s = poll_s
         self._listener: Listener | None = None
         self._hears = False
@@ -192,9 +197,12 @@ class PolicyFollower:
                 same = await find_published(tx, newest.sequence)
         if newest is not None and same is not None:
             self._compare(newest, same, in_force)
+            await self._keep(in_force)
             self._behind = False
             return
         found, refused = await load_newest(self._db, self._trust, above=in_force.sequence)
+        if found is not None and (low := await self._below_floor(found)) is not None:
+            found, refused = None, [*refused, low]
         if found is not None:
             self._holder.activate(found)
             _LOG.info(
@@ -204,7 +212,23 @@ class PolicyFollower:
                 len(found.policy.rules),
             )
         self._refuse(refused)
+        await self._keep(self._holder.in_force)
         self._behind = False
+
+    async def _below_floor(self, found: InForce) -> Refused | None:
+        """Why an activation is below what was in force elsewhere already, if it is."""
+        least = 0 if self._floor is None else await self._floor.read()
+        if found.sequence >= least:
+            return None
+        async with self._db.tenant(PLATFORM_TENANT_ID) as tx:
+            published = await find_published(tx, found.sequence)
+        return None if published is None else Refused(published, behind(found.sequence, least))
+
+    async def _keep(self, in_force: InForce) -> None:
+        """Have it remembered that this is in force; raises Unavailable, and is tried again."""
+        if self._floor is not None and in_force.sequence > self._kept:
+            await self._floor.raise_to(in_force.sequence)
+            self._kept = in_force.sequence
 
     def _compare(self, newest: Newest, published: Published, in_force: InForce) -> None:
         """Look at a database whose newest activation is not above the one in force."""

@@ -8,6 +8,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from argy.api.authz.v1 import policy_pb2
 from argy.authz.policy_activation import Activations
 from argy.authz.policy_candidates import Candidates
+from argy.authz.policy_floor import PolicyFloor
 from argy.authz.policy_follower import Lane, PolicyFollower
 from argy.authz.policy_holder import PolicyHolder
 from argy.authz.policy_impact import Impact
@@ -62,9 +63,10 @@ def publishing_of(
     keys: PolicyKeys,
     root: Path | None,
     clock: Clock,
+    floor: PolicyFloor | None = None,
 ) -> Publishing:
     """Follow what is published; and ``root``, where the keys' trust says so (unsafe)."""
-    follower = PolicyFollower(db, holder, keys.trust, lane)
+    follower = PolicyFollower(db, holder, keys.trust, lane, floor=floor)
     watcher: PolicyWatcher | None = None
     if root is not None and keys.trust.unsafe_folder:
         watcher = PolicyWatcher(

@@ -20,6 +20,7 @@ import uvloop
 
 from argy.audit import main as audit
 from argy.authz import main as authz
+from argy.authz.policy_floor import PolicyFloor
 from argy.authz.policy_folder import begin
 from argy.authz.replication_service import ReplicationService
 from argy.base import config, log
@@ -178,15 +179,18 @@ async def _assemble(
     access: AccessDecider
     replication: ReplicationService | None = None
     if "authz" in services:
-        keys_of_policy = policy_keys(settings)
+        keys_of_policy, floor = policy_keys(settings), PolicyFloor(redis)
         decider = authz.assemble(
             db=databases["authz"],
             lane=lane,
             pages=pages,
             clock=clock,
-            policy=await begin(databases["authz"], keys_of_policy, settings.policy_dir, clock),
+            policy=await begin(
+                databases["authz"], keys_of_policy, settings.policy_dir, clock, floor
+            ),
             policy_keys=keys_of_policy,
             policy_root=settings.policy_dir,
+            policy_floor=floor,
             notify=(await notifier(stack, settings)).tell,
         )
         await decider.start()

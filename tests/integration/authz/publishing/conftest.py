@@ -21,6 +21,7 @@ from argy.api.authz.v1.authz_pb2 import EFFECT_ALLOW, CheckRequest, Question
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
 from argy.api.authz.v1.policy_pb2_grpc import PolicyServiceStub
 from argy.authz.main import Authz, assemble
+from argy.authz.policy_floor import PolicyFloor
 from argy.authz.policy_folder import begin
 from argy.authz.policy_keys import PolicyKeys
 from argy.base.clock import SystemClock
@@ -210,6 +211,7 @@ class World:
         unsafe: bool = False,
         authors: TrustedKeys | None = None,
         signed_in: SignedIn | None = None,
+        floor_url: str = "",
     ) -> Replica:
         login = with_login(self.dsn, "argy_authz_login", self.password)
         db = await Database.open(login, role="argy_authz", max_size=4)
@@ -218,12 +220,18 @@ class World:
         await lane.start()
         self.stack.push_async_callback(lane.close)
         keys, clock = self.keys(unsafe=unsafe, authors=authors), SystemClock()
+        floor = None
+        if floor_url:
+            kept = await RedisStore.open(floor_url)
+            self.stack.push_async_callback(kept.close)
+            floor = PolicyFloor(kept)
         authz = assemble(
             db=db,
             lane=lane,
             pages=PageTokens(bytes(32)),
             clock=clock,
-            policy=await begin(db, keys, self.root, clock),
+            policy=await begin(db, keys, self.root, clock, floor),
+            policy_floor=floor,
             policy_keys=keys,
             policy_root=self.root,
         )
