@@ -2,16 +2,20 @@
 
 import asyncio
 import json
+import ssl
 import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import httpx
 import pytest
+from link_sign_in import signed_in
 
-from argy.api.authz.v1.authz_pb2 import CheckRequest, Question
+from argy.api.authz.v1.authz_pb2 import CheckRequest, Question, WatchRevisionsRequest
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
+from argy.base.crypto import write_secret
 from argy.base.errors import ArgyError, PermissionDenied, Unauthenticated
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.client import Connection, Endpoint
@@ -152,3 +156,63 @@ async def test_a_key_made_in_the_platform_tenant_signs_for_every_tenant(
         await check(Endpoint(about.target, "cli", str(out), ca_file=about.ca_file), acme)
     assert forged.value.reason == "SIGNATURE_INVALID"
     rows("service-key", "revoke", made["id"], "--tenant", "platform")
+
+
+async def test_a_key_that_a_person_rotates_at_the_edge_signs_under_the_id_it_tells(
+    platform: Any, rows: Any, argy: Any, acme: UUID, tmp_path: Path
+) -> None:
+    out, email = tmp_path / "example.json", f"a{uuid4().hex[:12]}@acme.example"
+    (made,) = rows(*CREATE, "--tenant", "acme", "--out", str(out))
+    (user,) = rows("user", "create", email, "--tenant", "acme", "--name", "Ada")
+    subject = f"user:{user['user_id']}"
+    granted = argy("grant", subject, "PLATFORM_ADMIN", "--tenant", "acme", "-m", "a test")
+    assert granted.returncode == 0, granted.stderr
+    edge, about = platform.ready["edge"], platform.endpoint
+    trusted = ssl.create_default_context(cafile=edge["ca_file"])
+    async with (
+        signed_in(platform, acme, email=email, subject=subject) as person,
+        httpx.AsyncClient(base_url=edge["url"], verify=trusted) as http,
+    ):
+        headers = {"authorization": f"Bearer {person.access_token}"}
+        path = f"/acme/credentials/{made['id']}"
+        answer = await http.post(f"{path}/rotate", headers=headers, json={"overlap_hours": 0})
+        assert answer.status_code == 200, answer.text
+        told = answer.json()
+        assert (told["id"], told["kind"]) == (made["id"], "service_key")
+        assert told["key_id"] != json.loads(out.read_text())["key_id"]
+        # A token has no id to sign under, and tells none.
+        body = {"kind": "token", "name": "x", "scopes": ["authz.decision:check"], "days": 7}
+        token = await http.post("/acme/credentials", headers=headers, json=body)
+        assert token.status_code == 201, token.text
+        turned = await http.post(
+            f"/acme/credentials/{token.json()['id']}/rotate",
+            headers=headers,
+            json={"overlap_hours": 0},
+        )
+        assert turned.status_code == 200, turned.text
+        assert "key_id" not in turned.json()
+        old = Endpoint(about.target, "example", str(out), ca_file=about.ca_file)
+        assert await refused(old, acme) == "KEY_OVER"
+        fresh = tmp_path / "fresh.json"
+        pair = {"source": "example", "key_id": told["key_id"], "secret": told["secret"]}
+        write_secret(fresh, json.dumps(pair).encode())
+        assert await check(
+            Endpoint(about.target, "example", str(fresh), ca_file=about.ca_file), acme
+        )
+        assert (await http.delete(path, headers=headers)).status_code == 204
+
+
+async def test_a_stream_of_a_revoked_service_key_is_cut(
+    platform: Any, rows: Any, acme: UUID, tmp_path: Path
+) -> None:
+    out, about = tmp_path / "example.json", platform.endpoint
+    (made,) = rows(*CREATE, "--tenant", "acme", "--out", str(out))
+    endpoint = Endpoint(about.target, "example", str(out), ca_file=about.ca_file)
+    async with Connection(endpoint) as connection, asyncio.timeout(20):
+        stub: Any = AuthzServiceStub(connection.channel(acme))
+        states = stub.WatchRevisions(WatchRevisionsRequest(), timeout=20)
+        assert (await anext(states)).revision
+        rows("service-key", "revoke", made["id"], "--tenant", "acme")
+        with pytest.raises(Unauthenticated) as cut:
+            await anext(states)
+        assert cut.value.reason == "KEY_OVER"
