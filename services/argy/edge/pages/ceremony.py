@@ -37,7 +37,7 @@ async def finish_registration(visit: Visit) -> Response:
     )
     await visit.services.passkeys.FinishRegistration(request, metadata=visit.services.metadata)
     after = "security?done=passkey-added" if visit.after == HOME else visit.after
-    response = visit.answer(next=visit.path(after))
+    response = visit.answer(next=visit.path(after), prove=visit.person.provisional)
     forget(response, AFTER)
     return response
 

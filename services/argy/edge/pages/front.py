@@ -46,13 +46,21 @@ class Front:
         self._tenants = Tenants(connection)
         self._origin = origin_of(base_url)
 
-    def page(self, handler: Handler, *, signed_in: bool = True) -> Endpoint:
-        """A page to look at; where somebody must be signed in, others are sent to do so."""
+    def page(
+        self, handler: Handler, *, signed_in: bool = True, provisional: bool = False
+    ) -> Endpoint:
+        """A page to look at; where somebody must be signed in, others are sent to do so.
+
+        Whoever came by a link and must use a passkey first is asked to, unless the page is for a
+        ``provisional`` session.
+        """
 
         async def answer(request: Request) -> Response:
             visit = await self._visit(request)
             if signed_in and visit.signed_in is None:
                 return _to_sign_in(visit)
+            if signed_in and visit.person.provisional and not provisional:
+                return visit.render("prove.html", 403)
             return await handler(visit)
 
         return self._telling(answer)

@@ -48,7 +48,7 @@ def routes(
         _post("/{tenant}/passkey/sign-in/options", script(sign_in.begin, signed_in=False)),
         _post("/{tenant}/passkey/sign-in", script(sign_in.finish, signed_in=False)),
         _post("/{tenant}/passkey/step-up", script(sign_in.step_up)),
-        _get("/{tenant}/enrol", page(ceremony.enrol)),
+        _get("/{tenant}/enrol", page(ceremony.enrol, provisional=True)),
         _post("/{tenant}/passkey/new/options", script(ceremony.begin_registration)),
         _post("/{tenant}/passkey/new", script(ceremony.finish_registration)),
         _get("/{tenant}/device", page(device.enter)),

@@ -91,6 +91,10 @@ _BY_REASON: Final = {
         "No such organization",
         "Check the address, or ask whoever invited you for the link to your sign-in page.",
     ),
+    "PASSKEY_REQUIRED": (
+        "Use your passkey first",
+        "A link opened this visit. Sign in with your passkey, then repeat what you did.",
+    ),
     "PLATFORM_UNAVAILABLE": ("Out of reach", "Wait a moment, then try again."),
 }
 _BY_KIND: Final = (

@@ -59,6 +59,7 @@ PAGES: dict[str, dict[str, Any]] = {
         "elsewhere": True,
     },
     "enrol.html": OF_TENANT,
+    "prove.html": OF_TENANT,
     "step_up.html": {**OF_TENANT, "action": EVIL, "again": [(EVIL, EVIL)], "doing": EVIL},
     "device.html": {**OF_TENANT, "code": EVIL, "error": EVIL},
     "device_decide.html": {
