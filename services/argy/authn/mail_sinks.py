@@ -8,6 +8,7 @@ import os
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import parseaddr
 from pathlib import Path
@@ -115,7 +116,9 @@ class SmtpSink:
         client = aiosmtplib.SMTP(**self._server)
         try:
             await client.connect()
-            await client.send_message(message_of(mail, sender=self._sender))
+            message = message_of(mail, sender=self._sender)
+            # Not out of the header, where a comma in an address makes two of it.
+            await client.send_message(message, recipients=[_address(mail).addr_spec])
             # It is taken: what the server says to our leaving changes nothing of that.
             with suppress(aiosmtplib.SMTPException, OSError):
                 await client.quit(timeout=_LEAVE_S)
@@ -145,12 +148,24 @@ def message_of(mail: Mail, *, sender: str) -> EmailMessage:
     """The mail as it is sent: plain text, which no client turns into anything else."""
     message = EmailMessage()
     message["From"] = sender
-    message["To"] = mail.to
+    message["To"] = _address(mail)
     message["Subject"] = mail.subject
     message["Message-ID"] = f"<{mail.id}@{parseaddr(sender)[1].rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(mail.text, cte="quoted-printable")
     return message
+
+
+def _address(mail: Mail) -> Address:
+    """To whom a mail goes: this mailbox alone, whatever signs of a list its name is made of.
+
+    Raises:
+        MailRefused: for a name that is read as another one (RFC 2047 §2).
+    """
+    local, _, domain = mail.to.rpartition("@")
+    if "=?" in local:
+        raise MailRefused("the address is an encoded word")
+    return Address(username=local, domain=domain)
 
 
 def _smtp(settings: MailSettings) -> SmtpSink:

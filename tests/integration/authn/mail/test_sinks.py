@@ -79,6 +79,24 @@ async def test_a_server_without_the_right_certificate_gets_nothing(tmp_path: Pat
     assert inbox.mails == []
 
 
+@pytest.mark.parametrize(
+    "local",
+    ["eve,ada", "eve;ada", "<ada", "(eve)ada", '"ada', "eve,<ada", "eve:ada", "eve>ada", "ada,"],
+)
+async def test_an_address_is_one_mailbox_whatever_its_name_is_made_of(
+    post: Any, local: str
+) -> None:
+    """Unquoted, each of these is a mailbox of somebody else, or several."""
+    inbox = Inbox()
+    async with mail_server(inbox) as port:
+        await post.smtp(port).deliver(post.mail(f"{local}@example.test"))
+    (taken,) = inbox.mails
+    quoted = local.replace('"', '\\"')
+    assert taken.rcpt_tos == [f'"{quoted}"@example.test']
+    (told,) = message_from_bytes(taken.content, policy=policy.default)["To"].addresses
+    assert (told.username, told.domain) == (local, "example.test")
+
+
 async def test_the_folder_takes_again_what_a_killed_writer_began(tmp_path: Path) -> None:
     folder, mail = tmp_path / "mail", link()
     folder.mkdir()

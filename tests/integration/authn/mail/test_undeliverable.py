@@ -52,6 +52,18 @@ async def test_a_permanent_refusal_is_not_tried_again(
     }
 
 
+async def test_an_address_that_is_read_as_another_gets_nothing(
+    post: Any, tenant_factory: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Decoded, this name is another mailbox's."""
+    tenant, mail, inbox = await tenant_factory(), post.mail("=?utf-8?q?ada?=@example.test"), Inbox()
+    async with mail_server(inbox) as port, post.replica(port) as sender:
+        await sender.put(tenant.tenant_id, mail)
+        await sender.drain()
+    assert inbox.attempts == 0
+    assert (await _told(post, tenant, mail, caplog))[0] == "MAIL_REFUSED"
+
+
 async def test_a_passing_refusal_is_tried_again_and_only_so_often(
     post: Any, tenant_factory: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
