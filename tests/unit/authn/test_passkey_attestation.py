@@ -93,11 +93,11 @@ def test_a_chain_over_a_digest_with_collisions_is_refused() -> None:
 
 
 def test_a_small_rsa_key_vouches_for_nothing(root: Any) -> None:
-    small = rsa.generate_private_key(65537, 1024)  # noqa: S505 - the attack
-    weak: Any = attestation.authority("Weak Root", key=small)
+    small: Any = rsa.generate_private_key(65537, 1024)  # noqa: S505 - the attack
+    weak = attestation.authority("Weak Root", key=small)
     named = "policy.passkey_attestation_roots[0]", "must have an RSA key of at least 2048 bits"
     assert read(weak.pem) == ((), [named])
-    between: Any = attestation.certify("Batch", root, ca=True, key=small)
+    between = attestation.certify("Batch", root, ca=True, key=small)
     below = attestation.model_certificate(between, MODEL.bytes)
     assert reason([below.der, between.der], [root.pem]) == "ATTESTATION_UNTRUSTED"
 

@@ -142,6 +142,19 @@ async def test_a_second_rotation_ends_the_overlap_of_the_first(
         assert await world.check(beside, key, tenant.tenant_id)
 
 
+async def test_a_rotation_without_overlap_ends_the_overlap_of_the_one_before(
+    world: Any, authn: Any, beside: Any, tenant: Any
+) -> None:
+    first = await world.make(tenant.tenant_id, CHECK)
+    second = await world.rotate(first, 24)
+    for key in (first.key, second.key):
+        assert await world.check(beside, key, tenant.tenant_id)
+    third = await world.rotate(second, 0)
+    for key in (first.key, second.key):
+        assert await refused_from_then_on(world, beside, key, tenant.tenant_id) == "KEY_OVER"
+    assert await world.check(beside, third.key, tenant.tenant_id)
+
+
 async def test_revoking_ends_both_secrets_of_an_overlap(
     world: Any, authn: Any, beside: Any, tenant: Any
 ) -> None:
