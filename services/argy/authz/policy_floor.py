@@ -3,13 +3,17 @@
 Activations are signed, so nobody makes one; but whoever writes to PostgreSQL can remove the newest
 and have an older policy come back, signed as it was, at the next server that starts. So its number
 is kept in Redis as well, and nothing below it comes in force. It only rises: a rollback has a
-number of its own, above what it leaves. A database that was restored from a backup is below it on
-purpose; then an operator removes the key (``POLICY_BEHIND`` names it) and starts the servers again.
-When Redis loses it, the next activation that is in force sets it anew.
+number of its own, above what it leaves. An unreviewed folder (``ARGY_UNSAFE_FOLLOW_POLICY_DIR``,
+development only) does not raise it: servers that refuse one go on with what was before.
+
+A database that was restored from a backup is below it on purpose: an operator removes the key, which
+``POLICY_BEHIND`` names, and starts the servers again. When Redis loses it, the next activation that
+is in force sets it anew.
 """
 
 from typing import Any, Final
 
+from argy.authz.policy_holder import InForce
 from argy.base.errors import FailedPrecondition, Unavailable
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.store.redis import REDIS_ERRORS, RedisStore, key
@@ -41,14 +45,18 @@ class PolicyFloor:
         Raises:
             Unavailable: ``POLICY_FLOOR_AWAY``.
         """
-        return await self.raise_to(0)
+        return await self._raise_to(0)
 
-    async def raise_to(self, sequence: int) -> int:
-        """Keep that an activation was in force; the floor after it.
+    async def keep(self, in_force: InForce) -> None:
+        """Keep that this is in force; an unreviewed folder is no ground that others must stand on.
 
         Raises:
             Unavailable: ``POLICY_FLOOR_AWAY``.
         """
+        if in_force.activation is not None and in_force.activation.origin != "FOLDER":
+            await self._raise_to(in_force.sequence)
+
+    async def _raise_to(self, sequence: int) -> int:
         try:
             found: Any = await self._redis.client.eval(_RAISE, 1, KEY, sequence)
         except REDIS_ERRORS as error:

@@ -87,7 +87,7 @@ async def begin(
     if found.sequence < least:
         await _alarm(db, behind(found.sequence, least))
     if floor is not None:
-        await floor.raise_to(found.sequence)
+        await floor.keep(found)
     return found
 
 

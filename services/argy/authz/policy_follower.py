@@ -227,7 +227,7 @@ class PolicyFollower:
     async def _keep(self, in_force: InForce) -> None:
         """Have it remembered that this is in force; raises Unavailable, and is tried again."""
         if self._floor is not None and in_force.sequence > self._kept:
-            await self._floor.raise_to(in_force.sequence)
+            await self._floor.keep(in_force)
             self._kept = in_force.sequence
 
     def _compare(self, newest: Newest, published: Published, in_force: InForce) -> None:
