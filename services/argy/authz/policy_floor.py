@@ -6,7 +6,7 @@ is kept in Redis as well, and nothing below it comes in force. It only rises: a 
 number of its own, above what it leaves. An unreviewed folder (``ARGY_UNSAFE_FOLLOW_POLICY_DIR``,
 development only) does not raise it: servers that refuse one go on with what was before.
 
-A database that was restored from a backup is below it on purpose: an operator removes the key, which
+A database that was restored from a backup is below it on purpose: an operator removes the key that
 ``POLICY_BEHIND`` names, and starts the servers again. When Redis loses it, the next activation that
 is in force sets it anew.
 """
