@@ -195,6 +195,16 @@ async def test_authn_is_asked_once_a_minute_whatever_is_called(
     assert beside.standings.asked == 3
 
 
+async def test_a_clock_that_is_set_back_makes_no_answer_last_longer(
+    world: Any, beside: Any, tenant: Any
+) -> None:
+    made = await world.make(tenant.tenant_id, CHECK)
+    assert await world.check(beside, made.key, tenant.tenant_id)
+    world.clock.advance(-1)
+    assert await world.check(beside, made.key, tenant.tenant_id)
+    assert beside.standings.asked == 2
+
+
 async def test_a_refused_key_is_asked_about_again_after_a_while(
     world: Any, beside: Any, tenant: Any
 ) -> None:
