@@ -48,7 +48,7 @@ async def signed_in(
         sessions: Any = SessionServiceStub(channel)
         here = Device(ip=f"2001:db8:{uuid4().hex[:4]}::1", user_agent="Browser/1")
         asked = await links.RequestLink(RequestLinkRequest(email=email, device=here))
-        text = await _mail(platform.home / "mail", email)
+        text = await mail_to(platform.home / "mail", email)
         (line,) = [line for line in text.splitlines() if "/link/" in line]
         redeemed = await links.RedeemLink(
             RedeemLinkRequest(
@@ -60,7 +60,7 @@ async def signed_in(
         yield Person(subject, checked.access_token, channel)
 
 
-async def _mail(folder: Path, email: str) -> str:
+async def mail_to(folder: Path, email: str) -> str:
     """The text of a mail, once it has come."""
     async with asyncio.timeout(PATIENCE_S):
         while not (texts := _texts(folder, email)):  # noqa: ASYNC110 - mail signals nobody
