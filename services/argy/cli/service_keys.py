@@ -3,6 +3,7 @@
 They act as an operator. ``argy keys`` is about the rings that all keys are derived from.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -120,6 +121,10 @@ def _check_out(out: Path) -> None:
     # Before there is a secret that could be told to nobody.
     if not out.parent.is_dir():
         raise InvalidArgument(f"{out.parent} is no folder", field="out")
+    if out.is_dir():
+        raise InvalidArgument(f"{out} is a folder: name a file in it", field="out")
+    if not os.access(out.parent, os.W_OK | os.X_OK):
+        raise InvalidArgument(f"{out.parent} is not yours to write to", field="out")
 
 
 def _save(made: Any, out: Path, output: Output) -> None:
