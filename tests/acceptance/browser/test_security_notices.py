@@ -139,7 +139,7 @@ async def test_a_link_of_somebody_else_says_so_and_signs_nobody_out_by_itself(
     await tab.look("link-of-somebody-else")
     assert await _is_signed_in(platform, before)
     # Going on replaces the session, which ends where it was made too.
-    await tab.page.get_by_role("button", name="Yes, sign me in").click()
+    await tab.page.get_by_role("button", name="Sign out and go on as x").click()
     await tab.page.wait_for_url("**/acme/security")
     assert "Xaver" in await tab.page.get_by_role("navigation", name="Account").inner_text()
     assert await _cookie(tab) != before
