@@ -8,6 +8,7 @@ import os
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import parseaddr
@@ -150,6 +151,8 @@ def message_of(mail: Mail, *, sender: str) -> EmailMessage:
     message["From"] = sender
     message["To"] = _address(mail)
     message["Subject"] = mail.subject
+    # When it was written, at every attempt the same (RFC 5322 §3.6.1: there must be one).
+    message["Date"] = datetime.fromtimestamp(uuid7_millis(mail.id) // 1_000, UTC)
     message["Message-ID"] = f"<{mail.id}@{parseaddr(sender)[1].rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(mail.text, cte="quoted-printable")

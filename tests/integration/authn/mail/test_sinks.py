@@ -17,7 +17,7 @@ from argy.authn.mail_texts import passkey_added, sign_in_link
 from argy.authn.session_accounts import Account
 from argy.authn.session_domain import DeviceInfo
 from argy.base.errors import InvalidArgument
-from argy.base.ids import uuid7
+from argy.base.ids import uuid7, uuid7_millis
 from argy.local.dev_ca import ensure_dev_certificates
 
 ADA = Account(uuid7(), "ada@example.test", "Ada", True)
@@ -57,6 +57,7 @@ async def test_mail_goes_by_starttls_and_the_log_holds_no_secret(
     message = message_from_bytes(taken.content, policy=policy.default)
     assert message["Subject"] == "Sign in to acme"
     assert message["Bcc"] is None
+    assert message["Date"].datetime == datetime.fromtimestamp(uuid7_millis(mail.id) // 1_000, UTC)
     body = message.get_content()
     assert f"/acme/link/{SECRET}\n" in body.replace("\r\n", "\n")
     assert "\u202e" not in body
