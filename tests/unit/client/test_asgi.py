@@ -8,6 +8,8 @@ import pytest
 
 from argy.base.errors import InvalidArgument, PermissionDenied, Unauthenticated, Unavailable
 from argy.client import Caller, PermissionMiddleware, Route
+from argy.rpc.call import Claims
+from argy.rpc.provisional import ACR_PROVISIONAL
 
 TENANT = UUID(int=1)
 ROUTES = [
@@ -138,3 +140,37 @@ def test_a_resource_names_segments_of_its_path_only() -> None:
             [Route("GET", "/x/{id}", "read", "x:{other}")],
             identify=caller,
         )
+
+
+async def test_a_provisional_session_passes_no_guard_and_nobody_is_asked_about_it() -> None:
+    claims = Claims(
+        subject="user:a",
+        tenant_id=TENANT,
+        org_id=None,
+        session_id="s",
+        client_id="edge",
+        acr=ACR_PROVISIONAL,
+        amr=("magic_link",),
+        auth_time_s=0,
+        scope="",
+        token_id="j",
+        family_id="",
+        revision="",
+        issued_at_s=0,
+        expires_at_s=600,
+    )
+
+    async def by_token(_scope: Any) -> Caller:
+        return Caller.of(claims)
+
+    asked, sent = Asked(), []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    authorizer: Any = asked
+    guard: Any = PermissionMiddleware(app, authorizer, ROUTES, identify=by_token)
+    await guard({"type": "http", "method": "GET", "path": "/projects/alpha"}, None, send)
+    assert sent[0]["status"] == 403
+    assert json.loads(sent[1]["body"])["title"] == "PASSKEY_REQUIRED"
+    assert asked.questions == []
