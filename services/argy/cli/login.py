@@ -85,12 +85,7 @@ def login(
 def whoami(json_output: Json = False) -> None:
     """Tell who is signed in here, as the platform knows them."""
     told = signed_in.ask(_whoami).checked()
-    Output(as_json=json_output).result(
-        told,
-        lambda: "\n".join(
-            [f"{_called(told)} in {told['tenant']} ({told['subject']})", *_happened(told)]
-        ),
-    )
+    Output(as_json=json_output).result(told, lambda: _described(told))
 
 
 def logout(json_output: Json = False) -> None:
@@ -200,14 +195,15 @@ def _whoami(held: Login) -> Answer:
     return held.client.get(held.path("whoami"), token=held.access_token)
 
 
-def _happened(told: dict[str, Any]) -> list[str]:
-    """What happened to their ways in, as long as they have not said that it was them."""
+def _described(told: dict[str, Any]) -> str:
+    """Who is signed in, and what happened until they say that it was them."""
+    who = f"{_called(told)} in {told['tenant']} ({told['subject']})"
     notices = told.get("notices") or []
-    lines = [f"  {one['at']}  {' '.join((one['text'], one['from'])).strip()}" for one in notices]
-    if not lines:
-        return []
+    if not notices:
+        return who
     asked = "Was this you? Say so, or sign out everywhere, on the page Security in a browser:"
-    return ["", asked, *lines]
+    lines = [f"  {one['at']}  {' '.join((one['text'], one['from'])).strip()}" for one in notices]
+    return "\n".join([who, "", asked, *lines])
 
 
 def _called(told: dict[str, Any]) -> str:

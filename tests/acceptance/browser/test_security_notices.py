@@ -133,7 +133,7 @@ async def test_a_link_of_somebody_else_says_so_and_signs_nobody_out_by_itself(
     await tab.page.get_by_role("button", name="Send me a link").click()
     await tab.page.wait_for_url("**/acme/mail-sent")
     await tab.follow_link(other)
-    await tab.page.get_by_text("as x•••@acme.example").wait_for()
+    await tab.page.get_by_text("to Acme as x•••@acme.example").wait_for()
     await tab.page.get_by_text("You are signed in here as").wait_for()
     assert other not in await tab.page.content()
     await tab.look("link-of-somebody-else")
@@ -192,3 +192,40 @@ async def test_an_administrator_resets_a_sign_in_and_its_person_begins_anew(
     await _until_let_in(tab)
     await tab.enrol(key, "Key")
     await tab.look("after-reset")
+
+
+async def test_a_terminal_tells_what_happened_elsewhere(
+    open_tab: Any, person: Any, onboard: Any, platform: Any
+) -> None:
+    tab = await open_tab()
+    await onboard(tab, person)
+    edge = platform.ready["edge"]
+    context = ssl.create_default_context(cafile=edge["ca_file"])
+    async with httpx.AsyncClient(verify=context, base_url=edge["url"]) as terminal:
+        begun = await terminal.post(
+            "/acme/oauth/device_authorization", data={"client_id": "argy-cli"}
+        )
+        await tab.page.goto(begun.json()["verification_uri_complete"])
+        await tab.page.get_by_role("button", name="Continue").click()
+        await tab.page.get_by_role("button", name="Approve").click()
+        await tab.page.get_by_role("heading", name="The device is connected").wait_for()
+        granted = await terminal.post(
+            "/acme/oauth/token",
+            data={
+                "grant_type": "urn:ietf:params:oauth:grant-type:device_code",
+                "device_code": begun.json()["device_code"],
+                "client_id": "argy-cli",
+            },
+        )
+        headers = {"authorization": f"Bearer {granted.json()['access_token']}"}
+        told = (await terminal.get("/acme/whoami", headers=headers)).json()
+        # That it was let in itself is no news here; the passkey is, for it came from elsewhere.
+        assert [one["text"] for one in told["notices"]] == ["A passkey was added: Laptop"]
+        thief = await open_tab()
+        await _ask_for_link(thief, person.email)
+        await thief.follow_link(person.email)
+        await thief.page.wait_for_url("**/acme/enrol")
+        told = (await terminal.get("/acme/whoami", headers=headers)).json()
+    newest = told["notices"][0]
+    assert newest["text"] == "Your account was recovered with a link from your mail"
+    assert newest["from"] == "from Chrome on Linux, 127.0.0.1"
