@@ -61,6 +61,23 @@ async def test_tenants_are_served_in_turn_when_there_are_more_than_senders(
     assert turns == ["0"] * 5 + ["1"] * 5 + ["2"] * 5
 
 
+async def test_no_more_mail_is_under_way_than_there_are_senders(
+    post: Any, tenant_factory: Any
+) -> None:
+    inbox = Inbox(held=("ada@example.test",))
+    async with mail_server(inbox) as port:
+        sender = post.outbox(post.smtp(port), senders=3)
+        for _ in range(5):
+            await sender.put((await tenant_factory()).tenant_id, post.mail())
+        await sender._look()
+        assert len(sender._sending) == 3
+        inbox.release.set()
+        await sender.start()
+        await sender.drain()
+        await sender.close()
+    assert len(inbox.mails) == 5
+
+
 async def test_an_empty_lane_is_left_and_one_with_mail_is_not(
     post: Any, tenant_factory: Any
 ) -> None:

@@ -85,6 +85,22 @@ async def test_who_lost_its_lease_takes_nothing_from_who_has_it(
     assert await queue.size() == 0
 
 
+async def test_a_mail_that_is_put_again_for_a_lost_answer_is_there_once(
+    post: Any, tenant_factory: Any
+) -> None:
+    tenant, queue, mail = await tenant_factory(), post.queue(), post.mail()
+    times = {"now_ms": post.clock.now_ms(), "ends_at_ms": post.clock.now_ms() + 600_000}
+    await queue.put(tenant.tenant_id, mail, **times)
+    (lane,) = await queue.lanes()
+    holder = await queue.take(lane, lease_s=3_600.0)
+    assert isinstance(holder, Taken)
+    await queue.put(tenant.tenant_id, mail, **times)
+    assert not isinstance(await queue.take(lane, lease_s=0.0), Taken)
+    assert await queue.size() == 1
+    assert await queue.remove(holder)
+    assert await queue.size() == 0
+
+
 async def test_of_two_replicas_one_sends_each_mail(post: Any, tenant_factory: Any) -> None:
     tenants = [await tenant_factory() for _ in range(3)]
     people = {f"{number}@example.test" for number in range(30)}
