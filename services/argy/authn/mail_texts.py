@@ -111,7 +111,7 @@ def passkey_blocked(
         f"A passkey of yours was used as a copy would be, so it signs in no more. Its name: {name}",
         *_from(device),
         "",
-        "Sign in another way, remove it on the page My security, and register a new one. If you do",
+        "Sign in another way, remove it on the page Security, and register a new one. If you do",
         "not know why this happened, somebody may have copied it: tell your administrator.",
     )
 
@@ -151,8 +151,8 @@ def _notice(account: Account, tenant: str, subject: str, *lines: str) -> Mail:
         subject,
         *lines,
         "",
-        "Was it not you? Then end all sessions and remove what you don't know, on the page My",
-        "security, and tell your administrator.",
+        "Was it not you? Then end all sessions and remove what you don't know, on the page",
+        "Security, and tell your administrator.",
     )
 
 
