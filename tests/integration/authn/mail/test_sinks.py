@@ -80,6 +80,20 @@ async def test_a_server_without_the_right_certificate_gets_nothing(tmp_path: Pat
     assert inbox.mails == []
 
 
+async def test_a_server_whose_starttls_was_stripped_gets_nothing(tmp_path: Path) -> None:
+    made = ensure_dev_certificates(tmp_path / "ca", now=datetime.now(UTC))
+    inbox = Inbox()
+    async with mail_server(inbox) as port:
+        sink = sink_of(
+            MailSettings(
+                smtp_url=f"smtp://127.0.0.1:{port}", sender="a@example.test", ca=made.ca_file
+            )
+        )
+        with pytest.raises(MailError):
+            await sink.deliver(link())
+    assert inbox.attempts == 0
+
+
 @pytest.mark.parametrize(
     "local",
     ["eve,ada", "eve;ada", "<ada", "(eve)ada", '"ada', "eve,<ada", "eve:ada", "eve>ada", "ada,"],
