@@ -152,10 +152,10 @@ async def test_a_session_that_a_new_sign_in_replaces_is_ended(
     tab = await open_tab()
     laptop = await onboard(tab, person)
     before = await _cookie(tab)
+    # By autofill: the passkey is there as soon as the page asks for one.
+    await tab.set_presence(laptop, present=True)
     await tab.open("/acme/sign-in?again=1")
-    button = tab.page.get_by_role("button", name="Sign in with a passkey")
-    await button.wait_for()
-    await tab.touching(laptop, button, "**/acme/security")
+    await tab.page.wait_for_url("**/acme/security")
     assert await _cookie(tab) != before
     assert not await _is_signed_in(platform, before)
     assert await _is_signed_in(platform, await _cookie(tab))
