@@ -1,33 +1,27 @@
 """Where mail goes: a mail server, or in development a folder that pages show."""
 
 import asyncio
-import ipaddress
 import json
 import logging
 import os
-import ssl
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import parseaddr
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import SplitResult, unquote, urlsplit
+from typing import Final
 
 import aiosmtplib
 
 from argy.authn.mail import Mail, MailError, MailRefused, MailSink
 from argy.base.errors import InvalidArgument
 from argy.base.ids import uuid7_millis
+from argy.base.smtp import SmtpServer
 
-_PORTS: Final = {"smtps": 465, "smtp": 587, "unsafe-smtp": 25}
 _MAX_MAILS: Final = 200
 """Mails that the folder keeps, the newest ones."""
 _PERMANENT: Final = 500
-_LEAVE_S: Final = 1.0
-"""How long a server that took a mail may take to answer to QUIT."""
 _ABOUT_MAIL: Final = (
     aiosmtplib.SMTPSenderRefused,
     aiosmtplib.SMTPRecipientRefused,
@@ -98,37 +92,18 @@ class FolderSink:
 class SmtpSink:
     """Hands mail to a server, with STARTTLS or TLS and a verified certificate, unless unsafe."""
 
-    def __init__(self, url: SplitResult, *, sender: str, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, server: SmtpServer, *, sender: str) -> None:
+        self._server = server
         self._sender = sender
-        self._server: dict[str, Any] = {
-            "hostname": url.hostname or "",
-            "port": url.port or _PORTS[url.scheme],
-            "username": unquote(url.username) if url.username else None,
-            "password": unquote(url.password) if url.password else None,
-            "use_tls": url.scheme == "smtps",
-            "start_tls": url.scheme == "smtp",
-            "tls_context": tls,
-            # The outbox limits every attempt.
-            "timeout": None,
-        }
 
     async def deliver(self, mail: Mail) -> None:
-        """See ``MailSink``."""
-        client = aiosmtplib.SMTP(**self._server)
+        """See ``MailSink``; the outbox limits every attempt."""
+        # Not out of the header, where a comma in an address makes two of it.
+        recipients = [_address(mail).addr_spec]
         try:
-            await client.connect()
-            message = message_of(mail, sender=self._sender)
-            # Not out of the header, where a comma in an address makes two of it.
-            await client.send_message(message, recipients=[_address(mail).addr_spec])
-            # It is taken: what the server says to our leaving changes nothing of that.
-            with suppress(aiosmtplib.SMTPException, OSError):
-                await client.quit(timeout=_LEAVE_S)
+            await self._server.send(message_of(mail, sender=self._sender), recipients=recipients)
         except aiosmtplib.SMTPException as error:
             raise _told(error) from error
-        finally:
-            # Not as its context manager ends, which waits for an answer to QUIT, also when
-            # cancelled for answering to nothing.
-            client.close()
 
 
 def _told(error: aiosmtplib.SMTPException) -> MailError:
@@ -172,31 +147,11 @@ def _address(mail: Mail) -> Address:
 
 
 def _smtp(settings: MailSettings) -> SmtpSink:
-    name = "ARGY_MAIL_SMTP_URL"
-    try:
-        url = urlsplit(settings.smtp_url)
-        port_is_sound = url.port is None or url.port > 0
-    except ValueError as error:
-        raise _bad(name, "is not a URL") from error
-    if url.scheme not in _PORTS or not url.hostname or not port_is_sound or url.query:
-        raise _bad(name, "is smtp[s]://[user:password@]host[:port]")
-    if url.scheme == "unsafe-smtp" and url.username and not _loopback(url.hostname):
-        raise _bad(name, "would send the password in the clear: use smtp or smtps")
+    server = SmtpServer(settings.smtp_url, field="ARGY_MAIL_SMTP_URL", ca=settings.ca)
     _, address = parseaddr(settings.sender)
     if "@" not in address or not settings.sender.isprintable():
         raise _bad("ARGY_MAIL_FROM", "must be set to an address like Argy <sign-in@example.com>")
-    if url.scheme == "unsafe-smtp":
-        return SmtpSink(url, sender=settings.sender, tls=None)
-    tls = ssl.create_default_context(cafile=None if settings.ca is None else str(settings.ca))
-    tls.minimum_version = ssl.TLSVersion.TLSv1_2
-    return SmtpSink(url, sender=settings.sender, tls=tls)
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return SmtpSink(server, sender=settings.sender)
 
 
 def _bad(name: str, problem: str) -> InvalidArgument:

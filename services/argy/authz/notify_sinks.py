@@ -6,7 +6,6 @@ Both are named by whoever runs the platform, never by a tenant, and hear of ever
 import asyncio
 import hashlib
 import hmac
-import ipaddress
 import json
 import ssl
 import time
@@ -18,18 +17,18 @@ from email.message import EmailMessage
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Final
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import aiosmtplib
 
 from argy.authz.notify import DeliveryError, Notification, Sink
 from argy.base.errors import InvalidArgument
+from argy.base.smtp import SmtpServer, is_loopback
 
 MAX_RECIPIENTS: Final = 50
 MIN_KEY_CHARS: Final = 32
 SIGNATURE_HEADER: Final = "X-Argy-Signature"
 _MAX_STATUS_LINE: Final = 1_024
-_SMTP_PORTS: Final = {"smtps": 465, "smtp": 587, "unsafe-smtp": 25}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +53,7 @@ def sinks_of(settings: SinkSettings) -> list[Sink]:
     tls = ssl.create_default_context(cafile=None if settings.ca is None else str(settings.ca))
     tls.minimum_version = ssl.TLSVersion.TLSv1_2
     if settings.smtp_url:
-        sinks.append(_smtp(settings, tls))
+        sinks.append(_smtp(settings))
     elif settings.sender or settings.recipients:
         raise _bad("ARGY_NOTIFY_SMTP_URL", "is missing: ARGY_NOTIFY_FROM or ARGY_NOTIFY_TO is set")
     if settings.webhook_url:
@@ -69,32 +68,16 @@ class SmtpSink:
 
     name = "smtp"
 
-    def __init__(
-        self, url: SplitResult, *, sender: str, recipients: tuple[str, ...], tls: ssl.SSLContext
-    ) -> None:
-        self._host = url.hostname or ""
-        self._port = url.port or _SMTP_PORTS[url.scheme]
-        self._username = unquote(url.username) if url.username else None
-        self._password = unquote(url.password) if url.password else None
-        self._scheme = url.scheme
+    def __init__(self, server: SmtpServer, *, sender: str, recipients: tuple[str, ...]) -> None:
+        self._server = server
         self._sender = sender
         self._recipients = recipients
-        self._tls = tls
 
     async def deliver(self, notification: Notification) -> None:
         """See ``Sink``."""
+        message = mail_of(notification, sender=self._sender, recipients=self._recipients)
         try:
-            await aiosmtplib.send(
-                mail_of(notification, sender=self._sender, recipients=self._recipients),
-                hostname=self._host,
-                port=self._port,
-                username=self._username,
-                password=self._password,
-                use_tls=self._scheme == "smtps",
-                start_tls=self._scheme == "smtp",
-                tls_context=None if self._scheme == "unsafe-smtp" else self._tls,
-                timeout=None,
-            )
+            await self._server.send(message, recipients=self._recipients)
         except aiosmtplib.SMTPException as error:
             raise DeliveryError(" ".join(str(error).split())[:200]) from error
 
@@ -189,6 +172,8 @@ def mail_of(
     message["From"] = sender
     message["To"] = ", ".join(recipients)
     message["Subject"] = f"[Argy] {notification.kind} in {notification.tenant}"
+    # When it happened, at every attempt the same (RFC 5322 §3.6.1: there must be one).
+    message["Date"] = datetime.fromtimestamp(notification.time_ms // 1_000, UTC)
     message["Message-ID"] = f"<{notification.id}@{parseaddr(sender)[1].rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"
     lines = [
@@ -219,26 +204,20 @@ def _status(line: bytes) -> int:
     return int(rest[:3])
 
 
-def _smtp(settings: SinkSettings, tls: ssl.SSLContext) -> SmtpSink:
-    url = _url("ARGY_NOTIFY_SMTP_URL", settings.smtp_url, tuple(_SMTP_PORTS))
-    if url.path not in ("", "/") or url.query:
-        raise _bad("ARGY_NOTIFY_SMTP_URL", "is smtp[s]://[user:password@]host[:port]")
-    if url.scheme == "unsafe-smtp" and url.username and not _loopback(url):
-        raise _bad(
-            "ARGY_NOTIFY_SMTP_URL", "would send the password in the clear: use smtp or smtps"
-        )
+def _smtp(settings: SinkSettings) -> SmtpSink:
+    server = SmtpServer(settings.smtp_url, field="ARGY_NOTIFY_SMTP_URL", ca=settings.ca)
     recipients = tuple(filter(None, (part.strip() for part in settings.recipients.split(","))))
     for name, addresses in (("FROM", (settings.sender,)), ("TO", recipients)):
         if not addresses or not all(map(_is_address, addresses)):
             raise _bad(f"ARGY_NOTIFY_{name}", "must be set to addresses like ops@example.com")
     if len(recipients) > MAX_RECIPIENTS:
         raise _bad("ARGY_NOTIFY_TO", f"names more than {MAX_RECIPIENTS} addresses: use a list")
-    return SmtpSink(url, sender=settings.sender, recipients=recipients, tls=tls)
+    return SmtpSink(server, sender=settings.sender, recipients=recipients)
 
 
 def _webhook(settings: SinkSettings, tls: ssl.SSLContext) -> WebhookSink:
     url = _url("ARGY_NOTIFY_WEBHOOK_URL", settings.webhook_url, ("https", "http"))
-    if url.scheme == "http" and not _loopback(url):
+    if url.scheme == "http" and not is_loopback(url.hostname or ""):
         raise _bad("ARGY_NOTIFY_WEBHOOK_URL", "must be https, but on this machine")
     if url.username or url.password or url.fragment:
         raise _bad("ARGY_NOTIFY_WEBHOOK_URL", "must not have a user, password or fragment")
@@ -258,14 +237,6 @@ def _url(name: str, text: str, schemes: tuple[str, ...]) -> SplitResult:
     if not text.isascii() or not text.isprintable() or " " in text:
         raise _bad(name, "has characters that don't belong into a URL")
     return url
-
-
-def _loopback(url: SplitResult) -> bool:
-    host = url.hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _is_address(text: str) -> bool:

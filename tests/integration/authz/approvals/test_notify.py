@@ -16,7 +16,8 @@ from urllib.parse import quote
 from uuid import UUID
 
 import pytest
-from aiosmtpd.smtp import SMTP, AuthResult
+from aiosmtpd.smtp import AuthResult
+from smtp_inbox import Inbox, mail_server
 
 from argy.authz.notify import MAX_QUEUED, Notification, Notifier, Sink
 from argy.authz.notify_sinks import SinkSettings, sinks_of
@@ -97,32 +98,6 @@ def webhook(port: int, path: str = "/hook?a=b", **fields: Any) -> Sink:
     url = fields.pop("url", f"http://127.0.0.1:{port}{path}")
     (sink,) = sinks_of(SinkSettings(webhook_url=url, webhook_key=KEY, **fields))
     return sink
-
-
-class Inbox:
-    """What a mail server took, and how it was brought."""
-
-    def __init__(self) -> None:
-        self.mails: list[Any] = []
-        self.encrypted: list[bool] = []
-        self.refuse = ""
-        self.taken = asyncio.Event()
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
-        self.mails.append(envelope)
-        self.encrypted.append(session.ssl is not None)
-        self.taken.set()
-        return self.refuse or "250 OK"
-
-
-@asynccontextmanager
-async def mail_server(inbox: Inbox, **options: Any) -> AsyncIterator[int]:
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: SMTP(inbox, loop=loop, hostname="mail.test", **options), "127.0.0.1", 0
-    )
-    async with server:
-        yield server.sockets[0].getsockname()[1]
 
 
 @pytest.fixture
@@ -229,7 +204,7 @@ async def test_a_sink_that_hangs_holds_up_nobody(
             for number in range(1, 6):
                 assert (await dev.ask(f"thing:prod-{number}")).approval_id
             assert notifier.lost >= 3, "one under way, two wait, the others are counted"
-            await inbox.taken.wait()
+            await inbox.reached.wait()
             hook.release.set()
     assert "the queue is full" in caplog.text
     assert inbox.mails, "the mail server is not held up by the webhook"
@@ -333,8 +308,7 @@ async def test_mail_is_not_sent_in_the_clear_to_a_server_without_tls() -> None:
 
 
 async def test_mail_that_the_server_refuses_is_counted(caplog: pytest.LogCaptureFixture) -> None:
-    inbox = Inbox()
-    inbox.refuse = "550 not from you"
+    inbox = Inbox(refuse=9, answer="550 not from you")
     async with mail_server(inbox) as port:
         (sink,) = sinks_of(SinkSettings(smtp_url=f"unsafe-smtp://127.0.0.1:{port}", **ADDRESSES))
         async with notifying(sink) as notifier:
@@ -342,6 +316,18 @@ async def test_mail_that_the_server_refuses_is_counted(caplog: pytest.LogCapture
             await notifier.drain()
             assert (notifier.delivered, notifier.lost) == (0, 1)
     assert "not from you" in caplog.text
+
+
+async def test_a_mail_server_that_never_answers_holds_up_no_later_notification() -> None:
+    inbox = Inbox(held=("ops@example.test",))
+    async with mail_server(inbox) as port:
+        (sink,) = sinks_of(SinkSettings(smtp_url=f"unsafe-smtp://127.0.0.1:{port}", **ADDRESSES))
+        notifier = Notifier([sink], backoff_s=(0.0, 0.0), attempt_timeout_s=0.2)
+        await notifier.start()
+        notifier.tell(notification())
+        await notifier.drain()
+        assert (notifier.delivered, notifier.lost) == (0, 1)
+        await notifier.close()
 
 
 async def test_what_is_left_at_the_end_is_counted(caplog: pytest.LogCaptureFixture) -> None:
