@@ -83,19 +83,7 @@ class Decider:
         Raises:
             ResourceExhausted: when together they are larger than a call may be.
         """
-        request = BatchCheckRequest()
-        size = 0
-        for one in asked:
-            question = _question(one)
-            # Counted on the way: a default context is repeated for every item that has none.
-            size += question.ByteSize() + 8
-            if size > _MAX_BATCH_BYTES:
-                raise ResourceExhausted(
-                    "the evaluations with their contexts are too large: send fewer at a time",
-                    reason="BODY_TOO_LARGE",
-                    field="/evaluations",
-                )
-            request.questions.append(question)
+        request = batch_of(asked)
         response: BatchCheckResponse = await self._call(self._stub.BatchCheck, request)
         if len(response.decisions) != len(asked):
             raise ArgyError("the platform's answer does not match the questions")
@@ -148,6 +136,31 @@ class Decider:
             raise from_service(error, self._request_id) from error
         except ArgyError as error:
             raise from_service(error, self._request_id) from error
+
+
+def batch_of(asked: Sequence[Evaluation]) -> BatchCheckRequest:
+    """The questions as one call; raises as ``Decider.check_many``."""
+    request = BatchCheckRequest()
+    size = 0
+    facts: Facts = {}
+    context = Struct()
+    for one in asked:
+        question = Question(subject=one.subject, action=one.action, resource=one.resource)
+        if one.facts:
+            # The default context is that of every item without its own: encoded once for all.
+            if one.facts != facts:
+                facts, context = one.facts, _struct(one.facts)
+            question.context.CopyFrom(context)
+        # Counted on the way: a default context is repeated for every item that has none.
+        size += question.ByteSize() + 8
+        if size > _MAX_BATCH_BYTES:
+            raise ResourceExhausted(
+                "the evaluations with their contexts are too large: send fewer at a time",
+                reason="BODY_TOO_LARGE",
+                field="/evaluations",
+            )
+        request.questions.append(question)
+    return request
 
 
 def _question(asked: Evaluation) -> Question:
