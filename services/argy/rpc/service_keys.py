@@ -127,7 +127,7 @@ class ServiceKeys:
         if known.standing is None:
             raise _refusal(known)
         revoked = self._revocations.peek(key.tenant_id)
-        if revoked is None or revoked.epoch != known.standing.epoch:
+        if revoked is None or not revoked.epoch or revoked.epoch != known.standing.epoch:
             return self._admit_slowly(name)
         if known.age(now_ms) > REFRESH_MS and now_ms >= known.retry_at_ms:
             self._asking(name)
