@@ -156,12 +156,12 @@ def unknown_credential() -> NotFound:
     return NotFound("No such credential", reason="CREDENTIAL_UNKNOWN", field="credential_id")
 
 
-def beyond_rights(scope: str) -> PermissionDenied:
-    """The refusal of a scope that its owner, or whoever makes it, does not hold."""
+def beyond_rights(scope: str, subject: str) -> PermissionDenied:
+    """The refusal of a scope that its owner, or whoever makes it, does not hold: ``subject``."""
     return PermissionDenied(
-        f"The scope '{scope}' is beyond the rights of its owner or its maker",
+        f"The scope '{scope}' is beyond the rights of {subject}: grant a role that allows it first",
         reason="SCOPE_BEYOND_RIGHTS",
-        metadata={"scope": scope},
+        metadata={"scope": scope, "subject": subject},
     )
 
 

@@ -41,9 +41,9 @@ async def check_rights(rights: Rights, call: Call, subject: str, scopes: Sequenc
         PermissionDenied: ``SCOPE_BEYOND_RIGHTS``.
     """
     for scope in scopes:
-        for who in {subject, call.caller}:
+        for who in dict.fromkeys((subject, call.caller)):
             if not await rights.holds(call, who, scope, _ASKED_OF.get(scope, ANY)):
-                raise beyond_rights(scope)
+                raise beyond_rights(scope, who)
 
 
 async def check_may_rotate(rights: Rights, call: Call, found: Credential | None) -> None:
