@@ -164,6 +164,7 @@ class Tab:
         1.4.10: 320 px).
         """
         page, size = self.page, self.page.viewport_size
+        dark = await page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
         self.shots += 1
         file = f"{self.name}-{self.shots:02d}-{name}"
         await page.evaluate(AXE.read_text())
@@ -177,7 +178,7 @@ class Tab:
             wide = await page.evaluate("document.documentElement.scrollWidth")
             assert wide <= NARROW, f"{name} is {wide} px wide"
         await page.screenshot(path=SCREENSHOTS / f"{file}-narrow.png", full_page=True)
-        await page.emulate_media(color_scheme="null", reduced_motion="null")
+        await page.emulate_media(color_scheme="dark" if dark else "light", reduced_motion="null")
         assert size is not None
         await page.set_viewport_size(size)
 
