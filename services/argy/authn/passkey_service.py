@@ -43,8 +43,10 @@ class PasskeyService(PasskeyServiceServicer):
         self, request: pb.BeginSignInRequest, context: Any
     ) -> pb.BeginSignInResponse:
         """Give the options of a sign-in."""
-        ceremony_id, options = await self._sign_in.begin(current_call(), device_of(request.device))
-        return pb.BeginSignInResponse(ceremony_id=ceremony_id, options_json=options)
+        begun = await self._sign_in.begin(current_call(), device_of(request.device))
+        return pb.BeginSignInResponse(
+            ceremony_id=begun.ceremony_id, options_json=begun.options, links=begun.links
+        )
 
     async def FinishSignIn(
         self, request: pb.FinishSignInRequest, context: Any

@@ -6,7 +6,7 @@ from hmac import compare_digest
 from typing import Final
 
 from argy.authn import passkey_store as store
-from argy.authn import security_notice_store
+from argy.authn import security_notice_store, sign_in_policy_store
 from argy.authn.limits import NAMELESS_BY_TENANT, Rate, RateLimits, network
 from argy.authn.notices import SecurityNotices
 from argy.authn.passkey_challenges import Challenges
@@ -26,6 +26,7 @@ from argy.authn.session_accounts import find_account
 from argy.authn.session_audit import NOBODY, SignInLog, subject_of
 from argy.authn.session_domain import DeviceInfo, Session, new_secret
 from argy.authn.sessions import Sessions
+from argy.authn.sign_in_policy_domain import links_on
 from argy.base.clock import Clock
 from argy.base.errors import ArgyError, Unauthenticated
 from argy.rpc.call import Call
@@ -46,6 +47,16 @@ class _Progress:
 
     resource: str = NOBODY
     passkey: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A sign-in that has begun: its ceremony, and what the browser's API is to be called with."""
+
+    ceremony_id: str
+    options: str
+    links: bool
+    """Whether links by mail are another way in."""
 
 
 class PasskeySignIn:
@@ -74,8 +85,8 @@ class PasskeySignIn:
         self._notices = notices
         self._clock = clock
 
-    async def begin(self, call: Call, device: DeviceInfo) -> tuple[str, str]:
-        """Begin a sign-in of whoever it will be; returns the ceremony's id and its options.
+    async def begin(self, call: Call, device: DeviceInfo) -> Begun:
+        """Begin a sign-in of whoever it will be.
 
         It changes nothing but a challenge that ends by itself, so there is nothing to record.
 
@@ -92,8 +103,10 @@ class PasskeySignIn:
             ceremony_id,
             Challenge(ceremony="sign_in", challenge=challenge, expires_at_ms=expires_at_ms),
         )
+        async with self._db.tenant(call.tenant_id) as tx:
+            links = links_on(await sign_in_policy_store.find(tx))
         call.mark_audited()
-        return ceremony_id, sign_in_options(self._rp, challenge=challenge)
+        return Begun(ceremony_id, sign_in_options(self._rp, challenge=challenge), links)
 
     async def finish(
         self, call: Call, ceremony_id: str, credential: str, device: DeviceInfo, session_secret: str

@@ -102,7 +102,9 @@ async def begin(visit: Visit) -> Response:
     begun = await visit.services.passkeys.BeginSignIn(
         BeginSignInRequest(device=visit.device), metadata=visit.services.metadata
     )
-    return visit.answer(ceremony_id=begun.ceremony_id, options=options_of(begun.options_json))
+    return visit.answer(
+        ceremony_id=begun.ceremony_id, options=options_of(begun.options_json), links=begun.links
+    )
 
 
 async def finish(visit: Visit) -> Response:

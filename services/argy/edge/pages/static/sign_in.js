@@ -6,8 +6,14 @@ const button = document.getElementById("passkey");
 const field = document.getElementById("email");
 let waiting = null;
 
+async function begin() {
+  const begun = await send("passkey/sign-in/options", {});
+  if (!begun.links) withoutLinks();
+  return begun;
+}
+
 async function signIn(extra) {
-  const { ceremony_id, options } = await send("passkey/sign-in/options", {});
+  const { ceremony_id, options } = await begin();
   if (extra.signal?.aborted) return;
   const credential = await assert(options, extra);
   const { next } = await send("passkey/sign-in", {
@@ -16,6 +22,13 @@ async function signIn(extra) {
     after: button.dataset.after,
   });
   location.assign(next);
+}
+
+// The field stays: it is where the browser offers passkeys.
+function withoutLinks() {
+  const hint = document.getElementById("email-hint");
+  hint.textContent = hint.dataset.withoutLinks;
+  document.getElementById("send-link").hidden = true;
 }
 
 // Conditional mediation: the browser offers passkeys where the address is typed.
@@ -62,6 +75,7 @@ async function start() {
     }),
   );
   if (autofill) offer();
+  else await begin().catch(tell); // for what it says of links
 }
 
 start();
