@@ -92,12 +92,12 @@ async def find(tx: Tx, digest: str) -> RefreshToken | None:
 
 async def revoke_family(tx: Tx, family_id: UUID, now_ms: int) -> int:
     """End a family; how many tokens that were."""
-    return await tx.execute(_Q.revoke_family, tx.tenant_id, family_id, moment(now_ms))
+    return await _revoke(tx, _Q.revoke_family, family_id, now_ms)
 
 
 async def revoke_session(tx: Tx, session_id: UUID, now_ms: int) -> int:
     """End the tokens of a session; how many they were."""
-    return await tx.execute(_Q.revoke_session, tx.tenant_id, session_id, moment(now_ms))
+    return await _revoke(tx, _Q.revoke_session, session_id, now_ms)
 
 
 async def live_sessions(tx: Tx, user_id: UUID, now_ms: int) -> list[UUID]:
@@ -108,7 +108,7 @@ async def live_sessions(tx: Tx, user_id: UUID, now_ms: int) -> list[UUID]:
 
 async def revoke_user(tx: Tx, user_id: UUID, now_ms: int) -> int:
     """End the tokens of a person; how many they were."""
-    return await tx.execute(_Q.revoke_user, tx.tenant_id, user_id, moment(now_ms))
+    return await _revoke(tx, _Q.revoke_user, user_id, now_ms)
 
 
 async def forget_ended(tx: Tx, user_id: UUID, now_ms: int) -> None:
@@ -133,6 +133,17 @@ async def forget_person_end(tx: Tx, end: PersonEnd) -> None:
 def moment(milliseconds: int) -> datetime:
     """Milliseconds since the Unix epoch as a time in UTC."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+async def _revoke(tx: Tx, query: str, whose: UUID, now_ms: int) -> int:
+    """Revoke until none is left: a trade that was under way has added one that no update saw.
+
+    Each trade uses a token up first, and so waits for whoever has revoked it, or is waited for.
+    """
+    ended = 0
+    while some := await tx.execute(query, tx.tenant_id, whose, moment(now_ms)):
+        ended += some
+    return ended
 
 
 def _token(row: Any) -> RefreshToken | None:

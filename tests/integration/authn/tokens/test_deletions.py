@@ -1,4 +1,4 @@
-"""A deletion and a trade at the same moment: both end, and nothing is left of who was deleted."""
+"""A trade, and a deletion or a revocation at the same moment: both end, and nothing is left."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,7 +7,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from argy.base.errors import ArgyError
+from argy.base.errors import ArgyError, Unauthenticated
+from argy.rpc.revoked import session_entry
 
 _WAITING = """
 SELECT count(*) FROM pg_stat_activity
@@ -65,4 +66,22 @@ async def test_a_trade_that_races_the_deletion_of_its_owner_deadlocks_nobody(
     finally:
         await deleting.close()
     with pytest.raises(ArgyError):
+        await world.refresh(replica, ada, fresh.refresh_token)
+
+
+async def test_a_trade_that_races_a_revocation_leaves_no_refresh_token_behind(
+    world: Any, replica: Any, ada: Any, admin: Any
+) -> None:
+    first = await world.sign_in(replica, ada)
+    async with admin.transaction():
+        # As above.
+        await admin.execute("LOCK TABLE authz.tenant_revision IN ACCESS EXCLUSIVE MODE")
+        trade = asyncio.create_task(world.refresh(replica, ada, first.refresh_token))
+        await waiting(admin, 1)
+        entry = session_entry(str(ada.session_id))
+        ended = asyncio.create_task(replica.endings.deny(ada.tenant.tenant_id, [entry]))
+        await waiting(admin, 2)
+    fresh = await trade
+    await ended
+    with pytest.raises(Unauthenticated):
         await world.refresh(replica, ada, fresh.refresh_token)
