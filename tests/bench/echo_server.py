@@ -9,6 +9,8 @@ from pathlib import Path
 import grpc
 import uvloop
 
+from argy.local.tuning import let_threads_finish
+
 
 async def _echo(request: bytes, _context: object) -> bytes:
     return request
@@ -16,6 +18,7 @@ async def _echo(request: bytes, _context: object) -> bytes:
 
 async def serve(certificate: bytes, key: bytes) -> None:
     """Serve the echo on loopback, over TLS as the platform does."""
+    let_threads_finish()
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     handler = grpc.unary_unary_rpc_method_handler(_echo)
     server.add_generic_rpc_handlers(

@@ -5,7 +5,6 @@ serves until it is killed.
 """
 
 import asyncio
-import gc
 import json
 import sys
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from argy.authz.shadow import Shadow
 from argy.authz.wire import DecisionEncoder
 from argy.base.clock import SystemClock
 from argy.base.crypto import KeyRing
+from argy.local.tuning import let_threads_finish, spare_the_collector
 from argy.rpc.pair_keys import RootKeys
 from argy.rpc.requests import Methods, Requests
 from argy.rpc.server import Server, ServerConfig
@@ -163,12 +163,10 @@ def _answers(settings: Settings) -> _Answers:
 
 async def serve(settings: Settings) -> None:
     """Serve one rung."""
+    let_threads_finish()
     start = _bare if settings.rung == "receive" else _guarded
     port = await start(settings, _answers(settings))
-    # As argy serve does.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 10, 10)
+    spare_the_collector()
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
     await asyncio.Event().wait()

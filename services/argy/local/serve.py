@@ -5,7 +5,6 @@ Postgres, Redis and the spool folder.
 """
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -32,6 +31,7 @@ from argy.local import serve_authn
 from argy.local.refusals import RefusalLog
 from argy.local.serving import channel_to, listening, notifier, policy_keys
 from argy.local.settings import DEFAULT_SERVICES, ELSEWHERE, SERVICES, Settings
+from argy.local.tuning import let_threads_finish, spare_the_collector
 from argy.rpc.access import AccessDecider, RemoteAccess
 from argy.rpc.page_token import PageTokens
 from argy.rpc.pair_keys import RootKeys
@@ -122,6 +122,7 @@ def _share(services: Sequence[str], env: Mapping[str, str], settings: Settings, 
 
 
 async def _serve(services: Sequence[str], settings: Settings, *, shared: bool) -> None:
+    let_threads_finish()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -131,22 +132,11 @@ async def _serve(services: Sequence[str], settings: Settings, *, shared: bool) -
         port = await server.start()
         # Stopped before anything that its handlers use is closed.
         stack.push_async_callback(server.stop)
-        _spare_the_collector()
+        spare_the_collector()
         await server.ready()
         _LOG.info("serving %s on port %d", ", ".join(services), port)
         await stop.wait()
         _LOG.info("stopping: no new calls, those that run finish first")
-
-
-def _spare_the_collector() -> None:
-    """Set what was loaded to start apart from what garbage collection looks through.
-
-    A look after every 700 new objects, as is the default, costs a call some microseconds and finds
-    little: most of what a call leaves behind goes with its last reference.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 10, 10)
 
 
 async def _assemble(
