@@ -102,8 +102,8 @@ def _processor_s(watched: list[psutil.Process]) -> float:
 def profile(turns: int, tell: Tell) -> Iterator[Row]:
     """A Check's and a BatchCheck's processor time, by what spends it."""
     with standing() as stand, ExitStack() as stack:
-        servers = {"echo": [stand.echo]}
-        targets = {"echo": f"localhost:{stand.echo_port}"}
+        servers = {"echo": [stand.tuned_echo.process]}
+        targets = {"echo": stand.tuned_echo.target}
         for rung in RUNGS:
             server, targets[rung] = stack.enter_context(_rung(stand, rung))
             servers[rung] = [server]

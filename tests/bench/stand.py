@@ -26,6 +26,14 @@ HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
+class Echo:
+    """A server that answers what it is sent."""
+
+    process: psutil.Process
+    target: str
+
+
+@dataclass(frozen=True)
 class Stand:
     """What runs."""
 
@@ -34,8 +42,9 @@ class Stand:
     tenant_id: str
     subject: str
     servers: list[psutil.Process]
-    echo: psutil.Process
-    echo_port: int
+    echo: Echo
+    tuned_echo: Echo
+    """The same, scheduled as the platform's servers are."""
     edge_url: str
 
     @property
@@ -72,35 +81,41 @@ def standing(processes: int = 1) -> Iterator[Stand]:
             stdout=subprocess.PIPE,
             text=True,
         )
-        echo = None
         try:
             assert up.stdout is not None
             shown = json.loads(up.stdout.readline())
             state = json.loads((folder / "up.json").read_text())
-            tls = folder / "tls"
-            echo = subprocess.Popen(
-                [sys.executable, HERE / "echo_server.py", tls / "server.pem", tls / "server.key"],
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            assert echo.stdout is not None
             endpoint = Endpoint(**state["endpoint"])
-            yield Stand(
-                endpoint,
-                folder,
-                asyncio.run(_tenant(endpoint)),
-                shown["checks"][0]["subject"],
-                _servers(psutil.Process(up.pid)),
-                psutil.Process(echo.pid),
-                int(echo.stdout.readline()),
-                shown["edge"]["url"],
-            )
+            with _echoing(folder / "tls") as echo, _echoing(folder / "tls", "tuned") as tuned:
+                yield Stand(
+                    endpoint,
+                    folder,
+                    asyncio.run(_tenant(endpoint)),
+                    shown["checks"][0]["subject"],
+                    _servers(psutil.Process(up.pid)),
+                    echo,
+                    tuned,
+                    shown["edge"]["url"],
+                )
         finally:
-            if echo is not None:
-                echo.kill()
-                echo.wait()
             up.send_signal(signal.SIGINT)
             up.wait()
+
+
+@contextmanager
+def _echoing(tls: Path, *options: str) -> Iterator[Echo]:
+    command: list[str | Path] = [
+        HERE / "echo_server.py",
+        tls / "server.pem",
+        tls / "server.key",
+        *options,
+    ]
+    with subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            yield Echo(psutil.Process(server.pid), f"localhost:{int(server.stdout.readline())}")
+        finally:
+            server.kill()
 
 
 def _servers(up: psutil.Process) -> list[psutil.Process]:
@@ -140,7 +155,8 @@ async def make_tenants(endpoint: Endpoint, count: int) -> list[str]:
 
 def measure(stand: Stand, load: Load) -> Rate:
     """Run one client process and watch the server that it calls."""
-    watched = [stand.echo] if load.kind == "echo" else stand.servers
+    echoes = {echo.target: [echo.process] for echo in (stand.echo, stand.tuned_echo)}
+    watched = echoes.get(load.target, stand.servers)
     told = stand.folder / "load.json"
     told.write_text(json.dumps(asdict(load)))
     with subprocess.Popen(
