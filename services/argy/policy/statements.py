@@ -6,7 +6,6 @@ activation back, but can't make, alter or reuse one.
 """
 
 import base64
-import binascii
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final, Literal
@@ -192,7 +191,7 @@ def _check_approvals(activation: Activation, trusted: TrustedKeys) -> None:
     for text in activation.approvals:
         try:
             envelope = base64.b64decode(text, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:  # also for what is not ASCII
             raise PolicyUntrusted("an approval is not base64") from error
         given = open_approval(envelope, trusted)
         if (given.proposal_id, given.bundle_digest, given.diff_digest, given.author) != wanted:

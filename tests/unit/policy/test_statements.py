@@ -139,6 +139,12 @@ def test_an_approval_that_another_signed_does_not_count() -> None:
         seal_activation(activation(approvals=(forged,)), KEYS)
 
 
+@pytest.mark.parametrize("text", ["AAA", "a~b", "\u00e9A=="], ids=["short", "letter", "ascii"])
+def test_an_approval_that_is_not_base64_is_refused(text: str) -> None:
+    with pytest.raises(PolicyUntrusted, match="not base64"):
+        seal_activation(activation(approvals=(text,)), KEYS)
+
+
 def test_two_approvals_satisfy_an_escalation() -> None:
     both = text_of(approval(), approval("user:carl"))
     made = activation(approvals=both, approvals_needed=2, escalates=True)
