@@ -22,11 +22,11 @@ from argy.api.authz.v1.authz_pb2 import CheckRequest, Question
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
 from argy.api.directory.v1.user_pb2 import USER_STATE_DISABLED, SetUserStateRequest
 from argy.api.directory.v1.user_pb2_grpc import UserServiceStub
-from argy.authn.key_rotation import DELAY_S
-from argy.authn.revocation import RevocationList
-from argy.authn.signing_keys import SigningKeys
-from argy.authn.token_domain import Tokens
-from argy.authn.token_issuing import TokenIssuer
+from argy.authn.tokens.domain import Tokens
+from argy.authn.tokens.issuing import TokenIssuer
+from argy.authn.tokens.key_rotation import DELAY_S
+from argy.authn.tokens.revocation import RevocationList
+from argy.authn.tokens.signing_keys import SigningKeys
 from argy.base.clock import SystemClock
 from argy.base.crypto import KeyRing
 from argy.base.envelope import KeyRingKms

@@ -20,7 +20,7 @@ from argy.api.authz.v1 import authz_pb2
 from argy.authz.access import LocalAccess
 from argy.authz.decision_log import DecisionLog
 from argy.authz.service import AuthzService
-from argy.authz.shadow import Shadow
+from argy.authz.shadow.evaluation import Shadow
 from argy.authz.wire import DecisionEncoder
 from argy.base.clock import SystemClock
 from argy.base.crypto import KeyRing

@@ -12,8 +12,8 @@ from table import Row
 
 from argy.base.clock import SystemClock
 from argy.base.ids import uuid7
-from argy.rpc.call import Claims
-from argy.rpc.jwt import WireClaims, parse_token, sign_token
+from argy.rpc.claims import Claims, WireClaims
+from argy.rpc.jwt import parse_token, sign_token
 from argy.rpc.revoked import Revoked, session_entry
 from argy.rpc.tokens import TokenVerifier
 

@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from argy.base.clock import SystemClock
 from argy.base.ids import uuid7
 from argy.base.secret_token import new_token
+from argy.rpc.claims import WireClaims
 from argy.rpc.credentials import PAT, VerifiedCredential, invalid_credential
-from argy.rpc.jwt import PublicKeys, WireClaims, sign_token
+from argy.rpc.jwt import PublicKeys, sign_token
 from argy.rpc.revoked import Revoked
 from argy.rpc.tokens import TokenVerifier
 

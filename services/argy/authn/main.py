@@ -5,25 +5,25 @@ from dataclasses import dataclass
 from google.protobuf.descriptor import ServiceDescriptor
 
 from argy.api.authn.v1 import credential_pb2, device_pb2, token_pb2
-from argy.authn.credential_rights import Rights
-from argy.authn.credential_service import CredentialService
-from argy.authn.credential_usage import LastUsed
-from argy.authn.credentials import Credentials
-from argy.authn.device_service import DeviceService
-from argy.authn.device_tokens import DeviceTokens
-from argy.authn.devices import Devices
-from argy.authn.key_end_watch import KeyEndWatch
+from argy.authn.credentials.rights import Rights
+from argy.authn.credentials.service import CredentialService
+from argy.authn.credentials.usage import LastUsed
+from argy.authn.credentials.use_cases import Credentials
+from argy.authn.devices.service import DeviceService
+from argy.authn.devices.tokens import DeviceTokens
+from argy.authn.devices.use_cases import Devices
 from argy.authn.limits import RateLimits
-from argy.authn.mail import MailSink
-from argy.authn.service_keys import ServiceKeys
-from argy.authn.session_audit import SignInLog
-from argy.authn.session_settings import SignInSettings
-from argy.authn.session_wiring import SignIn, assemble_sign_in
-from argy.authn.signing_keys import SigningKeys
-from argy.authn.token_ending import TokenEndings
-from argy.authn.token_issuing import TokenIssuer
-from argy.authn.token_service import TokenService
-from argy.authn.token_use import TokenUse
+from argy.authn.mail.message import MailSink
+from argy.authn.service_keys.end_watch import KeyEndWatch
+from argy.authn.service_keys.use_cases import ServiceKeys
+from argy.authn.sessions.audit import SignInLog
+from argy.authn.sessions.settings import SignInSettings
+from argy.authn.sign_in import SignIn, assemble_sign_in
+from argy.authn.tokens.ending import TokenEndings
+from argy.authn.tokens.issuing import TokenIssuer
+from argy.authn.tokens.service import TokenService
+from argy.authn.tokens.signing_keys import SigningKeys
+from argy.authn.tokens.use_cases import TokenUse
 from argy.base.clock import Clock
 from argy.base.envelope import Kms
 from argy.rpc.access import AccessDecider

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from argy.authn.key_rotation import TABLE as SIGNING_KEYS
+from argy.authn.tokens.key_rotation import TABLE as SIGNING_KEYS
 from argy.base.envelope import Kms, rewrap, sealed_under
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.store.audit import AuditRecord, record
 from argy.store.database import Database
 from argy.store.queries import Queries
 
-_Q: Final = Queries.load(__package__, "signing_queries.sql")
+_Q: Final = Queries.load("argy.authn.tokens", "signing_queries.sql")
 
 Tell = Callable[[str, int, int], None]
 """Told of progress: the column, values done, values in all."""

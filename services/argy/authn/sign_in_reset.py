@@ -13,23 +13,21 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from argy.authn import (
-    credential_store,
-    device_store,
-    link_store,
-    passkey_store,
-    security_notice_store,
-    sign_in_policy_store,
-)
-from argy.authn.links import Links
-from argy.authn.notices import SecurityNotices
-from argy.authn.outbox import Outbox
-from argy.authn.passkey_rights import proved_passkey, require_own_sign_in
-from argy.authn.session_accounts import check_invitable, find_account
-from argy.authn.session_audit import SignInLog, subject_of
-from argy.authn.session_domain import DeviceInfo
-from argy.authn.sessions import Sessions
-from argy.authn.sign_in_policy_domain import links_on
+from argy.authn.credentials import store as credential_store
+from argy.authn.devices import store as device_store
+from argy.authn.links import store as link_store
+from argy.authn.links.use_cases import Links
+from argy.authn.mail.notices import SecurityNotices
+from argy.authn.mail.outbox import Outbox
+from argy.authn.passkeys import store as passkey_store
+from argy.authn.passkeys.rights import proved_passkey, require_own_sign_in
+from argy.authn.security_notices import store as security_notice_store
+from argy.authn.sessions.accounts import check_invitable, find_account
+from argy.authn.sessions.audit import SignInLog, subject_of
+from argy.authn.sessions.domain import DeviceInfo
+from argy.authn.sessions.use_cases import Sessions
+from argy.authn.sign_in_policy import store as sign_in_policy_store
+from argy.authn.sign_in_policy.domain import links_on
 from argy.base.clock import Clock
 from argy.base.errors import ArgyError, FailedPrecondition, InvalidArgument, PermissionDenied
 from argy.rpc.call import Call

@@ -18,7 +18,8 @@ from argy.base.clock import Clock
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.policy import BEYOND_SCOPES, NEEDS_APPROVAL, Decision, Explanation
 from argy.rpc.access import ANY, auth_facts, covers, denied, own_facts, tell_sign_in
-from argy.rpc.call import Call, Claims
+from argy.rpc.call import Call
+from argy.rpc.claims import Claims
 from argy.rpc.credentials import check_scope
 from argy.rpc.provisional import check_not_provisional
 from argy.rpc.stages import ACT_FOR, subject_id

@@ -18,7 +18,7 @@ from argy.authz.domain import (
     directory_id,
     scope_of_grant,
 )
-from argy.authz.policy_holder import PolicyHolder
+from argy.authz.publishing.holder import PolicyHolder
 from argy.authz.snapshots import Snapshots
 from argy.base.clock import Clock
 from argy.base.errors import AlreadyExists

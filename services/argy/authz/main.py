@@ -7,20 +7,20 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from argy.api.authz.v1 import assignment_pb2, authz_pb2, replication_pb2
 from argy.authz.access import LocalAccess
-from argy.authz.approval_wiring import approval_services
+from argy.authz.approvals.wiring import approval_services
 from argy.authz.assignments import Assignments
 from argy.authz.decision_log import DecisionLog, OnFull
 from argy.authz.listing import Listing
-from argy.authz.notify import Notify
-from argy.authz.policy_floor import PolicyFloor
-from argy.authz.policy_holder import InForce, PolicyHolder
-from argy.authz.policy_keys import PolicyKeys
-from argy.authz.policy_wiring import Publishing, policy_services, publishing_of
-from argy.authz.replication_service import ReplicationService
+from argy.authz.notifications.notifier import Notify
+from argy.authz.publishing.floor import PolicyFloor
+from argy.authz.publishing.holder import InForce, PolicyHolder
+from argy.authz.publishing.keys import PolicyKeys
+from argy.authz.publishing.wiring import Publishing, policy_services, publishing_of
+from argy.authz.replication.service import ReplicationService
 from argy.authz.revision_watch import RevisionWatch
 from argy.authz.service import AssignmentService, AuthzService
-from argy.authz.shadow import Shadow
-from argy.authz.shadow_runs import ShadowRuns
+from argy.authz.shadow.evaluation import Shadow
+from argy.authz.shadow.runs import ShadowRuns
 from argy.authz.snapshots import Snapshots
 from argy.base.clock import Clock
 from argy.policy import CompiledPolicy

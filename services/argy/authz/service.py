@@ -15,7 +15,7 @@ from argy.authz.decision_log import DecisionLog
 from argy.authz.domain import Grant, RoleGrant
 from argy.authz.listing import Listing
 from argy.authz.revision_watch import RevisionWatch
-from argy.authz.shadow import Shadow
+from argy.authz.shadow.evaluation import Shadow
 from argy.authz.snapshots import Snapshots
 from argy.authz.view import TenantView
 from argy.authz.wire import DecisionEncoder, decision_message, effect_of, rule_ref

@@ -13,7 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from argy.authz.domain import stale_revision
-from argy.authz.policy_holder import InForce, PolicyHolder
+from argy.authz.publishing.holder import InForce, PolicyHolder
 from argy.authz.store import read_facts
 from argy.authz.view import TenantView
 from argy.base.clock import Clock

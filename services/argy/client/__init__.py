@@ -16,7 +16,7 @@ from argy.client.interceptor import Caller, PermissionInterceptor, Requirement
 from argy.client.local_authorizer import LocalAuthorizer
 from argy.client.replica import ReplicaState, ReplicaStatus
 from argy.policy.statements import PolicyTrust
-from argy.rpc.call import Claims
+from argy.rpc.claims import Claims
 
 __all__ = [
     "Answer",

@@ -12,7 +12,7 @@ from argy.base.errors import ArgyError, PermissionDenied, Unauthenticated
 from argy.client.authorizer import Authorizer
 from argy.client.token_replica import check_limits
 from argy.rpc.access import auth_facts
-from argy.rpc.call import Claims
+from argy.rpc.claims import Claims
 from argy.rpc.errors import abort
 from argy.rpc.provisional import check_not_provisional
 

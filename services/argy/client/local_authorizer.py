@@ -28,7 +28,7 @@ from argy.client.replicator import Replicator
 from argy.client.token_replica import check_limits
 from argy.policy.statements import PolicyTrust
 from argy.rpc.access import own_facts
-from argy.rpc.call import Claims
+from argy.rpc.claims import Claims
 from argy.rpc.provisional import check_not_provisional
 
 _LOG: Final = logging.getLogger("argy.client")

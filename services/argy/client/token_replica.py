@@ -11,8 +11,8 @@ from uuid import UUID
 from argy.api.authz.v1 import replication_pb2 as pb
 from argy.base.clock import Clock
 from argy.base.errors import FailedPrecondition, PermissionDenied, Unavailable
-from argy.rpc.call import Claims
 from argy.rpc.caller import limits_of
+from argy.rpc.claims import Claims
 from argy.rpc.credentials import check_scope
 from argy.rpc.jwks import read_jwks
 from argy.rpc.jwt import PublicKeys

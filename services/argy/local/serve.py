@@ -19,9 +19,9 @@ import uvloop
 
 from argy.audit import main as audit
 from argy.authz import main as authz
-from argy.authz.policy_floor import PolicyFloor
-from argy.authz.policy_folder import begin
-from argy.authz.replication_service import ReplicationService
+from argy.authz.publishing.floor import PolicyFloor
+from argy.authz.publishing.folder import begin
+from argy.authz.replication.service import ReplicationService
 from argy.base import config, log
 from argy.base.clock import Clock, SystemClock
 from argy.base.crypto import KeyRing

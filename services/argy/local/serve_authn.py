@@ -6,11 +6,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from argy.authn import main as authn
-from argy.authn.mail_sinks import MailSettings, sink_of
-from argy.authn.revocation import RevocationMirror
-from argy.authn.session_settings import SignInSettings, sign_in_settings
-from argy.authn.signing_keys import SigningKeys
-from argy.authz.replication_tokens import ReplicatedTokens
+from argy.authn.mail.sinks import MailSettings, sink_of
+from argy.authn.sessions.settings import SignInSettings, sign_in_settings
+from argy.authn.tokens.revocation import RevocationMirror
+from argy.authn.tokens.signing_keys import SigningKeys
+from argy.authz.replication.tokens import ReplicatedTokens
 from argy.base.clock import Clock
 from argy.base.envelope import KeyRingKms
 from argy.base.errors import InvalidArgument

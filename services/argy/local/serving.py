@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from argy.authz.notify import Notifier
-from argy.authz.notify_sinks import SinkSettings, sinks_of
-from argy.authz.policy_keys import PolicyKeys
+from argy.authz.notifications.notifier import Notifier
+from argy.authz.notifications.sinks import SinkSettings, sinks_of
+from argy.authz.publishing.keys import PolicyKeys
 from argy.base.errors import InvalidArgument
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.local.settings import Settings

@@ -19,8 +19,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from argy.policy.case_questions import Question
-from argy.policy.cases import Asker, CaseResult
+from argy.policy.cases.answers import Asker, CaseResult
+from argy.policy.cases.questions import Question
 from argy.policy.compiled import CompiledPolicy
 from argy.policy.conditions import ConditionError, Facts
 from argy.policy.globs import domain_match

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
-from argy.policy.cases import CaseResult, place
+from argy.policy.cases.answers import CaseResult, place
 from argy.policy.coverage import Coverage
 
 _NOT_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -16,7 +16,8 @@ from argy.api.authz.v1.authz_pb2 import (
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
 from argy.base.errors import PermissionDenied
 from argy.base.ids import PLATFORM_TENANT_ID
-from argy.rpc.call import Call, Claims
+from argy.rpc.call import Call
+from argy.rpc.claims import Claims
 from argy.rpc.client import SignedChannel
 from argy.rpc.credentials import check_scope
 from argy.rpc.provisional import check_not_provisional

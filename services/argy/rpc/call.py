@@ -1,10 +1,10 @@
 """What is known about the call that is being served; each stage of the chain adds its part."""
 
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+from argy.rpc.claims import Claims
 from argy.rpc.declarations import Method
 from argy.rpc.service_key_id import ServiceKeyId
 
@@ -24,34 +24,6 @@ class Tenant(Protocol):
     def org_slug(self) -> str:
         """The org's short name; empty when the call names no org."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Claims:
-    """What a verified access token says about its person and how they signed in."""
-
-    subject: str
-    """``user:<id>``."""
-    tenant_id: UUID
-    org_id: UUID | None
-    """The org that the token is bound to; None for the tenant as a whole."""
-    session_id: str
-    client_id: str
-    acr: str
-    """Authentication context, such as ``urn:argy:acr:passkey``."""
-    amr: tuple[str, ...]
-    """Methods, strongest first."""
-    auth_time_s: int
-    """When the person last proved who they are, in seconds since the Unix epoch."""
-    scope: str
-    """Scopes, separated by spaces."""
-    token_id: str
-    family_id: str
-    """The refresh tokens that it came with; empty for none."""
-    revision: str
-    """Consistency token of the roles when it was issued; empty for none."""
-    issued_at_s: int
-    expires_at_s: int
 
 
 class Call:

@@ -4,7 +4,8 @@ from collections.abc import Awaitable
 from typing import Final
 
 from argy.base.errors import PermissionDenied, Unauthenticated
-from argy.rpc.call import Call, Claims
+from argy.rpc.call import Call
+from argy.rpc.claims import Claims
 from argy.rpc.credentials import CredentialVerifier, presented
 from argy.rpc.tokens import TokenVerifier
 

@@ -16,14 +16,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from argy.base.errors import InvalidArgument, Unauthenticated
 from argy.base.ids import parse_uuid
-from argy.rpc.call import Claims
-from argy.rpc.revoked import MAX_LIFETIME_S
+from argy.rpc.claims import AUDIENCE, MAX_LIFETIME_S, Claims, WireClaims
 
 PublicKeys = Mapping[str, RSAPublicKey]
 
 ALGORITHM: Final = "RS256"
 TYPE: Final = "at+jwt"
-AUDIENCE: Final = "argy"
 MAX_TOKEN: Final = 8192
 """Most characters of a token."""
 MIN_KEY_BITS: Final = 2048
@@ -45,29 +43,6 @@ class _Header(msgspec.Struct, forbid_unknown_fields=True):
     alg: str
     typ: str
     kid: str
-
-
-class WireClaims(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The claims as they lie in a token. Members are added, never given another meaning."""
-
-    iss: str
-    sub: str
-    aud: str
-    tenant: str
-    org: str = ""
-    rev: str = ""
-    sid: str
-    client_id: str
-    acr: str
-    amr: list[str]
-    auth_time: int
-    jti: str
-    fam: str = ""
-    scope: str = ""
-    epoch: str
-    iat: int
-    exp: int
-    nbf: int = 0
 
 
 _HEADERS: Final = msgspec.json.Decoder(_Header)

@@ -4,7 +4,8 @@ from typing import Final
 from uuid import UUID
 
 from argy.base.errors import FailedPrecondition, Unauthenticated
-from argy.rpc.call import Call, Claims
+from argy.rpc.call import Call
+from argy.rpc.claims import Claims
 
 STEP_UP_S: Final = 300
 """How long ago, in seconds, who changes how they sign in may have proved who they are."""

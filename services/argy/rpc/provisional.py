@@ -8,7 +8,8 @@ proved in it. What it may call is listed here; every other method refuses it, wh
 from typing import Final
 
 from argy.base.errors import PermissionDenied
-from argy.rpc.call import Call, Claims
+from argy.rpc.call import Call
+from argy.rpc.claims import Claims
 from argy.rpc.declarations import Method
 
 ACR_PROVISIONAL: Final = "urn:argy:acr:provisional"

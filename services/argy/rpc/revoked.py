@@ -6,10 +6,8 @@ from typing import Final
 from uuid import UUID
 
 from argy.base.errors import Unauthenticated
-from argy.rpc.call import Claims
+from argy.rpc.claims import MAX_LIFETIME_S, Claims
 
-MAX_LIFETIME_S: Final = 600
-"""The longest life of an access token, and so of an entry."""
 _AHEAD_MS: Final = 5_000
 """By how much the clock that issued a token may be ahead of the one that ended its person."""
 

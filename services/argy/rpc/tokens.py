@@ -17,7 +17,7 @@ from uuid import UUID
 
 from argy.base.clock import Clock
 from argy.base.ids import PLATFORM_TENANT_ID
-from argy.rpc.call import Claims
+from argy.rpc.claims import Claims
 from argy.rpc.jwt import (
     PublicKeys,
     Unverified,

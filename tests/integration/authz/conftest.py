@@ -15,7 +15,7 @@ from argy.api.authz.v1.assignment_pb2_grpc import AssignmentServiceStub
 from argy.api.authz.v1.authz_pb2 import CheckRequest, Question
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
 from argy.authz.main import Authz, assemble
-from argy.authz.notify import Notify
+from argy.authz.notifications.notifier import Notify
 from argy.base.clock import Clock, SystemClock
 from argy.base.crypto import KeyRing
 from argy.base.errors import ArgyError

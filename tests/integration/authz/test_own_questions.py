@@ -10,8 +10,8 @@ from signed_in import Bearer, SignedIn
 
 from argy.api.authz.v1 import authz_pb2 as pb
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
+from argy.policy.compare.replay import SCOPES, Event, replay
 from argy.policy.export import Held, TenantFacts
-from argy.policy.replay import SCOPES, Event, replay
 from argy.rpc.client import SignedChannel
 from argy.rpc.pair_keys import RootKeys
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from argy.authz.policy_holder import PolicyHolder
+from argy.authz.publishing.holder import PolicyHolder
 from argy.authz.snapshots import Snapshots
 from argy.base.clock import SystemClock
 from argy.base.errors import NotFound, Unavailable

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from argy.api.authz.v1.authz_pb2 import CheckRequest, Question
-from argy.authn.credential_rights import Rights
+from argy.authn.credentials.rights import Rights
 from argy.authz.access import LocalAccess, answer, decide, explain, subjects
 from argy.authz.domain import TenantFacts
 from argy.authz.view import LazyContext, TenantView
@@ -22,7 +22,8 @@ from argy.rpc.access import (
     auth_facts,
     own_facts,
 )
-from argy.rpc.call import Call, Claims
+from argy.rpc.call import Call
+from argy.rpc.claims import Claims
 from argy.rpc.declarations import Method
 from argy.store.tenants import TenantInfo
 

@@ -13,12 +13,12 @@ ROOT = "services/argy/"
 SNAPSHOT = "services/argy/authz/access.py"
 DOORS: Mapping[str, frozenset[str]] = {
     # Asks a policy that is only tried out what was decided before, with the context of then.
-    "services/argy/authz/shadow.py": frozenset({"check"}),
+    "services/argy/authz/shadow/evaluation.py": frozenset({"check"}),
     # Asks for whose token it verified, or for whom its own service says.
     "services/argy/client/local_authorizer.py": frozenset({"check"}),
     SNAPSHOT: frozenset({"check", "explain", "list_subjects"}),
 }
-CALLS = frozenset({"services/argy/rpc/chain.py", "services/argy/authn/credential_rights.py"})
+CALLS = frozenset({"services/argy/rpc/chain.py", "services/argy/authn/credentials/rights.py"})
 """Who makes a ``Call``: the chain, and whoever asks about others than the caller too."""
 DECIDING = frozenset({"check", "explain", "list_subjects"})
 OUTSIDE = ("services/argy/policy/", "services/argy/cli/")

@@ -8,7 +8,7 @@ import pytest
 
 from argy.base.errors import InvalidArgument, PermissionDenied, Unauthenticated, Unavailable
 from argy.client import Caller, PermissionMiddleware, Route
-from argy.rpc.call import Claims
+from argy.rpc.claims import Claims
 from argy.rpc.provisional import ACR_PROVISIONAL
 
 TENANT = UUID(int=1)

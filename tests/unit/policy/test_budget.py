@@ -8,15 +8,15 @@ from typing import Any, cast
 
 import pytest
 
-from argy.authz.policy_candidates import Candidate, Candidates, check_cases
-from argy.authz.policy_holder import InForce
+from argy.authz.publishing.candidates import Candidate, Candidates, check_cases
+from argy.authz.publishing.holder import InForce
 from argy.base.dsse import TrustedKeys
 from argy.base.errors import InvalidArgument
 from argy.policy import CompiledPolicy, PolicyError, compile_policy, parse_policy
 from argy.policy.budget import OverBudget, budget
 from argy.policy.bundle import build_bundle, read_bundle
-from argy.policy.case_questions import read_cases
-from argy.policy.diff import diff_policies
+from argy.policy.cases.questions import read_cases
+from argy.policy.compare.diff import diff_policies
 from argy.policy.equivalence import model_text
 from argy.policy.files import PolicyFiles
 from argy.policy.model import Effect

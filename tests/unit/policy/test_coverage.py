@@ -5,8 +5,8 @@ from xml.etree import ElementTree
 import pytest
 
 from argy.policy import PolicySource, parse_policy
-from argy.policy.case_questions import QuestionSet, read_cases
-from argy.policy.case_run import Run, run_sets
+from argy.policy.cases.questions import QuestionSet, read_cases
+from argy.policy.cases.run import Run, run_sets
 from argy.policy.coverage import Coverage, changed_keys, coverage
 from argy.policy.equivalence import model_text
 from argy.policy.junit import to_junit

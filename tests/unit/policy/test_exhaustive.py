@@ -7,15 +7,15 @@ from collections.abc import Iterator
 import pytest
 
 from argy.policy import Assignment, PolicySource, TenantSnapshot, compile_policy, parse_policy
-from argy.policy.case_facts import suite_text
-from argy.policy.case_questions import read_cases
-from argy.policy.cases import run_cases
+from argy.policy.cases.answers import run_cases
+from argy.policy.cases.facts import suite_text
+from argy.policy.cases.questions import read_cases
 from argy.policy.equivalence import model_text
-from argy.policy.invariant_format import read_invariants
-from argy.policy.invariants import Checker
+from argy.policy.invariants.check import Checker
+from argy.policy.invariants.format import read_invariants
 from argy.policy.model import Effect
-from argy.policy.mutants import mutants
-from argy.policy.mutation import judge_mutants
+from argy.policy.mutation.judge import judge_mutants
+from argy.policy.mutation.mutants import mutants
 
 ROLES = ("role:A", "role:B", "role:C")
 PLACES = (("acme", ""), ("acme", "x"), ("acme", "y"), ("globex", ""), ("globex", "x"))

@@ -7,9 +7,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from argy.authn.session_domain import ACR_PROVISIONAL as MADE
+from argy.authn.sessions.domain import ACR_PROVISIONAL as MADE
 from argy.base.errors import PermissionDenied
-from argy.rpc.call import Call, Claims
+from argy.rpc.call import Call
+from argy.rpc.claims import Claims
 from argy.rpc.declarations import Method, declared_methods
 from argy.rpc.provisional import ACR_PROVISIONAL, OPEN_TO_PROVISIONAL, check_ends_itself
 from argy.rpc.stages import access

@@ -20,26 +20,11 @@ from hypothesis import strategies as st
 from argy.base.clock import FixedClock
 from argy.base.errors import Unauthenticated, Unavailable
 from argy.base.ids import uuid7
-from argy.rpc.call import Claims
 from argy.rpc.caller import limits_of
+from argy.rpc.claims import MAX_LIFETIME_S, Claims, WireClaims
 from argy.rpc.jwks import read_jwks
-from argy.rpc.jwt import (
-    CLOCK_SKEW_S,
-    MAX_TOKEN,
-    WireClaims,
-    b64,
-    parse_token,
-    public_jwk,
-    sign_token,
-)
-from argy.rpc.revoked import (
-    MAX_LIFETIME_S,
-    Revoked,
-    family_entry,
-    session_entry,
-    token_entry,
-    user_entry,
-)
+from argy.rpc.jwt import CLOCK_SKEW_S, MAX_TOKEN, b64, parse_token, public_jwk, sign_token
+from argy.rpc.revoked import Revoked, family_entry, session_entry, token_entry, user_entry
 from argy.rpc.tokens import TokenVerifier
 
 NOW_S = 1_800_000_000

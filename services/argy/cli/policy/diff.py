@@ -11,7 +11,7 @@ from argy.cli.policy.render import Format, FormatOption, emit, reported, reposit
 from argy.cli.policy.sources import read_policy
 
 if TYPE_CHECKING:
-    from argy.policy.changes import AccessChange, PolicyDiff
+    from argy.policy.compare.changes import AccessChange, PolicyDiff
 
 _STYLES = {"gained": "green", "lost": "red", "changed": "yellow"}
 _MARKS = {"gained": "+", "lost": "-", "changed": "~"}
@@ -40,8 +40,8 @@ def diff(
     meaning. 2: a policy can't be loaded. 4: there is no such revision.
     """
     with reported(format_):
-        from argy.policy import diff_report as report
-        from argy.policy.diff import diff_policies
+        from argy.policy.compare import diff_report as report
+        from argy.policy.compare.diff import diff_policies
         from argy.policy.findings import to_sarif
 
         before, old = read_policy(folder, base)
@@ -67,7 +67,7 @@ def diff(
 
 def text_of(found: "PolicyDiff", names: tuple[str, str], prefix: str) -> Text:
     """The diff for people."""
-    from argy.policy.diff_report import holder, order, summary
+    from argy.policy.compare.diff_report import holder, order, summary
 
     shown = Text(printable(f"{names[0]} → {names[1]}: {summary(found)}\n"))
     role = ""
@@ -84,7 +84,7 @@ def text_of(found: "PolicyDiff", names: tuple[str, str], prefix: str) -> Text:
 
 def append_change(shown: Text, change: "AccessChange", prefix: str, indent: str = "  ") -> None:
     """One change with its lines."""
-    from argy.policy.diff_report import located, place
+    from argy.policy.compare.diff_report import located, place
 
     mark = f"{indent}{_MARKS[change.kind]} {change.kind:<8}"
     shown.append(mark, style=_STYLES[change.kind])

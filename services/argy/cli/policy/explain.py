@@ -117,7 +117,7 @@ def _snapshot(
 
 
 def _facts(context: str) -> dict[str, Any]:
-    from argy.policy.replay import as_asked
+    from argy.policy.compare.replay import as_asked
 
     return as_asked(parse_facts(context))
 

@@ -17,8 +17,8 @@ from argy.cli.session import Tenant, run
 from argy.client import Connection
 
 if TYPE_CHECKING:
+    from argy.policy.compare.impact_report import TenantReport
     from argy.policy.export import TenantFacts
-    from argy.policy.impact_report import TenantReport
 
 Live = Annotated[bool, typer.Option("--live", help="Ask the running platform.")]
 
@@ -52,9 +52,9 @@ def impact(
     """
     with reported(format_):
         from argy.cli.policy.live import require_one_source
-        from argy.policy import impact_report as report
+        from argy.policy.compare import impact_report as report
+        from argy.policy.compare.impact import impact as impact_of
         from argy.policy.export import read_facts
-        from argy.policy.impact import impact as impact_of
 
         require_one_source(assignments or (), live, tenant or ())
         _, old = read_policy(folder, base)
@@ -106,7 +106,7 @@ def live_facts(tenant: str, *, as_json: bool = False) -> "TenantFacts":
 
 def text_of(reports: "list[TenantReport]", names: tuple[str, str], prefix: str) -> Text:
     """The impact for people."""
-    from argy.policy.impact_report import groups
+    from argy.policy.compare.impact_report import groups
 
     shown = Text(printable(f"{names[0]} → {names[1]}"))
     for report in reports:

@@ -15,8 +15,8 @@ from argy.cli.policy.options import DEFAULT_FOLDER, Folder
 from argy.cli.policy.render import Format, FormatOption, emit, reported, repository_prefix
 
 if TYPE_CHECKING:
-    from argy.policy.invariants import Checker
-    from argy.policy.violations import Checked
+    from argy.policy.invariants.check import Checker
+    from argy.policy.invariants.violations import Checked
 
 _HEADING = "Counterexamples of argy policy invariants: each case fails until the policy is mended."
 _MAX_LISTED = 20
@@ -44,8 +44,8 @@ def invariants(
     can't be loaded, or is too large.
     """
     from argy.policy.files import read_policy_files
-    from argy.policy.invariant_format import read_invariants, schema_text
-    from argy.policy.invariants import Checker
+    from argy.policy.invariants.check import Checker
+    from argy.policy.invariants.format import read_invariants, schema_text
     from argy.policy.loader import parse_policy
 
     if schema:
@@ -70,7 +70,7 @@ def invariants(
 
 def _write(checker: "Checker", checked: "Sequence[Checked]", path: Path) -> None:
     """Write the counterexamples, in place of those of an earlier run only."""
-    from argy.policy.case_facts import suite_text
+    from argy.policy.cases.facts import suite_text
 
     if path.exists() and not path.read_text(encoding="utf-8").startswith(f"# {_HEADING}"):
         raise FailedPrecondition(

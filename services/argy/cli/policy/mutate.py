@@ -14,7 +14,7 @@ from argy.cli.policy.options import DEFAULT_FOLDER, Folder
 from argy.cli.policy.render import Format, FormatOption, emit, reported, repository_prefix
 
 if TYPE_CHECKING:
-    from argy.policy.mutation import Score, Verdict
+    from argy.policy.mutation.judge import Score, Verdict
 
 _MAX_LISTED = 50
 """Survivors that a comment lists."""
@@ -42,11 +42,11 @@ def mutate(
     survivor. 1: survivors, or a case that fails already. 2: the policy or a case
     can't be loaded.
     """
-    from argy.policy.case_questions import read_cases
+    from argy.policy.cases.questions import read_cases
     from argy.policy.coverage import changed_keys
     from argy.policy.files import read_policy_files
     from argy.policy.loader import parse_policy
-    from argy.policy.mutation import Score, chosen_mutants, judge_mutants
+    from argy.policy.mutation.judge import Score, chosen_mutants, judge_mutants
 
     with reported(format_):
         files = dict(read_policy_files(folder, revision).files)
@@ -102,7 +102,7 @@ def _summary(score: "Score") -> str:
 
 def _case_lines(verdict: "Verdict") -> list[str]:
     """The missing case as YAML, or why there is none."""
-    from argy.policy.case_facts import suite_text
+    from argy.policy.cases.facts import suite_text
 
     if verdict.missing is None:
         return [verdict.note]

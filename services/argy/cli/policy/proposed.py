@@ -7,7 +7,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from argy.api.authz.v1 import policy_pb2 as pb
-from argy.policy.diff_report import holder, located, place
+from argy.policy.compare.diff_report import holder, located, place
 
 _MARKS = {"gained": "+", "lost": "-", "changed": "~"}
 _SHOWN = 200

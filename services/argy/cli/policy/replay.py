@@ -26,9 +26,9 @@ from argy.cli.session import find_tenant, run
 from argy.client import Connection
 
 if TYPE_CHECKING:
+    from argy.policy.compare.replay import Replay, Report
     from argy.policy.compiled import CompiledPolicy
     from argy.policy.export import TenantFacts
-    from argy.policy.replay import Replay, Report
 
 MAX_EVENTS: Final = 1_000_000
 _PAGE: Final = 1_000
@@ -66,7 +66,7 @@ def replay(
     --exit-code and a flip.
     """
     with reported(format_):
-        from argy.policy import replay_report as report
+        from argy.policy.compare import replay_report as report
 
         if live is (events is not None):
             raise InvalidArgument("give --events FILE, or --live --tenant SLUG", field="events")
@@ -88,7 +88,7 @@ def replay(
 
 def text_of(found: "Report") -> Text:
     """The flips for people."""
-    from argy.policy.replay_report import MAX_SHOWN, summary, told
+    from argy.policy.compare.replay_report import MAX_SHOWN, summary, told
 
     shown = Text(printable(f"{summary(found)}\n"), style="bold")
     for group in found.groups()[:MAX_SHOWN]:
@@ -108,7 +108,7 @@ def text_of(found: "Report") -> Text:
 def _run(
     facts: "TenantFacts", policy: "CompiledPolicy", in_force: "CompiledPolicy | None"
 ) -> "Replay":
-    from argy.policy.replay import Replay
+    from argy.policy.compare.replay import Replay
 
     orgs = {org_id: slug for slug, org_id in facts.orgs.items()}
     return Replay(
@@ -122,8 +122,8 @@ def _from_file(
     policy: "CompiledPolicy",
     in_force: "CompiledPolicy | None",
 ) -> "Report":
+    from argy.policy.compare.replay import read_event
     from argy.policy.export import read_facts
-    from argy.policy.replay import read_event
 
     if assignments is None:
         raise InvalidArgument("--events needs --assignments FILE", field="assignments")
@@ -157,8 +157,8 @@ def _from_platform(
     in_force: "CompiledPolicy | None",
 ) -> "Report":
     from argy.cli.policy.live import read_live
+    from argy.policy.compare.replay import ACTION
     from argy.policy.export import read_facts
-    from argy.policy.replay import ACTION
 
     if not tenant:
         raise InvalidArgument("--live needs --tenant SLUG", field="tenant")
@@ -192,7 +192,7 @@ def _event(message: Any) -> Any:
     """An event of the API as the replay takes it."""
     import msgspec
 
-    from argy.policy.replay import Event
+    from argy.policy.compare.replay import Event
 
     value = MessageToDict(message, preserving_proto_field_name=True)
     try:

@@ -14,8 +14,8 @@ from argy.cli.policy.options import DEFAULT_FOLDER, Folder
 from argy.cli.policy.render import Format, reported, repository_prefix
 
 if TYPE_CHECKING:
-    from argy.policy.case_run import Run
-    from argy.policy.cases import CaseResult
+    from argy.policy.cases.answers import CaseResult
+    from argy.policy.cases.run import Run
     from argy.policy.coverage import Coverage, Row
 
 _MAX_LISTED = 50
@@ -66,14 +66,14 @@ def run_tests(
     is none, a changed row is uncovered, or too few rows are covered. 2: the
     policy or a case can't be loaded.
     """
-    from argy.policy.case_questions import read_cases
-    from argy.policy.case_run import run_sets, selected
+    from argy.policy.cases.questions import read_cases
+    from argy.policy.cases.run import run_sets, selected
     from argy.policy.coverage import changed_keys, coverage
     from argy.policy.files import read_policy_files
     from argy.policy.loader import parse_policy
 
     if schema:
-        from argy.policy.case_format import schema_text
+        from argy.policy.cases.format import schema_text
 
         sys.stdout.write(schema_text())
         return
@@ -130,7 +130,7 @@ def _print(
 
 
 def _text(run: "Run", covered: "Coverage | None", wrong: list[str], *, verbose: bool) -> Text:
-    from argy.policy.cases import case_lines
+    from argy.policy.cases.answers import case_lines
 
     shown = Text()
     for line in case_lines(run.results, all_of_them=verbose):
@@ -200,7 +200,7 @@ def _value(run: "Run", covered: "Coverage | None", wrong: list[str], prefix: str
 
 
 def _result(result: "CaseResult", prefix: str) -> dict[str, Any]:
-    from argy.policy.cases import place
+    from argy.policy.cases.answers import place
 
     question, decision = result.question, result.decision
     return {

@@ -11,8 +11,8 @@ from argy.api.authn.v1 import device_pb2 as dpb
 from argy.api.authn.v1 import session_pb2 as spb
 from argy.api.authn.v1.device_pb2 import DevicePoll
 from argy.api.authn.v1.session_pb2 import Device
-from argy.authn.session_domain import DeviceInfo, Limits, digest, new_secret, new_session
-from argy.authn.session_store import SessionStore
+from argy.authn.sessions.domain import DeviceInfo, Limits, digest, new_secret, new_session
+from argy.authn.sessions.store import SessionStore
 from argy.base.errors import (
     FailedPrecondition,
     InvalidArgument,

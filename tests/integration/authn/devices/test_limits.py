@@ -6,7 +6,8 @@ from uuid import UUID
 import pytest
 from redis.asyncio import Redis
 
-from argy.authn.limits import Rate, RateLimits, arrive
+from argy.authn.limits import RateLimits
+from argy.authn.rates import Rate, arrive
 from argy.base.clock import FixedClock
 from argy.base.errors import ResourceExhausted, Unavailable
 from argy.base.ids import uuid7

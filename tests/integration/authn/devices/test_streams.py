@@ -10,7 +10,7 @@ import pytest
 from argy.api.authn.v1 import credential_pb2 as cpb
 from argy.api.authz.v1 import authz_pb2 as pb
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
-from argy.authn.revocation import RevocationList
+from argy.authn.tokens.revocation import RevocationList
 from argy.base.errors import ArgyError
 from argy.rpc.revoked import session_entry, user_entry
 

@@ -9,11 +9,11 @@ from uuid import UUID
 
 import pytest
 
-from argy.authn.mail import Mail, MailSink
-from argy.authn.mail_delivery import Pace
-from argy.authn.mail_queue import MailQueue
-from argy.authn.mail_sinks import MailSettings, sink_of
-from argy.authn.outbox import Outbox
+from argy.authn.mail.delivery import Pace
+from argy.authn.mail.message import Mail, MailSink
+from argy.authn.mail.outbox import Outbox
+from argy.authn.mail.queue import MailQueue
+from argy.authn.mail.sinks import MailSettings, sink_of
 from argy.base.clock import FixedClock, SystemClock
 from argy.base.crypto import KeyRing
 from argy.base.envelope import KeyRingKms

@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 from uuid import UUID
 
-from argy.authn.mail import Mail
-from argy.authn.mail_delivery import Pace
-from argy.authn.mail_queue import MailQueue
-from argy.authn.mail_sinks import MailSettings, sink_of
-from argy.authn.outbox import Outbox
+from argy.authn.mail.delivery import Pace
+from argy.authn.mail.message import Mail
+from argy.authn.mail.outbox import Outbox
+from argy.authn.mail.queue import MailQueue
+from argy.authn.mail.sinks import MailSettings, sink_of
 from argy.base.clock import SystemClock
 from argy.base.envelope import KeyRingKms
 from argy.store.database import Database

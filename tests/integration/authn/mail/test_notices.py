@@ -7,8 +7,8 @@ from typing import Any, get_args
 import pytest
 from smtp_inbox import Inbox, mail_server
 
-from argy.authn.notices import NoticeKind, SecurityNotices
-from argy.authn.session_domain import DeviceInfo
+from argy.authn.mail.notices import NoticeKind, SecurityNotices
+from argy.authn.sessions.domain import DeviceInfo
 from argy.base.ids import uuid7
 
 NAMES = {

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from smtp_inbox import Inbox, mail_server
 
-from argy.authn.mail_queue import Taken
+from argy.authn.mail.queue import Taken
 from argy.store.redis import RedisStore
 
 HOLDING = Path(__file__).with_name("holding_sender.py")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from smtp_inbox import Inbox, mail_server
 
-from argy.authn.mail_queue import TABLE
+from argy.authn.mail.queue import TABLE
 from argy.base.crypto import KeyRing
 from argy.base.envelope import KeyRingKms, seal
 from argy.base.ids import PLATFORM_TENANT_ID, uuid7

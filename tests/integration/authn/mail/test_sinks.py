@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from smtp_inbox import Inbox, mail_server
 
-from argy.authn.mail import Mail, MailError
-from argy.authn.mail_sinks import FolderSink, MailSettings, sink_of
-from argy.authn.mail_texts import passkey_added, sign_in_link
-from argy.authn.session_accounts import Account
-from argy.authn.session_domain import DeviceInfo
+from argy.authn.mail.message import Mail, MailError
+from argy.authn.mail.sinks import FolderSink, MailSettings, sink_of
+from argy.authn.mail.texts import passkey_added, sign_in_link
+from argy.authn.sessions.accounts import Account
+from argy.authn.sessions.domain import DeviceInfo
 from argy.base.errors import InvalidArgument
 from argy.base.ids import uuid7, uuid7_millis
 from argy.local.dev_ca import ensure_dev_certificates

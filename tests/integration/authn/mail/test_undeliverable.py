@@ -11,10 +11,10 @@ import pytest
 from aiosmtpd.smtp import AuthResult
 from smtp_inbox import Inbox, mail_server
 
-from argy.authn.mail_delivery import Pace
-from argy.authn.mail_queue import Taken
-from argy.authn.mail_sinks import MailSettings, sink_of
-from argy.authn.outbox import MAX_WAIT_MS
+from argy.authn.mail.delivery import Pace
+from argy.authn.mail.outbox import MAX_WAIT_MS
+from argy.authn.mail.queue import Taken
+from argy.authn.mail.sinks import MailSettings, sink_of
 from argy.local.dev_ca import ensure_dev_certificates
 
 

@@ -19,16 +19,16 @@ from argy.api.authz.v1.assignment_pb2_grpc import AssignmentServiceStub
 from argy.api.authz.v1.authz_pb2 import CheckRequest, Question
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
 from argy.api.directory.v1.tenant_pb2_grpc import OrgServiceStub, TenantServiceStub
-from argy.authn.credential_rights import Rights
-from argy.authn.credential_service import CredentialService
-from argy.authn.credential_usage import LastUsed
-from argy.authn.credentials import Credentials
-from argy.authn.revocation import RevocationMirror
-from argy.authn.service_keys import ServiceKeys as HostedKeys
-from argy.authn.session_audit import SignInLog
-from argy.authn.signing_keys import SigningKeys
-from argy.authn.token_ending import TokenEndings
-from argy.authn.token_issuing import TokenIssuer
+from argy.authn.credentials.rights import Rights
+from argy.authn.credentials.service import CredentialService
+from argy.authn.credentials.usage import LastUsed
+from argy.authn.credentials.use_cases import Credentials
+from argy.authn.service_keys.use_cases import ServiceKeys as HostedKeys
+from argy.authn.sessions.audit import SignInLog
+from argy.authn.tokens.ending import TokenEndings
+from argy.authn.tokens.issuing import TokenIssuer
+from argy.authn.tokens.revocation import RevocationMirror
+from argy.authn.tokens.signing_keys import SigningKeys
 from argy.authz.main import Authz, assemble
 from argy.base.clock import FixedClock, SystemClock
 from argy.base.crypto import KeyRing

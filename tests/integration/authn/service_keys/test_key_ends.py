@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from argy.authn.key_end_watch import KeyEndWatch
+from argy.authn.service_keys.end_watch import KeyEndWatch
 from argy.base.errors import ArgyError
 from argy.local.valkey import EmbeddedValkey
 

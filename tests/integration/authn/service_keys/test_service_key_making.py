@@ -12,7 +12,7 @@ from argy.api.authn.v1 import credential_pb2 as pb
 from argy.api.authn.v1.credential_pb2_grpc import CredentialServiceStub
 from argy.api.common.v1.access_pb2 import access
 from argy.api.directory.v1 import tenant_pb2
-from argy.authn.service_key_domain import RESERVED
+from argy.authn.service_keys.domain import RESERVED
 from argy.base.errors import (
     FailedPrecondition,
     InvalidArgument,

@@ -21,15 +21,15 @@ from argy.api.authn.v1 import magic_link_pb2 as links_pb
 from argy.api.authn.v1 import passkey_pb2 as passkeys_pb
 from argy.api.authn.v1 import session_pb2 as sessions_pb
 from argy.api.authn.v1 import sign_in_policy_pb2 as policies_pb
-from argy.authn.mail_sinks import FolderSink
-from argy.authn.passkey_domain import RelyingParty
-from argy.authn.revocation import RevocationMirror
-from argy.authn.session_domain import Limits
-from argy.authn.session_settings import SignInSettings
-from argy.authn.session_wiring import SignIn, assemble_sign_in
-from argy.authn.signing_keys import SigningKeys
-from argy.authn.token_ending import TokenEndings
-from argy.authn.token_issuing import TokenIssuer
+from argy.authn.mail.sinks import FolderSink
+from argy.authn.passkeys.domain import RelyingParty
+from argy.authn.sessions.domain import Limits
+from argy.authn.sessions.settings import SignInSettings
+from argy.authn.sign_in import SignIn, assemble_sign_in
+from argy.authn.tokens.ending import TokenEndings
+from argy.authn.tokens.issuing import TokenIssuer
+from argy.authn.tokens.revocation import RevocationMirror
+from argy.authn.tokens.signing_keys import SigningKeys
 from argy.base.clock import FixedClock, SystemClock
 from argy.base.crypto import KeyRing
 from argy.base.envelope import KeyRingKms

@@ -12,10 +12,11 @@ import pytest
 from argy.api.authn.v1 import magic_link_pb2 as links_pb
 from argy.api.authn.v1 import passkey_pb2 as pb
 from argy.api.authn.v1.session_pb2 import Device
-from argy.authn.limits import NAMELESS_BY_TENANT, Rate, RateLimits
-from argy.authn.link_domain import LINK_BY_ADDRESS, LINK_BY_TENANT, LOOK_BY_IP, address_key
-from argy.authn.passkey_sign_in import BEGIN_BY_IP
-from argy.authn.passkeys import BEGIN_BY_PERSON
+from argy.authn.limits import RateLimits
+from argy.authn.links.domain import LINK_BY_ADDRESS, LINK_BY_TENANT, LOOK_BY_IP, address_key
+from argy.authn.passkeys.sign_in import BEGIN_BY_IP
+from argy.authn.passkeys.use_cases import BEGIN_BY_PERSON
+from argy.authn.rates import NAMELESS_BY_TENANT, Rate
 from argy.base.errors import ArgyError, InvalidArgument, ResourceExhausted, Unauthenticated
 
 

@@ -10,7 +10,7 @@ from authenticator import b64url, unb64url
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from argy.authn.limits import RateLimits
-from argy.authn.passkey_sign_in import BEGIN_BY_TENANT
+from argy.authn.passkeys.sign_in import BEGIN_BY_TENANT
 from argy.base.errors import ArgyError, InvalidArgument, ResourceExhausted, Unauthenticated
 
 UP, UV, BE, BS = 0x01, 0x04, 0x08, 0x10

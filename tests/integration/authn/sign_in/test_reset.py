@@ -10,10 +10,11 @@ from argy.api.authn.v1 import magic_link_pb2 as links_pb
 from argy.api.authn.v1 import session_pb2 as pb
 from argy.api.authn.v1.passkey_pb2 import FinishRegistrationRequest
 from argy.api.authn.v1.sign_in_policy_pb2 import LINKS_OFF
-from argy.authn import credential_store, passkey_store
-from argy.authn.credential_domain import Credential
-from argy.authn.revocation import RevocationMirror
-from argy.authn.session_domain import DeviceInfo
+from argy.authn.credentials import store as credential_store
+from argy.authn.credentials.domain import Credential
+from argy.authn.passkeys import store as passkey_store
+from argy.authn.sessions.domain import DeviceInfo
+from argy.authn.tokens.revocation import RevocationMirror
 from argy.base.errors import (
     FailedPrecondition,
     InvalidArgument,

@@ -7,9 +7,9 @@ import pytest
 
 from argy.api.authn.v1 import passkey_pb2 as passkeys_pb
 from argy.api.authn.v1 import session_pb2 as pb
-from argy.authn import security_notice_store
-from argy.authn.security_notice_domain import KEPT_MS, KEPT_OF_KIND
-from argy.authn.session_domain import DeviceInfo
+from argy.authn.security_notices import store as security_notice_store
+from argy.authn.security_notices.domain import KEPT_MS, KEPT_OF_KIND
+from argy.authn.sessions.domain import DeviceInfo
 from argy.base.errors import PermissionDenied, Unauthenticated
 
 HERE = pb.Device(ip="198.51.100.4", user_agent="Thief/1")

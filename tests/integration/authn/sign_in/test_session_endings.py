@@ -9,11 +9,11 @@ from uuid import UUID
 
 import pytest
 
-from argy.authn.revocation import RevocationList
-from argy.authn.session_audit import SignInLog
-from argy.authn.session_domain import DeviceInfo, Limits, digest, new_secret, new_session
-from argy.authn.session_store import SessionStore
-from argy.authn.sessions import Sessions
+from argy.authn.sessions.audit import SignInLog
+from argy.authn.sessions.domain import DeviceInfo, Limits, digest, new_secret, new_session
+from argy.authn.sessions.store import SessionStore
+from argy.authn.sessions.use_cases import Sessions
+from argy.authn.tokens.revocation import RevocationList
 from argy.base.errors import ArgyError, Unavailable
 from argy.base.ids import uuid7
 from argy.local.valkey import EmbeddedValkey

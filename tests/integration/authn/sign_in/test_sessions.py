@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from argy.api.authn.v1 import session_pb2 as pb
-from argy.authn.session_domain import DeviceInfo, Limits, digest, new_secret, new_session
-from argy.authn.session_store import Listed, SessionStore
+from argy.authn.sessions.domain import DeviceInfo, Limits, digest, new_secret, new_session
+from argy.authn.sessions.store import Listed, SessionStore
 from argy.base.errors import ArgyError, NotFound, PermissionDenied, Unauthenticated, Unavailable
 from argy.base.ids import uuid7
 from argy.local.valkey import EmbeddedValkey

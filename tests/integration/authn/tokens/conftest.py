@@ -13,13 +13,13 @@ from argy.api.authn.v1 import token_pb2 as pb
 from argy.api.authn.v1.token_pb2_grpc import TokenServiceStub
 from argy.api.directory.v1 import tenant_pb2 as directory_pb
 from argy.api.directory.v1.tenant_pb2_grpc import OrgServiceServicer, OrgServiceStub
-from argy.authn.revocation import RevocationMirror
-from argy.authn.signing_keys import SigningKeys
-from argy.authn.token_domain import Tokens
-from argy.authn.token_ending import TokenEndings
-from argy.authn.token_issuing import TokenIssuer
-from argy.authn.token_service import TokenService
-from argy.authn.token_use import TokenUse
+from argy.authn.tokens.domain import Tokens
+from argy.authn.tokens.ending import TokenEndings
+from argy.authn.tokens.issuing import TokenIssuer
+from argy.authn.tokens.revocation import RevocationMirror
+from argy.authn.tokens.service import TokenService
+from argy.authn.tokens.signing_keys import SigningKeys
+from argy.authn.tokens.use_cases import TokenUse
 from argy.base.clock import FixedClock, SystemClock
 from argy.base.crypto import KeyRing
 from argy.base.envelope import KeyRingKms

@@ -9,11 +9,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from argy.authn.session_audit import SignInLog
-from argy.authn.session_domain import Limits
-from argy.authn.session_store import SessionStore
-from argy.authn.session_watch import SessionWatch
-from argy.authn.sessions import Sessions
+from argy.authn.sessions.audit import SignInLog
+from argy.authn.sessions.domain import Limits
+from argy.authn.sessions.store import SessionStore
+from argy.authn.sessions.use_cases import Sessions
+from argy.authn.sessions.watch import SessionWatch
 from argy.base.errors import ArgyError, Unauthenticated
 from argy.local.valkey import EmbeddedValkey
 from argy.store.redis import RedisStore

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from argy.api.authn.v1 import token_pb2 as pb
-from argy.authn.revocation import MOST_OF_ONE
+from argy.authn.tokens.revocation import MOST_OF_ONE
 from argy.base.errors import Unauthenticated
 from argy.base.ids import uuid7
 from argy.base.secret_token import new_token

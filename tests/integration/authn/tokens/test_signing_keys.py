@@ -13,8 +13,8 @@ import jwt
 import pytest
 
 from argy.api.authn.v1 import token_pb2 as pb
-from argy.authn.key_rotation import DELAY_S, OVERLAP_S
 from argy.authn.sealed import rewrap_all
+from argy.authn.tokens.key_rotation import DELAY_S, OVERLAP_S
 from argy.base.crypto import KeyRing
 from argy.base.envelope import KeyRingKms
 from argy.base.errors import FailedPrecondition, Unauthenticated

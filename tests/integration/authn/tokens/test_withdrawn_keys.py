@@ -11,8 +11,8 @@ import jwt
 import pytest
 
 from argy.api.authn.v1 import token_pb2 as pb
-from argy.authn.signing_keys import SigningKeys
-from argy.authn.token_domain import Grant, claims_of
+from argy.authn.tokens.domain import Grant, claims_of
+from argy.authn.tokens.signing_keys import SigningKeys
 from argy.base.envelope import KeyRingKms
 from argy.base.errors import ArgyError, PermissionDenied, Unavailable
 from argy.base.ids import PLATFORM_TENANT_ID

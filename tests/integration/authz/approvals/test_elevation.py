@@ -12,7 +12,7 @@ from argy.api.authz.v1 import approval_pb2 as pb
 from argy.api.authz.v1.approval_pb2_grpc import ElevationServiceStub
 from argy.api.authz.v1.assignment_pb2 import GrantRoleRequest, RevokeRoleRequest
 from argy.api.authz.v1.assignment_pb2_grpc import AssignmentServiceStub
-from argy.authz.notify import Notification
+from argy.authz.notifications.notifier import Notification
 from argy.base.clock import FixedClock, SystemClock
 from argy.base.errors import (
     AlreadyExists,

@@ -19,8 +19,8 @@ import pytest
 from aiosmtpd.smtp import AuthResult
 from smtp_inbox import Inbox, mail_server
 
-from argy.authz.notify import MAX_QUEUED, Notification, Notifier, Sink
-from argy.authz.notify_sinks import SinkSettings, sinks_of
+from argy.authz.notifications.notifier import MAX_QUEUED, Notification, Notifier, Sink
+from argy.authz.notifications.sinks import SinkSettings, sinks_of
 from argy.base.errors import InvalidArgument
 from argy.local.dev_ca import ensure_dev_certificates
 

@@ -21,9 +21,9 @@ from argy.api.authz.v1.authz_pb2 import EFFECT_ALLOW, CheckRequest, Question
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
 from argy.api.authz.v1.policy_pb2_grpc import PolicyServiceStub
 from argy.authz.main import Authz, assemble
-from argy.authz.policy_floor import PolicyFloor
-from argy.authz.policy_folder import begin
-from argy.authz.policy_keys import PolicyKeys
+from argy.authz.publishing.floor import PolicyFloor
+from argy.authz.publishing.folder import begin
+from argy.authz.publishing.keys import PolicyKeys
 from argy.base.clock import SystemClock
 from argy.base.crypto import KeyRing, write_secret
 from argy.base.dsse import SigningKeys, TrustedKeys

@@ -11,7 +11,7 @@ from signed_in import URL, Bearer, SignedIn
 
 from argy.api.authz.v1.authz_pb2 import CheckRequest, Effect, Question
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
-from argy.authz.replication_tokens import ReplicatedTokens
+from argy.authz.replication.tokens import ReplicatedTokens
 from argy.base.errors import PermissionDenied, Unavailable
 from argy.base.ids import uuid7
 from argy.client import Authorizer, Caller, LocalAuthorizer, PolicyTrust

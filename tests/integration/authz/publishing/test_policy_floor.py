@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from argy.authz.policy_floor import KEY, PolicyFloor
-from argy.authz.policy_folder import begin
+from argy.authz.publishing.floor import KEY, PolicyFloor
+from argy.authz.publishing.folder import begin
 from argy.base.clock import SystemClock
 from argy.base.errors import FailedPrecondition, Unavailable
 from argy.local.valkey import EmbeddedValkey

@@ -11,8 +11,9 @@ import pytest
 from argy.api.authn.v1 import magic_link_pb2 as links_pb
 from argy.api.authn.v1 import passkey_pb2 as passkeys_pb
 from argy.api.authn.v1.sign_in_policy_pb2 import LINKS_OFF, LINKS_ON
-from argy.authn import passkey_store, sign_in_policy_store
-from argy.authn.sign_in_policy_domain import SignInPolicy, Version
+from argy.authn.passkeys import store as passkey_store
+from argy.authn.sign_in_policy import store as sign_in_policy_store
+from argy.authn.sign_in_policy.domain import SignInPolicy, Version
 from argy.base.errors import FailedPrecondition
 
 

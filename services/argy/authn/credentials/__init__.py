@@ -1,0 +1,1 @@
+"""Long-lived credentials: personal access tokens, API keys, service keys."""

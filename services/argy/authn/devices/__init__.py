@@ -1,0 +1,1 @@
+"""The device flow (RFC 8628): how terminals and agents are let in."""

@@ -1,0 +1,1 @@
+"""Links by mail: to sign in, to recover, and as invitations."""

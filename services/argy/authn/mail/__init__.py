@@ -1,0 +1,1 @@
+"""Mail that sign-in sends: what it says, and a sealed queue until it is delivered."""

@@ -1,0 +1,1 @@
+"""Keys with which services sign, made and ended by a tenant."""

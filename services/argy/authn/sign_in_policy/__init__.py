@@ -1,0 +1,1 @@
+"""How people of a tenant may sign in."""

@@ -1,0 +1,1 @@
+"""Access and refresh tokens: issued, traded, introspected, ended; and the keys that sign them."""

@@ -1,0 +1,1 @@
+"""Approvals of single actions: requested, voted on, redeemed."""

@@ -1,0 +1,1 @@
+"""Roles for a while: just in time, or by breaking the glass."""

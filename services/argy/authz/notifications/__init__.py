@@ -1,0 +1,1 @@
+"""Tells people that something waits for them."""

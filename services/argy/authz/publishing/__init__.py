@@ -1,0 +1,1 @@
+"""How a policy comes in force: proposed, reviewed, approved, activated, followed."""

@@ -1,0 +1,1 @@
+"""What replicas in other processes decide on: the policy, facts and ended tokens, streamed."""

@@ -1,0 +1,1 @@
+"""A proposed policy evaluated beside the one in force, on live traffic."""

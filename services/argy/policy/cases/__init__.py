@@ -1,0 +1,1 @@
+"""Table tests of a policy: suites of questions with the answers that they must have."""

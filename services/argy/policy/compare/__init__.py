@@ -1,0 +1,1 @@
+"""What a change of policy means: for roles, for real people, for past decisions."""

@@ -1,0 +1,1 @@
+"""What a policy's authors declared must always hold."""

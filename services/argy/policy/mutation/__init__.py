@@ -1,0 +1,1 @@
+"""Mutation testing of a policy: would its cases notice a mistake?"""
