@@ -10,13 +10,14 @@ an approval by leaving out a fact. On an ``auto`` line it counts as false.
 """
 
 import hashlib
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from collections.abc import Collection, Iterable
+from typing import Final, NamedTuple, cast
 
+from argy.policy.approval_columns import expires_s
 from argy.policy.conditions import Condition, ConditionError, Facts
 from argy.policy.errors import Problem
 from argy.policy.globs import Glob
+from argy.policy.rows import Row
 from argy.policy.rules import (
     AUTO_APPROVED,
     NEEDS_APPROVAL,
@@ -24,43 +25,11 @@ from argy.policy.rules import (
     ApprovalRule,
 )
 
-if TYPE_CHECKING:
-    from argy.policy.rows import Row
-
-MAX_APPROVALS: Final = 10
-"""Approvers that one line may ask for."""
-MAX_ROLES: Final = 16
-"""Roles that one line may name."""
 MAX_LINES: Final = 10_000
-MIN_EXPIRES_S: Final = 60
-MAX_EXPIRES_S: Final = 30 * 86_400
-
-_MODES: Final = ("require", "auto", "off")
-_EXPIRES: Final = re.compile(r"([1-9][0-9]{0,5})([mhd])")
-_SECONDS: Final = {"m": 60, "h": 3_600, "d": 86_400}
-_COUNT: Final = re.compile(r"[1-9][0-9]?")
-
-
-def check_columns(fields: Mapping[str, str], refuse: Callable[[str, str], None]) -> None:
-    """Refuse what is wrong in the columns that only an approval has."""
-    count, mode = fields["approvals"], fields["mode"]
-    if not _COUNT.fullmatch(count) or int(count) > MAX_APPROVALS:
-        refuse(f"bad number of approvals {count!r}", f"write 1 to {MAX_APPROVALS}")
-    roles = fields["roles"].split("|")
-    if len(roles) > MAX_ROLES:
-        refuse(f"more than {MAX_ROLES} roles", "make a role that these inherit")
-    elif len(set(roles)) < len(roles):
-        refuse(f"{fields['roles']!r} names a role twice", "name each role once")
-    if mode not in _MODES:
-        meant = mode.lower() if mode.lower() in _MODES else "require, auto or off"
-        refuse(f"unknown mode {mode!r}", f"write {meant}")
-    seconds = _seconds(fields["expires"])
-    if not MIN_EXPIRES_S <= seconds <= MAX_EXPIRES_S:
-        refuse(f"bad expiry {fields['expires']!r}", "write 1m to 30d, such as 30m, 24h or 7d")
 
 
 def approval_rules(
-    rows: Iterable["Row"], defined: Collection[str], problems: list[Problem]
+    rows: Iterable[Row], defined: Collection[str], problems: list[Problem]
 ) -> tuple[ApprovalRule, ...]:
     """Turn sound ``a`` rows into lines, in their order; ``defined`` are the policy's roles."""
     seen: dict[tuple[str, ...], Row] = {}
@@ -87,11 +56,11 @@ def approval_rules(
     return tuple(found)
 
 
-def _rule(row: "Row") -> ApprovalRule:
+def _rule(row: Row) -> ApprovalRule:
     fields = row.fields
     condition = "" if fields["cond"] == "true" else fields["cond"]
     roles = tuple(fields["roles"].split("|"))
-    seconds = _seconds(fields["expires"])
+    seconds = expires_s(fields["expires"])
     key = ("a", *(fields[name] for name in ("dom", "obj", "act", "approvals")), *sorted(roles),
            fields["mode"], str(seconds), condition)  # fmt: skip
     return ApprovalRule(
@@ -108,12 +77,6 @@ def _rule(row: "Row") -> ApprovalRule:
         expires_s=seconds,
         condition=condition,
     )
-
-
-def _seconds(text: str) -> int:
-    """Seconds of ``30m``, ``24h`` or ``7d``; 0 for anything else."""
-    match = _EXPIRES.fullmatch(text)
-    return int(match[1]) * _SECONDS[match[2]] if match else 0
 
 
 class Gate(NamedTuple):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from argy.policy.approvals import check_columns
+from argy.policy.approval_columns import check_columns
 from argy.policy.conditions import ConditionError, compile_condition
 from argy.policy.errors import Problem
 from argy.policy.globs import MAX_STARS

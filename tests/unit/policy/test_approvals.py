@@ -16,7 +16,7 @@ from argy.policy import (
     compile_policy,
     parse_policy,
 )
-from argy.policy.approvals import MAX_ROLES
+from argy.policy.approval_columns import MAX_ROLES
 from argy.policy.equivalence import model_text
 from argy.policy.model import Effect
 
