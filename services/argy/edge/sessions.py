@@ -2,11 +2,15 @@
 
 Each name begins with ``__Host-`` (RFC 6265bis §4.1.3.2): set over TLS by this very host, for all of
 its paths, so no other host of the domain can put one in its place.
+
+That holds for the bytes of a name as the browser compares them. So names are read here as bytes,
+with nothing around them taken away but what browsers take away themselves: a reader that takes more
+for space, such as U+00A0, finds the prefix in a cookie that another host was free to set.
 """
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +25,7 @@ from argy.api.authn.v1.session_pb2 import (
 )
 from argy.base.errors import NotFound, Unauthenticated
 from argy.edge.platform import TenantServices
-from argy.edge.request import state_of
+from argy.edge.request import header_values, state_of
 from argy.rpc.provisional import ACR_PROVISIONAL
 
 MAX_SESSIONS: Final = 8
@@ -33,6 +37,9 @@ BROWSER: Final = "__Host-browser"
 AFTER: Final = "__Host-after"
 """Where the person was going who was sent to sign in, while a mail is on its way."""
 _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{20,128}")
+_OURS: Final = re.compile(rb"__Host-(browser|after|session-[a-z][a-z0-9-]{0,62})")
+_SPACE: Final = b" \t"
+"""Of what stands around a name or a value, the characters that belong to neither (§5.6)."""
 _MAX_USER_AGENT: Final = 512
 
 
@@ -96,6 +103,24 @@ async def who_is(services: TenantServices, cookies: Cookies) -> SignedIn | None:
     )
 
 
+def cookies_of(request: Request) -> Mapping[str, str]:
+    """Our cookies by their exact names, the oldest first.
+
+    A browser holds one of each. What comes twice was not sent by one alone, and counts as absent.
+    """
+    found: dict[str, str] = {}
+    twice: set[str] = set()
+    for pair in b";".join(header_values(request.scope, b"cookie")).split(b";"):
+        name, _, value = pair.partition(b"=")
+        if not _OURS.fullmatch(name := name.strip(_SPACE)):
+            continue
+        key = name.decode("ascii")
+        if key in found:
+            twice.add(key)
+        found[key] = _unquoted(value.strip(_SPACE)).decode("latin-1")
+    return {key: value for key, value in found.items() if key not in twice}
+
+
 def device_of(request: Request) -> Device:
     """From where a request comes, as the edge sees it."""
     agent = "".join(c for c in request.headers.get("user-agent", "") if c.isprintable())
@@ -114,7 +139,7 @@ def keep_session(
     """Keep a session of a tenant beside those of others, of which the oldest may have to go."""
     name = _SESSION + slug
     # RFC 6265 §5.4: browsers name the oldest first.
-    others = [one for one in request.cookies if one.startswith(_SESSION) and one != name]
+    others = [one for one in cookies_of(request) if one.startswith(_SESSION) and one != name]
     for one in others[: max(len(others) + 1 - MAX_SESSIONS, 0)]:
         forget(response, one)
     keep(response, name, secret, max_age_s=life_s or None)
@@ -137,6 +162,11 @@ def forget(response: Response, name: str) -> None:
     response.delete_cookie(name, path="/", secure=True, httponly=True, samesite="lax")
 
 
+def _unquoted(value: bytes) -> bytes:
+    """A value without the quotes that a path is set in; none of ours holds what needs more."""
+    return value[1:-1] if len(value) > 1 and value[:1] == value[-1:] == b'"' else value
+
+
 def _secret(request: Request, name: str) -> str:
-    value = request.cookies.get(name, "")
+    value = cookies_of(request).get(name, "")
     return value if _SECRET.fullmatch(value) else ""

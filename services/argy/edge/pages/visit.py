@@ -19,6 +19,7 @@ from argy.edge.sessions import (
     BROWSER,
     Cookies,
     SignedIn,
+    cookies_of,
     device_of,
     forget_session,
     keep,
@@ -69,7 +70,7 @@ class Visit:
     @property
     def after(self) -> str:
         """The page that this browser was going to before a mail had to be waited for."""
-        return next_page(self.tenant.slug, self.request.cookies.get(AFTER, ""))
+        return next_page(self.tenant.slug, cookies_of(self.request).get(AFTER, ""))
 
     def field(self, name: str, *, limit: int = 256) -> str:
         """A field of the form, without the spaces around it; empty when it is absent.
