@@ -14,6 +14,7 @@ from argy.base.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from argy.edge.proxies import network_of
 from argy.edge.request import App, Message, Receive, Scope, Send, header_values, state_of
 
 MAX_BODY_BYTES: Final = 1024 * 1024
@@ -37,7 +38,7 @@ class Bounds:
 
     @property
     def bodies(self) -> int:
-        """Requests whose bodies one address may let be waited for at a time."""
+        """Requests whose bodies one address, or IPv6 /64, may let be waited for at a time."""
         return max(self.requests // _SHARE, 2)
 
 
@@ -60,7 +61,7 @@ def limits(app: App, bounds: Bounds) -> App:
         try:
             _check_headers(scope)
             async with asyncio.timeout(bounds.request_s):
-                client = state_of(scope).client_ip
+                client = network_of(state_of(scope).client_ip)
                 body = _bounded(receive, bounds.body_s)
                 await app(scope, _shared(body, waiting, client, most=bounds.bodies), send)
         except TimeoutError as error:

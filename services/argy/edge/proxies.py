@@ -45,12 +45,13 @@ def client_ip(peer: str, forwarded: Sequence[bytes], proxies: Sequence[Network])
     Every proxy appends whom it saw to X-Forwarded-For, so the list is read from its end, and only
     as far as our own proxies wrote it: what stands before was written by the client.
     """
-    client = peer
+    # A socket that listens to both families has IPv4 clients under addresses of IPv6.
+    client = str(address_of(peer) or peer)
     hops = [hop for value in forwarded for hop in value.decode("latin-1").split(",")]
     for hop in reversed(hops[-_MAX_HOPS:]):
-        if not _is_ours(client, proxies):
+        if not is_ours(client, proxies):
             break
-        known = _address(hop.strip())
+        known = address_of(hop.strip())
         if known is None:
             break
         client = str(known)
@@ -59,21 +60,20 @@ def client_ip(peer: str, forwarded: Sequence[bytes], proxies: Sequence[Network])
 
 def network_of(address: str) -> str:
     """What an address is counted as: itself, or for IPv6 its /64; itself too when it is none."""
-    try:
-        known = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(known, ipaddress.IPv6Address) and known.ipv4_mapped is None:
+    known = address_of(address)
+    if isinstance(known, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((known.packed, _IPV6_PREFIX), strict=False))
-    return str(known)
+    return str(known or address)
 
 
-def _is_ours(text: str, proxies: Sequence[Network]) -> bool:
-    known = _address(text)
+def is_ours(text: str, proxies: Sequence[Network]) -> bool:
+    """Whether an address is one of our own proxies."""
+    known = address_of(text)
     return known is not None and any(known in network for network in proxies)
 
 
-def _address(text: str) -> _Address | None:
+def address_of(text: str) -> _Address | None:
+    """An address, of IPv4 where it is mapped into IPv6; None for what is none."""
     try:
         known = ipaddress.ip_address(text)
     except ValueError:

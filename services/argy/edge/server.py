@@ -3,7 +3,6 @@
 Who opens connections and says nothing else would hold one of the process's files with each.
 """
 
-import ipaddress
 import logging
 import resource
 import socket
@@ -16,7 +15,7 @@ from typing import Any, Final
 
 import uvicorn
 
-from argy.edge.proxies import Network, network_of
+from argy.edge.proxies import Network, address_of, is_ours, network_of
 
 _LOG: Final = logging.getLogger("argy.edge")
 _FILES: Final = 65_536
@@ -84,11 +83,7 @@ class Peers:
 
     def _key(self, address: str) -> str:
         """What is counted together; empty for what is not bounded."""
-        try:
-            known = ipaddress.ip_address(address)
-        except ValueError:
-            return ""
-        if any(known in network for network in self._proxies):
+        if address_of(address) is None or is_ours(address, self._proxies):
             return ""
         return network_of(address)
 

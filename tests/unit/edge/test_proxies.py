@@ -20,6 +20,7 @@ OURS = parse_networks("10.0.0.0/8, 2001:db8::/32", field="ARGY_EDGE_PROXIES")
         pytest.param("10.0.0.1", [b"127.0.0.1, 203.0.113.9"], "203.0.113.9", id="a client claims"),
         pytest.param("10.0.0.1", [b"10.9.9.9, 203.0.113.9"], "203.0.113.9", id="claims a proxy"),
         pytest.param("10.0.0.1", [b"203.0.113.9, <b>"], "10.0.0.1", id="no address"),
+        pytest.param("::ffff:198.51.100.7", [], "198.51.100.7", id="mapped peer"),
         pytest.param("::ffff:10.0.0.1", [b"2001:db9::1"], "2001:db9::1", id="mapped"),
         pytest.param("2001:db8::1", [b"::ffff:203.0.113.9"], "203.0.113.9", id="mapped client"),
     ],

@@ -17,6 +17,7 @@ PROXIES = (ipaddress.ip_network("10.0.0.0/8"),)
         ("192.0.2.1", "192.0.2.1"),
         ("2001:db8::1", "2001:db8::ffff:1"),
         ("::ffff:192.0.2.1", "::ffff:192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
     ],
 )
 def test_one_address_has_so_many_connections_and_no_more(first: str, second: str) -> None:
@@ -29,12 +30,12 @@ def test_one_address_has_so_many_connections_and_no_more(first: str, second: str
 @pytest.mark.parametrize("other", ["192.0.2.2", "2001:db8:0:1::1", "::ffff:192.0.2.2"])
 def test_another_address_is_counted_for_itself(other: str) -> None:
     peers = Peers(1)
-    for address in ("192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1"):
+    for address in ("192.0.2.1", "2001:db8::1"):
         assert peers.enter(address)
     assert peers.enter(other)
 
 
-@pytest.mark.parametrize("address", ["10.1.2.3", "", "a-socket"])
+@pytest.mark.parametrize("address", ["10.1.2.3", "::ffff:10.1.2.3", "", "a-socket"])
 def test_our_own_proxies_are_not_bounded(address: str) -> None:
     peers = Peers(1, PROXIES)
     assert all(peers.enter(address) for _ in range(3))
