@@ -4,16 +4,13 @@ import json
 import re
 import secrets
 import ssl
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import httpx
 import pytest
-
-MAIL_S: Final = 15.0
-ENDED_S: Final = 1.0
+from mailbox import wait_for_link
 
 
 @pytest.fixture
@@ -42,16 +39,7 @@ def invited(argy: Callable[..., Any]) -> tuple[str, str]:
 
 def link_to(home: Path, email: str, slug: str = "acme") -> str:
     """The path of the link in the mail to somebody."""
-    until = time.monotonic() + MAIL_S
-    while time.monotonic() < until:
-        for path in (home / "mail").glob("*.json"):
-            mail = json.loads(path.read_text())
-            if mail["to"] == email:
-                found = re.search(rf"https://[^/]+(/{slug}/link/\S+)", mail["text"])
-                assert found is not None
-                return found[1]
-        time.sleep(0.05)
-    raise AssertionError(f"no mail to {email}")
+    return f"/{slug}/link/{wait_for_link(home / 'mail', email)}"
 
 
 def accept(browser: httpx.Client, link: str) -> httpx.Response:
@@ -83,7 +71,7 @@ def test_an_invitation_signs_in_once_and_an_operator_ends_it(
     assert not signed_in(browser)
 
 
-def test_a_disabled_person_is_signed_out_within_a_second(
+def test_a_disabled_person_is_signed_out_at_once(
     platform: Any, argy: Callable[..., Any], browser: httpx.Client, invited: tuple[str, str]
 ) -> None:
     email, user_id = invited
@@ -91,9 +79,7 @@ def test_a_disabled_person_is_signed_out_within_a_second(
     assert signed_in(browser)
     disabled = argy("user", "disable", user_id, "--tenant", "acme", "-m", "left the company")
     assert disabled.stdout.strip() == f"{email} is DISABLED from now on", disabled.stderr
-    until = time.monotonic() + ENDED_S
     assert not signed_in(browser)
-    assert time.monotonic() < until
     assert argy("user", "invite", email, "--tenant", "acme").returncode == 5
     enabled = argy("user", "enable", email, "--tenant", "acme", "-m", "came back")
     assert enabled.returncode == 0, enabled.stderr

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from link_sign_in import mail_to
+from mailbox import link_to
 
 from argy.api.authn.v1 import credential_pb2 as cpb
 from argy.api.authn.v1 import device_pb2 as dpb
@@ -66,11 +66,10 @@ async def invited(platform: Any, rows: Any, argy: Any) -> AsyncIterator[Invited]
     async with AsyncExitStack() as stack:
         connection = await stack.enter_async_context(Connection(edge, timeout_s=10))
         channel = connection.channel(tenant_id)
-        text = await mail_to(platform.home / "mail", email)
-        (line,) = [line for line in text.splitlines() if "/link/" in line]
+        link = await link_to(platform.home / "mail", email)
         links: Any = MagicLinkServiceStub(channel)
         redeemed = await links.RedeemLink(
-            RedeemLinkRequest(secret=line.rpartition("/")[2], confirmed=True, device=HERE)
+            RedeemLinkRequest(secret=link, confirmed=True, device=HERE)
         )
         sessions: Any = SessionServiceStub(channel)
         secret = redeemed.session.secret

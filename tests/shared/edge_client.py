@@ -1,13 +1,11 @@
 """Sign-in by the edge's own calls, for tests and benches of a running platform."""
 
-import asyncio
-import json
-import time
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 from authenticator import Authenticator
+from mailbox import link_to
 
 from argy.api.authn.v1 import magic_link_pb2 as links_pb
 from argy.api.authn.v1 import passkey_pb2 as passkeys_pb
@@ -17,7 +15,6 @@ from argy.api.authn.v1.passkey_pb2_grpc import PasskeyServiceStub
 from argy.api.authn.v1.session_pb2_grpc import SessionServiceStub
 from argy.client.connection import Connection
 
-MAIL_S = 20.0
 
 
 class EdgeClient:
@@ -40,7 +37,7 @@ class EdgeClient:
         """Sign in by a link and register a passkey."""
         browser = await self.ask_link(email)
         redeem = links_pb.RedeemLinkRequest(
-            secret=await self._secret(email), browser_secret=browser, device=new_device()
+            secret=await link_to(self._mail, email), browser_secret=browser, device=new_device()
         )
         session = (await self._links.RedeemLink(redeem)).session
         metadata = bearer(await self.session(session.secret))
@@ -79,18 +76,6 @@ class EdgeClient:
         begun = await self.begin()
         secret = await self.finish(begun.ceremony_id, device.get(begun.options_json))
         await self.first_call(await self.session(secret))
-
-    async def _secret(self, email: str) -> str:
-        ends_s = time.monotonic() + MAIL_S
-        while time.monotonic() < ends_s:
-            for file in self._mail.glob("*.json"):
-                mail = json.loads(file.read_text())
-                if mail["to"] == email:
-                    (line,) = [one for one in mail["text"].splitlines() if "/link/" in one]
-                    return str(line.rpartition("/")[2])
-            # Mail leaves after the answer, and nothing tells when.
-            await asyncio.sleep(0.05)
-        raise TimeoutError(f"no mail to {email} came")
 
 
 def new_device() -> sessions_pb.Device:

@@ -136,7 +136,7 @@ def assemble_sign_in(
                 issuer,
                 db,
                 access,
-                notices=SeenNotices(db=db, log=log, clock=clock),
+                notices=SeenNotices(db=db, sessions=sessions, log=log, clock=clock),
                 reset=reset,
             ),
             session_pb2.DESCRIPTOR.services_by_name["SessionService"],

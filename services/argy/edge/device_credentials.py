@@ -208,7 +208,7 @@ async def _notices(services: TenantServices) -> list[dict[str, str]]:
     except PermissionDenied:
         # A token may be bound to other scopes; whose it is is told all the same.
         return []
-    return [_notice(one) for one in heard.notices if not (one.own or one.HasField("seen_time"))]
+    return [_notice(one) for one in heard.notices if one.open]
 
 
 def _notice(notice: SecurityNotice) -> dict[str, str]:

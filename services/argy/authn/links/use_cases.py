@@ -258,13 +258,16 @@ class Links:
                 raise link_over()
             has_passkey = await passkey_store.has_usable(tx, user_id)
             purpose = purpose_in_use(link.purpose, has_passkey=has_passkey)
+            provisional = must_register(purpose)
             session, session_secret = await self._sessions.open(
                 tx,
                 call,
                 user_id,
                 "magic_link",
                 device,
-                provisional=must_register(purpose),
+                provisional=provisional,
+                # Who has no passkey is known by the mailbox, from the beginning.
+                known_since_ms=None if provisional else 0,
             )
             await self._log.done(
                 tx,
@@ -288,7 +291,7 @@ class Links:
                 )
         if purpose == "recovery":
             await self._outbox.put(call.tenant_id, recovered(account, call.tenant.slug, device))
-        return Redeemed(session, session_secret, must_register(purpose))
+        return Redeemed(session, session_secret, provisional)
 
     def _url(self, call: Call, secret: str) -> str:
         return f"{self._base_url}/{call.tenant.slug}/link/{secret}"

@@ -210,10 +210,15 @@ class PasskeySignIn:
                 backed_up=verified.flags.backed_up,
                 now_ms=now_ms,
             )
+            since_ms = locked.created_at_ms
             if current is None:
-                made = await self._sessions.open(tx, call, locked.user_id, "passkey", device)
+                made = await self._sessions.open(
+                    tx, call, locked.user_id, "passkey", device, known_since_ms=since_ms
+                )
             else:
-                made = await self._sessions.prove_again(tx, current, "passkey", secret)
+                made = await self._sessions.prove_again(
+                    tx, current, "passkey", secret, known_since_ms=since_ms
+                )
             await self._log.done(
                 tx,
                 call,

@@ -25,16 +25,20 @@ UPDATE authn.security_notice SET made_session_id = $3 WHERE tenant_id = $1 AND i
 
 -- name: list_notices
 -- A person's notices, newest first.
-SELECT id, kind, name, ip, user_agent, session_id, made_session_id, created_at, seen_at
+SELECT id, kind, name, ip, user_agent, session_id, made_session_id, created_at, seen_at,
+  seen_since
 FROM authn.security_notice
 WHERE tenant_id = $1 AND user_id = $2 AND created_at >= $3
 ORDER BY id DESC;
 
 -- name: acknowledge_notices
--- Note that a person saw some of their notices, in another session than they came from.
-UPDATE authn.security_notice SET seen_at = $5
+-- Note that a person saw some of their notices, in another session than they came from, by a proof
+-- from before them, and older than any that said so already.
+UPDATE authn.security_notice SET seen_at = coalesce(seen_at, $5), seen_since = $6
 WHERE tenant_id = $1 AND user_id = $2 AND id = ANY($3::uuid[])
-  AND session_id <> $4 AND made_session_id <> $4 AND seen_at IS NULL
+  AND session_id <> $4 AND made_session_id <> $4
+  AND (created_at > $6 OR kind = 'sign_in_reset')
+  AND (seen_at IS NULL OR seen_since > $6)
 RETURNING id;
 
 -- name: find_last_reset

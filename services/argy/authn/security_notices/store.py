@@ -64,9 +64,15 @@ async def list_of(tx: Tx, user_id: UUID, *, now_ms: int) -> list[SecurityNotice]
 
 
 async def acknowledge(
-    tx: Tx, user_id: UUID, notice_ids: Sequence[UUID], *, session_id: str, now_ms: int
+    tx: Tx,
+    user_id: UUID,
+    notice_ids: Sequence[UUID],
+    *,
+    session_id: str,
+    since_ms: int,
+    now_ms: int,
 ) -> list[UUID]:
-    """Note that a person saw notices; which of them this call did."""
+    """Note that a person saw notices, by a proof that exists since; which of them this call did."""
     rows = await tx.fetch(
         _Q.acknowledge_notices,
         tx.tenant_id,
@@ -74,6 +80,7 @@ async def acknowledge(
         list(notice_ids),
         session_id,
         to_time(now_ms),
+        to_time(since_ms),
     )
     return [row["id"] for row in rows]
 
@@ -98,4 +105,5 @@ def _notice(row: Any) -> SecurityNotice:
         made_session_id=row["made_session_id"],
         created_at_ms=to_ms(row["created_at"]),
         seen_at_ms=None if row["seen_at"] is None else to_ms(row["seen_at"]),
+        seen_since_ms=0 if row["seen_since"] is None else to_ms(row["seen_since"]),
     )

@@ -72,6 +72,13 @@ class Session:
     expires_at_ms: int
     provisional: bool = False
     """Whether a passkey must be registered next, and was not proved in it yet."""
+    known_since_ms: int | None = None
+    """Since when the passkey or the mailbox is known as its person's; None: since it began."""
+
+    @property
+    def proof_since_ms(self) -> int:
+        """Since when what its person proved themselves with is known as theirs."""
+        return self.created_at_ms if self.known_since_ms is None else self.known_since_ms
 
     @property
     def acr(self) -> str:
@@ -106,10 +113,13 @@ class Session:
         """The session, used now."""
         return replace(self, last_seen_ms=max(now_ms, self.last_seen_ms))
 
-    def proved(self, method: Method, now_ms: int, limits: Limits) -> "Session":
+    def proved(
+        self, method: Method, now_ms: int, limits: Limits, *, known_since_ms: int
+    ) -> "Session":
         """The session after its person proved again who they are.
 
-        A passkey makes a provisional session last as long as any other.
+        A passkey makes a provisional session last as long as any other; what is known of its person
+        goes back to that passkey then, and else to the oldest one that was proved in it.
         """
         held = {*self.methods, method}
         methods = tuple(name for name in _METHODS if name in held)
@@ -117,7 +127,11 @@ class Session:
         if method != "passkey":
             return proved
         ends_ms = max(self.expires_at_ms, self.created_at_ms + limits.absolute_s * 1_000)
-        return replace(proved, expires_at_ms=ends_ms, provisional=False)
+        if not self.provisional:
+            known_since_ms = min(known_since_ms, self.proof_since_ms)
+        return replace(
+            proved, expires_at_ms=ends_ms, provisional=False, known_since_ms=known_since_ms
+        )
 
     def time_to_live_ms(self, now_ms: int, limits: Limits) -> int:
         """For how long the store must keep it at most; at least a millisecond."""
@@ -135,6 +149,7 @@ def new_session(
     now_ms: int,
     limits: Limits,
     provisional: bool = False,
+    known_since_ms: int | None = None,
 ) -> Session:
     """A session that begins now; a ``provisional`` one ends soon, unless a passkey is proved."""
     lasts_s = limits.device_s if method == "device" else limits.absolute_s
@@ -150,6 +165,7 @@ def new_session(
         last_seen_ms=now_ms,
         expires_at_ms=now_ms + lasts_s * 1_000,
         provisional=provisional,
+        known_since_ms=known_since_ms,
     )
 
 

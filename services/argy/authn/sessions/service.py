@@ -101,7 +101,10 @@ class SessionService(SessionServiceServicer):
         call = current_call()
         found = await self._notices.of_caller(call)
         asking = call.claims.session_id if call.claims else ""
-        return pb.ListSecurityNoticesResponse(notices=[_notice(one, asking) for one in found])
+        since_ms = await self._notices.proof_since_ms(call) if call.claims else 0
+        return pb.ListSecurityNoticesResponse(
+            notices=[_notice(one, asking, since_ms) for one in found]
+        )
 
     async def AcknowledgeSecurityNotices(
         self, request: pb.AcknowledgeSecurityNoticesRequest, context: Any
@@ -151,11 +154,11 @@ class SessionService(SessionServiceServicer):
                 client_id=CLIENT_ID,
             )
             account = await find_account(tx, session.user_id)
-            notices = await self._notices.open_to(tx, session.user_id, asking)
+            notices = await self._notices.open_to(tx, session)
         told.access_token = tokens.access_token
         if account is not None:
             told.email, told.display_name = account.email, account.display_name
-        told.notices.extend(_notice(one, asking) for one in notices)
+        told.notices.extend(_notice(one, asking, session.proof_since_ms) for one in notices)
 
 
 def require_tenant_scope(call: Call) -> None:
@@ -195,14 +198,15 @@ def message(session: Session, *, current: bool = False) -> pb.Session:
     return told
 
 
-def _notice(notice: SecurityNotice, asking: str) -> pb.SecurityNotice:
-    """A notice as the session that asks sees it."""
+def _notice(notice: SecurityNotice, asking: str, since_ms: int) -> pb.SecurityNotice:
+    """A notice as the session that asks sees it, whose proof exists since ``since_ms``."""
     told = pb.SecurityNotice(
         notice_id=str(notice.id),
         kind=notice.kind,
         device=pb.Device(ip=notice.device.ip, user_agent=notice.device.user_agent),
         name=notice.name,
         own=notice.own(asking),
+        open=notice.open_to(asking, since_ms),
     )
     told.create_time.FromMilliseconds(notice.created_at_ms)
     if notice.seen_at_ms is not None:

@@ -70,11 +70,13 @@ class Sessions:
         device: DeviceInfo,
         *,
         provisional: bool = False,
+        known_since_ms: int | None = None,
     ) -> tuple[Session, str]:
         """Make a session inside the transaction of the ceremony; returns it and its secret.
 
         The secret is always a fresh one: none that a browser brings is ever taken over.
-        ``provisional``: a passkey must be registered next. Whoever disables the person waits until
+        ``provisional``: a passkey must be registered next. ``known_since_ms``: since when what was
+        proved is known as the person's; None for as of now. Whoever disables the person waits until
         ``tx`` ends, and ends this session too.
 
         Raises:
@@ -103,6 +105,7 @@ class Sessions:
             now_ms=now_ms,
             limits=await self._limits_in(tx),
             provisional=provisional,
+            known_since_ms=known_since_ms,
         )
         secret = new_secret()
         await self._store.put(tx.tenant_id, made, digest(secret), now_ms)
@@ -138,7 +141,7 @@ class Sessions:
         return found
 
     async def prove_again(
-        self, tx: Tx, session: Session, method: Method, secret: str
+        self, tx: Tx, session: Session, method: Method, secret: str, *, known_since_ms: int
     ) -> tuple[Session, str]:
         """Renew a session's proof; it gets another secret, and the old one is good no more.
 
@@ -146,7 +149,10 @@ class Sessions:
             Unauthenticated: ``SESSION_OVER``, when it was ended or renewed meanwhile.
         """
         now_ms, limits = self._clock.now_ms(), await self._limits_in(tx)
-        proved, fresh = session.proved(method, now_ms, limits), new_secret()
+        proved, fresh = (
+            session.proved(method, now_ms, limits, known_since_ms=known_since_ms),
+            new_secret(),
+        )
         rotated = await self._store.rotate(
             tx.tenant_id, proved, old=digest(secret), new=digest(fresh), now_ms=now_ms
         )

@@ -411,7 +411,7 @@ async def world(
                         issuer,
                         db,
                         authz.access,
-                        notices=SeenNotices(db=db, log=log, clock=clock),
+                        notices=SeenNotices(db=db, sessions=sessions, log=log, clock=clock),
                         reset=SignInReset(
                             db=db,
                             sessions=sessions,

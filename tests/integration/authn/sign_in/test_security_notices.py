@@ -51,16 +51,21 @@ async def _recover(world: Any, person: Any) -> Any:
     return (await world.redeem(person.tenant, secret, browser, device=HERE)).session
 
 
+async def _add_passkey(world: Any, person: Any, secret: str, device: Any) -> None:
+    """Register a passkey in a session."""
+    token = await world.token(person.tenant, secret)
+    begun = await world.begin_registration(person.tenant, token)
+    credential = device.create(begun.options_json)
+    world.clock.advance(1_000)
+    await world.finish_registration(person.tenant, token, begun.ceremony_id, credential)
+
+
 async def test_a_recovery_is_shown_elsewhere_until_it_is_acknowledged(
     world: Any, ada: Any, authenticator: Any
 ) -> None:
     device = authenticator()
     await world.register(ada, device)
     mine = await world.sign_in(ada.tenant, device)
-    shown = await _open(world, ada, mine.secret)
-    assert [one.kind for one in shown] == ["passkey_registered"]
-    assert await _acknowledge(world, ada, mine.secret, shown) == 1
-    assert await _open(world, ada, mine.secret) == []
 
     thief = await _recover(world, ada)
     (shown,) = await _open(world, ada, mine.secret)
@@ -75,8 +80,86 @@ async def test_a_recovery_is_shown_elsewhere_until_it_is_acknowledged(
     assert await _open(world, ada, mine.secret) == []
     told = await _all(world, ada, mine.secret)
     assert [one.kind for one in told] == ["recovery_used", "passkey_registered"]
-    assert all(one.HasField("seen_time") for one in told)
-    assert len(await world.records(ada.tenant, "authn.security_notice.acknowledge")) == 3
+    assert [one.HasField("seen_time") for one in told] == [True, False]
+    assert not any(one.open for one in told)
+    assert len(await world.records(ada.tenant, "authn.security_notice.acknowledge")) == 2
+
+
+async def test_nobody_is_asked_about_the_passkey_that_they_sign_in_with(
+    world: Any, ada: Any, authenticator: Any
+) -> None:
+    """Newly enrolled, they have nothing older that could tell; a mail told them."""
+    first, second = authenticator(), authenticator()
+    await world.register(ada, first)
+    mine = await world.sign_in(ada.tenant, first)
+    assert await _open(world, ada, mine.secret) == []
+    assert [one.kind for one in await _all(world, ada, mine.secret)] == ["passkey_registered"]
+    world.clock.advance(1_000)
+    await _add_passkey(world, ada, mine.secret, second)
+    again = await world.sign_in(ada.tenant, first)
+    assert [one.kind for one in await _open(world, ada, again.secret)] == ["passkey_registered"]
+
+
+async def _thief_with_a_passkey(world: Any, person: Any, stolen: Any) -> Any:
+    """Whoever reads the mailbox makes a passkey, and signs in anew with it."""
+    await _add_passkey(world, person, (await _recover(world, person)).secret, stolen)
+    world.clock.advance(1_000)
+    return await world.sign_in(person.tenant, stolen)
+
+
+async def test_a_thief_who_signs_in_anew_with_their_passkey_hides_nothing_from_its_person(
+    world: Any, ada: Any, authenticator: Any
+) -> None:
+    device, stolen = authenticator(), authenticator()
+    await world.register(ada, device)
+    mine = await world.sign_in(ada.tenant, device)
+    thief = await _thief_with_a_passkey(world, ada, stolen)
+    warnings = await _open(world, ada, mine.secret)
+    assert [one.kind for one in warnings] == ["passkey_registered", "recovery_used"]
+    assert await _open(world, ada, thief.secret) == []
+    assert await _acknowledge(world, ada, thief.secret, warnings) == 0
+    assert await _open(world, ada, mine.secret) == warnings
+
+
+async def test_what_a_thief_acknowledges_is_asked_still_where_the_proof_is_older(
+    world: Any, ada: Any, authenticator: Any
+) -> None:
+    """What they do with their passkey later, elsewhere, is older than neither of the two."""
+    device, stolen = authenticator(), authenticator()
+    await world.register(ada, device)
+    mine = await world.sign_in(ada.tenant, device)
+    thief = await _thief_with_a_passkey(world, ada, stolen)
+    await _end_all(world, ada, thief.secret, keep=True)
+    elsewhere = await world.sign_in(ada.tenant, stolen)
+    told = await _open(world, ada, elsewhere.secret)
+    assert [one.kind for one in told] == ["signed_out_everywhere"]
+    assert await _acknowledge(world, ada, elsewhere.secret, told) == 1
+    assert await _open(world, ada, elsewhere.secret) == []
+    world.clock.advance(6_000)
+    mine = await world.sign_in(ada.tenant, device)
+    asked = await _open(world, ada, mine.secret)
+    assert asked[0].kind == "signed_out_everywhere"
+    assert asked[0].HasField("seen_time")
+    assert await _acknowledge(world, ada, mine.secret, asked) == 3
+    assert await _open(world, ada, mine.secret) == []
+    assert await _open(world, ada, elsewhere.secret) == []
+
+
+async def test_a_step_up_by_a_younger_passkey_makes_a_session_no_younger(
+    world: Any, ada: Any, authenticator: Any
+) -> None:
+    device, second = authenticator(), authenticator()
+    await world.register(ada, device)
+    mine = await world.sign_in(ada.tenant, device)
+    await _add_passkey(world, ada, (await world.sign_in(ada.tenant, device)).secret, second)
+    world.clock.advance(1_000)
+    shown = await _open(world, ada, mine.secret)
+    mine = await world.sign_in(ada.tenant, second, session_secret=mine.secret)
+    assert await _open(world, ada, mine.secret) == shown != []
+    young = await world.sign_in(ada.tenant, second)
+    assert await _open(world, ada, young.secret) == []
+    old = await world.sign_in(ada.tenant, device, session_secret=young.secret)
+    assert await _open(world, ada, old.secret) == shown
 
 
 async def test_a_recovery_does_not_acknowledge_what_warns_of_it(
@@ -102,11 +185,7 @@ async def test_a_recovery_that_made_its_passkey_acknowledges_neither(
     mine = await world.sign_in(ada.tenant, device)
     await _acknowledge(world, ada, mine.secret, await _open(world, ada, mine.secret))
     thief = await _recover(world, ada)
-    token = await world.token(ada.tenant, thief.secret)
-    begun = await world.begin_registration(ada.tenant, token)
-    credential = stolen.create(begun.options_json)
-    world.clock.advance(1_000)
-    await world.finish_registration(ada.tenant, token, begun.ceremony_id, credential)
+    await _add_passkey(world, ada, thief.secret, stolen)
     thief = await world.sign_in(ada.tenant, stolen, session_secret=thief.secret)
     warnings = await _open(world, ada, mine.secret)
     assert [one.kind for one in warnings] == ["passkey_registered", "recovery_used"]
@@ -259,7 +338,8 @@ async def test_the_device_that_was_let_in_and_who_let_it_in_are_not_warned_of_it
         )
         await security_notice_store.made_session(tx, notice, made)
         (found,) = await security_notice_store.list_of(tx, ada.user_id, now_ms=now_ms)
-    assert not found.open_to(approver)
-    assert not found.open_to(str(made))
-    assert found.open_to("session-b")
-    assert found.open_to("")
+    assert not found.open_to(approver, 0)
+    assert not found.open_to(str(made), 0)
+    assert found.open_to("session-b", 0)
+    assert found.open_to("", 0)
+    assert not found.open_to("session-b", now_ms)

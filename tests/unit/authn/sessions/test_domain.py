@@ -47,12 +47,15 @@ def test_a_session_is_live_until_its_limits() -> None:
 
 def test_a_renewed_proof_moves_no_limit_and_keeps_the_strongest_method_first() -> None:
     session = made()
-    proved = session.proved("passkey", NOW + 5_000, LIMITS)
+    proved = session.proved("passkey", NOW + 5_000, LIMITS, known_since_ms=NOW - 1)
     assert proved.expires_at_ms == session.expires_at_ms
     assert (session.acr, proved.acr) == (ACR_LINK, ACR_PASSKEY)
     assert proved.methods == ("passkey", "magic_link")
     assert proved.auth_time_ms == NOW + 5_000
-    assert proved.proved("passkey", NOW + 6_000, LIMITS).methods == ("passkey", "magic_link")
+    assert proved.proved("passkey", NOW + 6_000, LIMITS, known_since_ms=NOW - 1).methods == (
+        "passkey",
+        "magic_link",
+    )
 
 
 def test_a_provisional_session_ends_early_unless_a_passkey_is_proved() -> None:
@@ -66,16 +69,22 @@ def test_a_provisional_session_ends_early_unless_a_passkey_is_proved() -> None:
         provisional=True,
     )
     assert session.over(NOW + 900_000, LIMITS)
-    assert session.proved("magic_link", NOW + 1, LIMITS).expires_at_ms == NOW + 900_000
-    assert session.proved("passkey", NOW + 1, LIMITS).expires_at_ms == NOW + 43_200_000
+    assert (
+        session.proved("magic_link", NOW + 1, LIMITS, known_since_ms=NOW - 1).expires_at_ms
+        == NOW + 900_000
+    )
+    assert (
+        session.proved("passkey", NOW + 1, LIMITS, known_since_ms=NOW - 1).expires_at_ms
+        == NOW + 43_200_000
+    )
 
 
 def test_the_proof_of_a_provisional_session_is_old_until_a_passkey_is_proved() -> None:
     session = replace(made(), provisional=True)
     assert (session.acr, session.counts_from_ms) == (ACR_PROVISIONAL, NOW - 86_400_000)
-    again = session.proved("magic_link", NOW + 1, LIMITS)
+    again = session.proved("magic_link", NOW + 1, LIMITS, known_since_ms=NOW - 1)
     assert (again.acr, again.counts_from_ms) == (ACR_PROVISIONAL, NOW + 1 - 86_400_000)
-    proved = session.proved("passkey", NOW + 1, LIMITS)
+    proved = session.proved("passkey", NOW + 1, LIMITS, known_since_ms=NOW - 1)
     assert (proved.acr, proved.counts_from_ms) == (ACR_PASSKEY, NOW + 1)
     assert (made().acr, made().counts_from_ms) == (ACR_LINK, NOW)
 
