@@ -65,7 +65,7 @@ def assemble(
         open_routes=[
             *authzen.routes(connection, endpoint, base_url=url, callers=callers),
             *oauth.open_routes(connection, base_url=url),
-            *webauthn.routes(settings.origins),
+            *webauthn.routes(settings.origins, base_url=url),
             *device.routes(connection, base_url=url),
             *device_credentials.routes(connection),
             *pages.routes(

@@ -121,6 +121,12 @@ def cookies_of(request: Request) -> Mapping[str, str]:
     return {key: value for key, value in found.items() if key not in twice}
 
 
+def slugs_of(request: Request) -> list[str]:
+    """The tenants that this browser holds sessions of; whether those still last is not asked."""
+    names = [one for one in cookies_of(request) if one.startswith(_SESSION)]
+    return [name.removeprefix(_SESSION) for name in names if _secret(request, name)]
+
+
 def device_of(request: Request) -> Device:
     """From where a request comes, as the edge sees it."""
     agent = "".join(c for c in request.headers.get("user-agent", "") if c.isprintable())

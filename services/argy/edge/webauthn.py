@@ -1,25 +1,37 @@
-"""Where else this relying party's passkeys may be used (WebAuthn Level 3 §5.11)."""
+"""What browsers and passkey managers read of this relying party, without cookies.
 
-from collections.abc import Sequence
-from typing import Final
+    GET /.well-known/webauthn            where else its passkeys may be used
+    GET /.well-known/passkey-endpoints   where a person makes and manages them
+
+The first is of WebAuthn Level 3 §5.11, the second of W3C's "Relying Party Passkey Endpoints".
+Neither knows a tenant, so the second leads to the page that finds it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-_PATH: Final = "/.well-known/webauthn"
+from argy.edge.pages.start import MAKE, MANAGE, TO
+
+_ORIGINS: Final = "/.well-known/webauthn"
+_ENDPOINTS: Final = "/.well-known/passkey-endpoints"
 _AGE_S: Final = 3600
 
 
-def routes(origins: Sequence[str]) -> list[BaseRoute]:
-    """The document that browsers read on the host that is the relying party's id.
+def routes(origins: Sequence[str], *, base_url: str) -> list[BaseRoute]:
+    """Both documents, to be read on the host that is the relying party's id."""
+    start = f"{base_url}/?{TO}="
+    return [
+        _document(_ORIGINS, {"origins": list(origins)}),
+        _document(_ENDPOINTS, {"enroll": start + MAKE, "manage": start + MANAGE}),
+    ]
 
-    They ask without cookies, and only when a page of another origin uses a passkey of that id.
-    """
 
-    async def related(_request: Request) -> Response:
-        return JSONResponse(
-            {"origins": list(origins)}, headers={"cache-control": f"public, max-age={_AGE_S}"}
-        )
+def _document(path: str, told: Mapping[str, Any]) -> Route:
+    async def answer(_request: Request) -> Response:
+        return JSONResponse(told, headers={"cache-control": f"public, max-age={_AGE_S}"})
 
-    return [Route(_PATH, related, methods=["GET"])]
+    return Route(path, answer, methods=["GET"])

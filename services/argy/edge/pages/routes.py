@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Final
 
-from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from argy.client import Connection
@@ -15,8 +13,8 @@ from argy.edge.pages.dev_mail import Mailbox
 from argy.edge.pages.front import Endpoint as Answer
 from argy.edge.pages.front import Front
 from argy.edge.pages.security import correctable
-from argy.edge.pages.views import HEADERS, STATIC, Views
-from argy.edge.platform import SLUG
+from argy.edge.pages.start import Start
+from argy.edge.pages.views import STATIC, Views
 
 DEV_MAIL: Final = "/dev/mail"
 
@@ -36,7 +34,7 @@ def routes(
     front = Front(connection, FormTokens.of(endpoint), views, base_url=base_url)
     page, form, script = front.page, front.form, front.script
     found: list[BaseRoute] = [
-        _get("/", _start(views)),
+        _get("/", Start(views).show),
         _get(STATIC + "{folder}/{name}", views.file),
         _get("/{tenant}/sign-in", page(sign_in.show, signed_in=False)),
         _post("/{tenant}/sign-in", form(sign_in.send_link, signed_in=False)),
@@ -80,15 +78,3 @@ def _get(path: str, answer: Answer) -> Route:
 
 def _post(path: str, answer: Answer) -> Route:
     return Route(path, answer, methods=["POST"])
-
-
-def _start(views: Views) -> Answer:
-    """The page that asks which organization somebody belongs to."""
-
-    async def answer(request: Request) -> Response:
-        slug = request.query_params.get("organization", "").strip().lower()
-        if SLUG.fullmatch(slug):
-            return RedirectResponse(f"/{slug}/sign-in", 303, headers=dict(HEADERS))
-        return views.page("start.html", wrong=bool(slug))
-
-    return answer

@@ -37,7 +37,7 @@ OF_TENANT = {"tenant": TENANT, "signed_in": SIGNED_IN, "csrf": EVIL, "happened":
 VIEWS = Views()
 
 PAGES: dict[str, dict[str, Any]] = {
-    "start.html": {"wrong": True},
+    "start.html": {"wrong": True, "slugs": ["acme"], "page": "enrol", "to": EVIL},
     "error.html": {
         "error": words.told(NotFound(EVIL)),
         "reference": EVIL,
