@@ -19,7 +19,8 @@ async def reading(_scope: Scope, receive: Receive, _send: Send) -> None:
 
 async def unsent() -> Message:
     """A body that does not come."""
-    return await asyncio.get_running_loop().create_future()
+    never: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+    return await never
 
 
 async def nothing(_message: Message) -> None:

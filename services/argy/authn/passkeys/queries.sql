@@ -8,6 +8,10 @@ ON CONFLICT ON CONSTRAINT user_handle_pkey DO NOTHING;
 -- The handle of a user.
 SELECT handle FROM authn.user_handle WHERE tenant_id = $1 AND user_id = $2;
 
+-- name: is_handle
+-- Whether somebody has this handle.
+SELECT EXISTS (SELECT FROM authn.user_handle WHERE tenant_id = $1 AND handle = $2);
+
 -- name: queue_up
 -- A user's registrations, removals and uses of links come one after the other, until the end of the
 -- transaction; authn.close_links takes the same lock.

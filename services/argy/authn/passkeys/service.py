@@ -66,7 +66,11 @@ class PasskeyService(PasskeyServiceServicer):
     ) -> pb.ListPasskeysResponse:
         """List the caller's own passkeys."""
         found = await self._passkeys.list(current_call())
-        return pb.ListPasskeysResponse(passkeys=[_message(one) for one in found])
+        return pb.ListPasskeysResponse(
+            passkeys=[_message(one) for one in found.passkeys],
+            user_handle=found.handle,
+            rp_id=found.rp_id,
+        )
 
     async def RenamePasskey(
         self, request: pb.RenamePasskeyRequest, context: Any
@@ -93,6 +97,7 @@ def _message(passkey: Passkey) -> pb.Passkey:
         aaguid=str(passkey.aaguid),
         backed_up=passkey.backed_up,
         blocked=passkey.blocked,
+        credential_id=passkey.credential_id,
     )
     told.create_time.FromMilliseconds(passkey.created_at_ms)
     if passkey.last_used_at_ms is not None:

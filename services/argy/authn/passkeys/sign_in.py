@@ -120,7 +120,8 @@ class PasskeySignIn:
         Raises:
             InvalidArgument: ``MALFORMED_CREDENTIAL``.
             Unauthenticated: naming what is wrong, as ``passkey_domain`` does; ``PASSKEY_UNKNOWN``
-                for any that can't sign in here, ``OTHER_PERSON`` for a step-up by another person.
+                for any that can't sign in here, ``PASSKEY_REMOVED`` for one that was made for
+                somebody here and is good nowhere, ``OTHER_PERSON`` for a step-up by another person.
             ResourceExhausted: ``RATE_LIMITED``, which alone is not recorded: each would be a row.
         """
         await self._limits.count(call.tenant_id, TRY_BY_IP, network(device.ip))
@@ -152,8 +153,11 @@ class PasskeySignIn:
         assertion = read_assertion(credential)
         async with self._db.tenant(call.tenant_id) as tx:
             known = await store.find(tx, assertion.credential_id)
+            # Tenants share one relying party, so what is unknown here may be good elsewhere; but
+            # not with the handle of somebody here, which no other tenant has.
+            ours = await store.is_handle(tx, assertion.user_handle or b"")
         if known is None:
-            raise _unknown()
+            raise _removed() if ours else _unknown()
         passkey, handle = known
         progress.resource, progress.passkey = subject_of(passkey.user_id), str(passkey.id)
         if assertion.user_handle is None or not compare_digest(assertion.user_handle, handle):
@@ -261,3 +265,7 @@ class PasskeySignIn:
 
 def _unknown() -> Unauthenticated:
     return Unauthenticated("This passkey does not sign in here", reason="PASSKEY_UNKNOWN")
+
+
+def _removed() -> Unauthenticated:
+    return Unauthenticated("This passkey is no longer good here", reason="PASSKEY_REMOVED")

@@ -39,6 +39,16 @@ async def handle_of(tx: Tx, user_id: UUID) -> bytes:
     return bytes(await tx.fetchval(_Q.find_handle, tx.tenant_id, user_id))
 
 
+async def find_handle(tx: Tx, user_id: UUID) -> bytes:
+    """The handle of a user; empty for who never began to register a passkey."""
+    return bytes(await tx.fetchval(_Q.find_handle, tx.tenant_id, user_id) or b"")
+
+
+async def is_handle(tx: Tx, handle: bytes) -> bool:
+    """Whether somebody of this tenant has a handle."""
+    return bool(await tx.fetchval(_Q.is_handle, tx.tenant_id, handle))
+
+
 async def insert(tx: Tx, made: Passkey, *, attested: bool) -> None:
     """Keep a new passkey, and whether its model was proved.
 

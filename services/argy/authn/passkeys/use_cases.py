@@ -1,6 +1,8 @@
 """The use cases of a person's own passkeys: register, list, rename, remove."""
 
 import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -47,6 +49,16 @@ from argy.store.database import Database, Tx
 
 BEGIN_BY_PERSON: Final = Rate("passkey_register_person", every_ms=10_000, burst=60)
 """Registrations that a person begins: each leaves a record, lies in Redis and may send a mail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A person's passkeys, oldest first, with what names them to authenticators."""
+
+    passkeys: Sequence[Passkey]
+    handle: bytes
+    """Empty for who never began to register one."""
+    rp_id: str
 
 
 class Passkeys:
@@ -179,11 +191,12 @@ class Passkeys:
             )
         return made
 
-    async def list(self, call: Call) -> list[Passkey]:
-        """The caller's own passkeys, oldest first."""
+    async def list(self, call: Call) -> Held:
+        """The caller's own passkeys, and whom authenticators know them as."""
         user_id = require_person(call)
         async with self._db.tenant(call.tenant_id) as tx:
-            return await store.list_of(tx, user_id)
+            handle = await store.find_handle(tx, user_id)
+            return Held(await store.list_of(tx, user_id), handle, self._rp.rp_id)
 
     async def rename(self, call: Call, passkey_id: UUID, name: str) -> Passkey:
         """Name one of the caller's own; raises NotFound ``PASSKEY_UNKNOWN``."""

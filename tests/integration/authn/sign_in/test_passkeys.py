@@ -52,6 +52,24 @@ async def test_a_person_registers_a_passkey_and_signs_in_with_it(
     assert [mail["to"] for mail in notices] == [ada.email]
 
 
+async def test_the_list_says_what_authenticators_know(
+    world: Any, ada: Any, person_in: Any, authenticator: Any
+) -> None:
+    device = authenticator()
+    await world.register(ada, device)
+    token = await world.token(ada.tenant, (await world.sign_in(ada.tenant, device)).secret)
+    request = pb.ListPasskeysRequest()
+    found = await world.call(ada.tenant, "PasskeyService.ListPasskeys", request, token=token)
+    assert [one.credential_id for one in found.passkeys] == [device.held[0].id]
+    assert found.user_handle == device.held[0].user_handle
+    begun = await world.begin_registration(ada.tenant, token)
+    assert found.rp_id == json.loads(begun.options_json)["rp"]["id"]
+    eve = await person_in(ada.tenant)
+    token = await world.token(ada.tenant, (await world.by_link(eve)).secret)
+    found = await world.call(ada.tenant, "PasskeyService.ListPasskeys", request, token=token)
+    assert (list(found.passkeys), found.user_handle) == ([], b"")
+
+
 async def test_a_synced_passkey_signs_in_again_and_again_without_a_counter(
     world: Any, ada: Any, authenticator: Any
 ) -> None:
@@ -209,7 +227,7 @@ async def test_the_last_passkey_may_go_while_links_are_another_way_in(
     assert await _list(world, ada, token) == []
     with pytest.raises(Unauthenticated) as refused:
         await world.sign_in(ada.tenant, device)
-    assert refused.value.reason == "PASSKEY_UNKNOWN"
+    assert refused.value.reason == "PASSKEY_REMOVED"
 
 
 async def test_registering_an_existing_credential_is_refused(

@@ -98,7 +98,7 @@ async def test_every_way_in_ends_and_the_person_begins_anew(
     assert not await _allowed(world, ada, session.secret)
     with pytest.raises(Unauthenticated) as refused:
         await world.sign_in(ada.tenant, device)
-    assert refused.value.reason == "PASSKEY_UNKNOWN"
+    assert refused.value.reason == "PASSKEY_REMOVED"
     with pytest.raises(NotFound):
         await world.redeem(ada.tenant, old_link, browser)
     async with world.db.tenant(ada.tenant.tenant_id) as tx:
