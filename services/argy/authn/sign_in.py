@@ -10,6 +10,7 @@ from argy.api.authn.v1 import (
     session_pb2,
     sign_in_policy_pb2,
 )
+from argy.authn.credentials.rights import Rights
 from argy.authn.limits import RateLimits
 from argy.authn.links.service import MagicLinkService
 from argy.authn.links.use_cases import Links
@@ -121,6 +122,7 @@ def assemble_sign_in(
         log=log,
         outbox=outbox,
         notices=notices,
+        rights=Rights(access),
         clock=clock,
     )
     policies = SignInPolicies(db=db, log=log, clock=clock, limits=settings.limits)

@@ -9,11 +9,14 @@ letting a device in each take a lock that this takes too, and then ask for a sig
 reset.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 from argy.authn.credentials import store as credential_store
+from argy.authn.credentials.domain import Credential
+from argy.authn.credentials.rights import Rights
 from argy.authn.devices import store as device_store
 from argy.authn.links import store as link_store
 from argy.authn.links.use_cases import Links
@@ -36,6 +39,8 @@ from argy.store.database import Database, Tx
 
 _ACTION: Final = "authn.user.reset_sign_in"
 _NOWHERE: Final = DeviceInfo()
+GRANT: Final = "authz.role_assignment:grant"
+"""Who may grant roles may do everything, by granting it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +51,14 @@ class Reset:
     tokens: int
     sessions: int
     invited_until_ms: int | None
+    kept_keys: Sequence[Credential]
+    """Keys of agents and services that the person made; they go on."""
 
 
 class SignInReset:
     """Resets people of a tenant; that the caller may was asked by the access stage."""
 
-    __slots__ = ("_clock", "_db", "_links", "_log", "_notices", "_outbox", "_sessions")
+    __slots__ = ("_clock", "_db", "_links", "_log", "_notices", "_outbox", "_rights", "_sessions")
 
     def __init__(
         self,
@@ -62,6 +69,7 @@ class SignInReset:
         log: SignInLog,
         outbox: Outbox,
         notices: SecurityNotices,
+        rights: Rights,
         clock: Clock,
     ) -> None:
         self._db = db
@@ -70,6 +78,7 @@ class SignInReset:
         self._log = log
         self._outbox = outbox
         self._notices = notices
+        self._rights = rights
         self._clock = clock
 
     async def reset(
@@ -80,7 +89,8 @@ class SignInReset:
         Raises:
             InvalidArgument: ``INVALID_REASON``, for an empty one.
             Unauthenticated: ``PERSON_REQUIRED``, for a service that only says for whom it acts.
-            PermissionDenied: ``RESET_OF_ONESELF``; ``NOT_SIGNED_IN`` for a device.
+            PermissionDenied: ``RESET_OF_ONESELF``; ``NOT_SIGNED_IN`` for a device;
+                ``RESET_OF_ADMINISTRATOR`` for who grants roles, by who may not.
             FailedPrecondition: ``STEP_UP_REQUIRED``, also for a person who proved no passkey;
                 ``LINKS_OFF`` unless ``allow_without_link``; ``USER_DISABLED``.
             NotFound: ``USER_UNKNOWN``, also for somebody of another tenant.
@@ -97,6 +107,7 @@ class SignInReset:
         if not reason:
             raise InvalidArgument("Say why", reason="INVALID_REASON", field="reason")
         _check_caller(call, user_id)
+        await self._check_no_more_powerful(call, subject_of(user_id))
         now_ms = self._clock.now_ms()
         async with self._db.tenant(call.tenant_id) as tx:
             # Locks and rows in the order in which whoever signs in and registers takes them.
@@ -107,6 +118,7 @@ class SignInReset:
                 raise _links_off()
             passkeys, tokens = await _take_away(tx, user_id, now_ms)
             await security_notice_store.note(tx, user_id, "sign_in_reset", _NOWHERE, now_ms=now_ms)
+            kept = await credential_store.keys_made_by(tx, subject_of(user_id), now_ms=now_ms)
             sessions = await self._sessions.end_of(call.tenant_id, user_id)
             await self._log.done(
                 tx,
@@ -118,6 +130,7 @@ class SignInReset:
                 tokens=tokens,
                 sessions=sessions,
                 invited=invites,
+                kept_keys=[str(one.id) for one in kept],
             )
             made = await self._links.make_invitation(tx, call, account) if invites else None
         await self._notices.tell(call, user_id, "sign_in_reset", name=reason)
@@ -128,7 +141,19 @@ class SignInReset:
             tokens=tokens,
             sessions=sessions,
             invited_until_ms=None if made is None else made.expires_at_ms,
+            kept_keys=kept,
         )
+
+    async def _check_no_more_powerful(self, call: Call, target: str) -> None:
+        # Whoever reads the mail of an administrator, or may change its address, would become one.
+        if not await self._rights.might_hold(call, target, GRANT):
+            return
+        if not await self._rights.might_hold(call, call.caller, GRANT):
+            raise PermissionDenied(
+                "This user grants roles: ask somebody who does to reset their sign-in",
+                reason="RESET_OF_ADMINISTRATOR",
+                metadata={"permission": GRANT},
+            )
 
 
 async def _take_away(tx: Tx, user_id: UUID, now_ms: int) -> tuple[int, int]:

@@ -134,8 +134,12 @@ def reset_sign_in(
             "tokens": done.tokens,
             "sessions": done.sessions,
             "invitation_expires": until,
+            "kept_keys": [
+                {"id": one.credential_id, "subject": one.subject, "name": one.name}
+                for one in done.kept_keys
+            ],
         }
-        output.result(told, lambda: _reset_told(user, told))
+        output.result(told, lambda: _reset_told(user, tenant, told))
 
     run(json_output, work)
 
@@ -181,7 +185,7 @@ def _time(stamp: Timestamp) -> str:
     return stamp.ToDatetime().isoformat(timespec="seconds") + "Z"
 
 
-def _reset_told(user: str, told: dict[str, Any]) -> str:
+def _reset_told(user: str, tenant: str, told: dict[str, Any]) -> str:
     until = told["invitation_expires"]
     invited = f"the link in the mail is good until {until}" if until else "no: links are off"
     lines = [
@@ -191,6 +195,13 @@ def _reset_told(user: str, told: dict[str, Any]) -> str:
         f"  sessions   {told['sessions']} ended",
         f"  invited    {invited}",
     ]
+    if told["kept_keys"]:
+        lines.append("keys that they made go on; revoke those that may be in wrong hands:")
+    for one in told["kept_keys"]:
+        command = f"api-key revoke {one['id']}"
+        if one["subject"].startswith("service:"):
+            command = f"service-key revoke {one['id']} --tenant {tenant}"
+        lines.append(f"  argy {command}   # {one['subject']} {one['name']}")
     return "\n".join(lines)
 
 

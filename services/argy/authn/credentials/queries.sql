@@ -39,6 +39,16 @@ WHERE tenant_id = $1 AND subject = $2 AND revoked_at IS NULL AND expires_at > $3
 ORDER BY id DESC
 LIMIT $5;
 
+-- name: list_keys_made_by
+-- Live keys of agents and services that somebody made, newest first.
+SELECT id, kind, subject, name, prefix, scope, lifetime_days, created_by, created_at, expires_at,
+  last_used_at, revoked_at, generation
+FROM authn.credential
+WHERE tenant_id = $1 AND created_by = $2 AND kind <> 'TOKEN' AND revoked_at IS NULL
+  AND expires_at > $3
+ORDER BY id DESC
+LIMIT 100;
+
 -- name: find_by_secret
 -- The live credential that is presented by its secret, also the one before the last rotation while
 -- it overlaps; its owner, if a person, is active. A service key's secret is never presented.

@@ -23,9 +23,7 @@ class Rights:
         Raises:
             Unavailable: when nobody can say; never a yes.
         """
-        asked = Call(call.method, b"", call.received_ms)
-        asked.tenant_id, asked.org_id, asked.tenant = call.tenant_id, call.org_id, call.tenant
-        asked.source, asked.caller = call.source, subject
+        asked = _asked(call, subject)
         if subject == call.caller:
             asked.claims, asked.scopes = call.claims, call.scopes
         try:
@@ -35,3 +33,29 @@ class Rights:
         except PermissionDenied:
             return False
         return True
+
+    async def might_hold(self, call: Call, subject: str, permission: str) -> bool:
+        """Whether ``subject`` would hold ``permission`` if it had signed in as the caller did.
+
+        With an approval too: this is for refusing what must not happen to the more powerful.
+
+        Raises:
+            Unavailable: when nobody can say; never a no.
+        """
+        asked = _asked(call, subject)
+        asked.claims = call.claims
+        try:
+            waiting = self._access.permit(asked, permission, False, ANY)
+            if waiting is not None:
+                await waiting
+        except PermissionDenied as denied:
+            return denied.metadata.get("decision") == "NEEDS_APPROVAL"
+        return True
+
+
+def _asked(call: Call, subject: str) -> Call:
+    """A call of ``subject`` in the tenant and org of another."""
+    asked = Call(call.method, b"", call.received_ms)
+    asked.tenant_id, asked.org_id, asked.tenant = call.tenant_id, call.org_id, call.tenant
+    asked.source, asked.caller = call.source, subject
+    return asked

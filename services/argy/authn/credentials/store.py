@@ -78,6 +78,12 @@ async def list_page(
     return [_credential(row) for row in rows]
 
 
+async def keys_made_by(tx: Tx, subject: str, *, now_ms: int) -> Sequence[Credential]:
+    """Live keys of agents and services that ``subject`` made, newest first; 100 at most."""
+    rows = await tx.fetch(_Q.list_keys_made_by, tx.tenant_id, subject, to_time(now_ms))
+    return [_credential(row) for row in rows]
+
+
 async def find_by_secret(tx: Tx, secret_hash: str, *, now_ms: int) -> Credential | None:
     """The credential that a secret is good for now."""
     row = await tx.fetchrow(_Q.find_by_secret, tx.tenant_id, secret_hash, to_time(now_ms))

@@ -127,7 +127,13 @@ class SessionService(SessionServiceServicer):
             allow_without_link=request.allow_without_link,
         )
         told = pb.ResetSignInResponse(
-            passkeys=done.passkeys, tokens=done.tokens, sessions=done.sessions
+            passkeys=done.passkeys,
+            tokens=done.tokens,
+            sessions=done.sessions,
+            kept_keys=[
+                pb.KeptKey(credential_id=str(one.id), subject=one.subject, name=one.name)
+                for one in done.kept_keys
+            ],
         )
         if done.invited_until_ms is not None:
             told.invitation_expire_time.FromMilliseconds(done.invited_until_ms)

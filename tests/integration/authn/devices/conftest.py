@@ -419,6 +419,7 @@ async def world(
                             log=log,
                             outbox=outbox,
                             notices=notices,
+                            rights=Rights(authz.access),
                             clock=clock,
                         ),
                     ),

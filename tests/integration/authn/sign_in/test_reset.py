@@ -14,6 +14,7 @@ from argy.authn.credentials import store as credential_store
 from argy.authn.credentials.domain import Credential
 from argy.authn.passkeys import store as passkey_store
 from argy.authn.sessions.domain import DeviceInfo
+from argy.authn.sign_in_reset import GRANT
 from argy.authn.tokens.revocation import RevocationMirror
 from argy.base.errors import (
     FailedPrecondition,
@@ -54,24 +55,30 @@ async def _passkeys(world: Any, person: Any) -> int:
         return len(await passkey_store.list_of(tx, person.user_id))
 
 
-async def _make_token(world: Any, person: Any) -> Any:
-    """A personal access token, as its use case keeps it."""
+async def _make_token(world: Any, person: Any, **more: Any) -> Any:
+    """A personal access token, or with ``more`` a key, as its use case keeps it."""
     now_ms, made_id = world.clock.now_ms(), uuid7()
+    kept: dict[str, Any] = {
+        "kind": "TOKEN",
+        "subject": person.subject,
+        "name": "ci",
+        "created_by": person.subject,
+        **more,
+    }
     made = Credential(
         id=made_id,
-        kind="TOKEN",
-        subject=person.subject,
-        name="ci",
         prefix="p",
         scopes=("project:read",),
         lifetime_days=30,
-        created_by=person.subject,
         created_at_ms=now_ms,
         expires_at_ms=now_ms + 86_400_000,
+        generation=1 if kept["kind"] == "SERVICE" else 0,
+        **kept,
     )
     async with world.db.tenant(person.tenant.tenant_id) as tx:
         hashed = made_id.hex * 2
-        await credential_store.insert(tx, made, user_id=person.user_id, secret_hash=hashed)
+        owner = person.user_id if made.kind == "TOKEN" else None
+        await credential_store.insert(tx, made, user_id=owner, secret_hash=hashed)
     return made_id
 
 
@@ -241,6 +248,42 @@ async def test_nobody_resets_themselves(
     assert await _passkeys(world, admin) == 1
     (record,) = await world.records(ada.tenant, "authn.user.reset_sign_in")
     assert (record["outcome"], record["reason"]) == ("DENIED", "RESET_OF_ONESELF")
+
+
+async def test_who_may_not_grant_roles_resets_nobody_who_may(
+    world: Any, ada: Any, person_in: Any, authenticator: Any
+) -> None:
+    """They could change the address of an administrator, and become one by the invitation."""
+    await world.register(ada, authenticator())
+    desk, token = await _admin(world, person_in, ada.tenant, authenticator)
+    world.access.held.add((ada.subject, GRANT))
+    with pytest.raises(PermissionDenied) as refused:
+        await _reset(world, ada, token=token)
+    assert refused.value.reason == "RESET_OF_ADMINISTRATOR"
+    assert await _passkeys(world, ada) == 1
+    (record,) = await world.records(ada.tenant, "authn.user.reset_sign_in")
+    assert (record["outcome"], record["reason"]) == ("DENIED", "RESET_OF_ADMINISTRATOR")
+    world.access.held.add((desk.subject, GRANT))
+    assert (await _reset(world, ada, token=token)).passkeys == 1
+
+
+async def test_keys_that_the_person_made_go_on_and_are_named(world: Any, ada: Any) -> None:
+    await _make_token(world, ada)
+    made = [
+        await _make_token(world, ada, kind="KEY", subject="agent:builder", name="build"),
+        await _make_token(world, ada, kind="SERVICE", subject="service:billing", name="bill"),
+    ]
+    await _make_token(world, ada, kind="KEY", subject="agent:other", created_by="user:else")
+    done = await _reset(world, ada)
+    named = {one.credential_id: (one.subject, one.name) for one in done.kept_keys}
+    assert named == {
+        str(made[0]): ("agent:builder", "build"),
+        str(made[1]): ("service:billing", "bill"),
+    }
+    async with world.db.tenant(ada.tenant.tenant_id) as tx:
+        kept = await credential_store.find(tx, made[0], lock=False)
+    assert kept is not None
+    assert kept.revoked_at_ms is None
 
 
 async def test_a_user_of_another_tenant_is_not_reset(
