@@ -37,7 +37,7 @@ def acme(rows: Callable[..., list[dict[str, Any]]]) -> UUID:
 
 @pytest.mark.parametrize("subject", ["service:cli", "service:authz", "service:edge", ""])
 async def test_the_edges_keys_do_not_make_an_administrator(edge: Endpoint, subject: str) -> None:
-    async with Connection(edge) as connection:
+    async with Connection(edge, timeout_s=30) as connection:
         stub: Any = TenantServiceStub(connection.channel(PLATFORM_TENANT_ID, subject=subject))
         with pytest.raises(PermissionDenied) as refused:
             await stub.CreateTenant(CreateTenantRequest(slug="taken-over", display_name="X"))
@@ -48,7 +48,7 @@ async def test_whom_the_edge_acts_for_decides_with_their_own_permissions(
     edge: Endpoint, acme: UUID, people: dict[str, str]
 ) -> None:
     question = Question(subject=people["Bob"], action="read", resource="project:alpha")
-    async with Connection(edge) as connection:
+    async with Connection(edge, timeout_s=30) as connection:
         bob: Any = AuthzServiceStub(connection.channel(acme, subject=people["Bob"]))
         assert (await bob.Check(CheckRequest(question=question))).decision.effect == 1
         # Bob is nobody in the platform tenant, and nobody is not somebody.

@@ -182,7 +182,9 @@ def test_the_policy_changed_meanwhile(platform_factory: Any, argy: Any, tmp_path
     number = acme.granted(eva, "deployment:prod-web")
     lines = policy / "approvals" / "acme.csv"
     before = acme.rows("check", eva, "read", "module:x")[0]["policy_revision"]
-    lines.write_text(lines.read_text().replace("prod-*, promote, 2", "prod-*, promote, 3"))
+    part = lines.with_suffix(".part")
+    part.write_text(lines.read_text().replace("prod-*, promote, 2", "prod-*, promote, 3"))
+    part.replace(lines)
     for _ in range(100):
         if acme.rows("check", eva, "read", "module:x")[0]["policy_revision"] != before:
             break
@@ -259,7 +261,7 @@ async def test_a_service_asks_and_redeems_by_the_client(
     eva = acme.person("PLATFORM_ENGINEER")
     what = (eva, "promote", "deployment:prod-api")
     digest = request_digest(b"release 8")
-    async with Connection(platform.endpoint) as connection:
+    async with Connection(platform.endpoint, timeout_s=30) as connection:
         authorizer = Authorizer(connection)
         answer = await authorizer.check(*what, **where)
         assert (answer.allowed, answer.effect) == (False, "NEEDS_APPROVAL")

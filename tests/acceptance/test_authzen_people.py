@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from link_sign_in import PATIENCE_S, Person, signed_in
+from link_sign_in import Person, signed_in
+from mail_folder import PATIENCE_S
 
 from argy.api.authn.v1 import credential_pb2 as pb
 from argy.api.authn.v1.credential_pb2_grpc import CredentialServiceStub
@@ -40,7 +41,7 @@ def acme(rows: Rows) -> UUID:
 
 @pytest.fixture
 async def operator(platform: Any) -> AsyncIterator[Connection]:
-    async with Connection(platform.endpoint, timeout_s=10) as connection:
+    async with Connection(platform.endpoint, timeout_s=30) as connection:
         yield connection
 
 
@@ -58,6 +59,7 @@ def http(platform: Any, acme: UUID) -> Iterator[Browse]:
             verify=ssl.create_default_context(cafile=edge["ca_file"]),
             base_url=edge["url"],
             headers=given,
+            timeout=PATIENCE_S,
         )
         made.append(one)
         return one

@@ -178,7 +178,7 @@ def test_audit_tail_follows(argy: Any, platform: Any, rows: Rows, tenant: str) -
         assert event["outcome"] == "SUCCESS"
     finally:
         follower.send_signal(signal.SIGINT)
-        _, told = follower.communicate(timeout=30)
+        _, told = follower.communicate(timeout=60)
     assert "Traceback" not in told
 
 

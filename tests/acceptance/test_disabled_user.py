@@ -6,11 +6,9 @@ as the calls of somebody else show, is not counted.
 """
 
 import asyncio
-import signal
 import ssl
-import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +18,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from edge_client import EdgeClient, bearer, new_device
+from ports import reserved_port
 
 from argy.api.authn.v1 import credential_pb2 as credentials_pb
 from argy.api.authn.v1 import device_pb2 as devices_pb
@@ -38,10 +37,9 @@ from argy.api.directory.v1.user_pb2 import (
 from argy.api.directory.v1.user_pb2_grpc import UserServiceStub
 from argy.base.errors import ArgyError, PermissionDenied, Unauthenticated
 from argy.client import Connection
-from argy.local.ports import free_port
 
 CONTRACT_S: Final = 1.0
-START_S: Final = 30.0
+START_S: Final = 60.0
 USUAL_CALLS: Final = 20
 CLIENT: Final = "argy-cli"
 CHECK: Final = "authz.decision:check"
@@ -131,16 +129,12 @@ class Held:
 
 
 @pytest.fixture
-def second(platform: Any, tmp_path: Path) -> Iterator[str]:
+def second(platform: Any, tmp_path: Path, run_server: Callable[..., None]) -> str:
     """A second server just like the platform's; its target."""
-    server, port = platform.server(), free_port()
+    server, port = platform.server(), reserved_port()
     env = {**server.environ(), "ARGY_LISTEN": f"127.0.0.1:{port}"}
-    process = subprocess.Popen(
-        server.cmdline(), env=env | {"ARGY_SPOOL_DIR": str(tmp_path / "spool")}
-    )
-    yield f"localhost:{port}"
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(START_S) == 0
+    run_server(server.cmdline(), env | {"ARGY_SPOOL_DIR": str(tmp_path / "spool")})
+    return f"localhost:{port}"
 
 
 @pytest.fixture
@@ -152,7 +146,7 @@ async def places(platform: Any, second: str) -> AsyncIterator[list[Place]]:
     async with AsyncExitStack() as stack:
         made = []
         for name, endpoint in (("one", one), ("two", replace(one, target=second))):
-            connection = await stack.enter_async_context(Connection(endpoint, timeout_s=10))
+            connection = await stack.enter_async_context(Connection(endpoint, timeout_s=30))
             client = EdgeClient(
                 connection, told["tenant_id"], origin=told["url"], mail=platform.home / "mail"
             )
@@ -167,7 +161,7 @@ async def places(platform: Any, second: str) -> AsyncIterator[list[Place]]:
 async def http(platform: Any) -> AsyncIterator[httpx.AsyncClient]:
     edge = platform.ready["edge"]
     context = ssl.create_default_context(cafile=edge["ca_file"])
-    async with httpx.AsyncClient(verify=context, base_url=edge["url"], timeout=20) as client:
+    async with httpx.AsyncClient(verify=context, base_url=edge["url"], timeout=START_S) as client:
         yield client
 
 
@@ -250,7 +244,7 @@ async def until_refused(
 async def set_state(
     platform: Any, tenant_id: UUID, user_id: str, state: UserState.ValueType
 ) -> None:
-    async with Connection(platform.endpoint, timeout_s=10) as operator:
+    async with Connection(platform.endpoint, timeout_s=30) as operator:
         stub: Any = UserServiceStub(operator.channel(tenant_id))
         request = SetUserStateRequest(user_id=user_id, state=state, reason="a test")
         await stub.SetUserState(request)

@@ -31,7 +31,7 @@ class Example:
         with grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}") as channel:
             kind: Any = channel.unary_stream if method == "Watch" else channel.unary_unary
             rpc = kind(SERVICE + method, StringValue.SerializeToString, StringValue.FromString)
-            answer = rpc(StringValue(value=project), timeout=10, metadata=tuple(metadata.items()))
+            answer = rpc(StringValue(value=project), timeout=30, metadata=tuple(metadata.items()))
             return [item.value for item in answer] if method == "Watch" else answer.value
 
     def code_of(self, method: str, project: str, metadata: dict[str, str]) -> grpc.StatusCode:
@@ -40,7 +40,7 @@ class Example:
         return refused.value.code()
 
     def http(self, verb: str, path: str, headers: dict[str, str]) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=30)
         try:
             connection.request(verb, path, headers=headers)
             response = connection.getresponse()
@@ -86,7 +86,7 @@ def example(
     ports = json.loads(process.stdout.readline())
     yield Example(ports["grpc"], ports["http"], acme["tenant_id"])
     process.terminate()
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     process.stdout.close()
 
 
@@ -171,5 +171,5 @@ def test_with_the_platform_away_everything_is_refused(
         assert example.http("POST", "/projects/alpha/deploy", example.as_(alice))[0] == 503
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
         process.stdout.close() if process.stdout else None

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from mailbox import wait_for_link
+from mail_folder import PATIENCE_S, wait_for_link
 
 
 @pytest.fixture
@@ -21,6 +21,7 @@ def browser(platform: Any) -> Iterator[httpx.Client]:
         base_url=edge["url"],
         verify=ssl.create_default_context(cafile=edge["ca_file"]),
         headers={"origin": edge["url"], "sec-fetch-site": "same-origin", "user-agent": "Test/1"},
+        timeout=PATIENCE_S,
     ) as client:
         yield client
 

@@ -19,7 +19,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from mailbox import link_to
+from mail_folder import link_to
 
 from argy.api.authn.v1.device_pb2 import DecideDeviceCodeRequest
 from argy.api.authn.v1.device_pb2_grpc import DeviceServiceStub
@@ -58,7 +58,7 @@ class Terry:
     def connect(self) -> Connection:
         keys = str(self.platform.home / "keys" / "edge.json")
         return Connection(
-            replace(self.platform.endpoint, source="edge", keys_file=keys), timeout_s=10
+            replace(self.platform.endpoint, source="edge", keys_file=keys), timeout_s=30
         )
 
     async def decide(self, user_code: str, *, approved: bool = True) -> None:
@@ -130,7 +130,7 @@ class Terminal:
             env=self.env,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=2 * PATIENCE_S,
             check=False,
         )
 
@@ -151,7 +151,7 @@ class Terminal:
         shown = json.loads(await process.stdout.readline() or "null")
         assert shown, (await process.communicate())[1].decode()
         await decide(shown["user_code"])
-        out, errors = await asyncio.wait_for(process.communicate(), 60)
+        out, errors = await asyncio.wait_for(process.communicate(), PATIENCE_S)
         told = [shown, *(json.loads(line) for line in out.decode().splitlines())]
         return process.returncode or 0, told, errors.decode()
 
@@ -177,7 +177,9 @@ def terminal(platform: Any, tmp_path: Path) -> Terminal:
 async def http(platform: Any) -> AsyncIterator[httpx.AsyncClient]:
     edge = platform.ready["edge"]
     context = ssl.create_default_context(cafile=edge["ca_file"])
-    async with httpx.AsyncClient(verify=context, base_url=edge["url"]) as client:
+    async with httpx.AsyncClient(
+        verify=context, base_url=edge["url"], timeout=PATIENCE_S
+    ) as client:
         yield client
 
 
@@ -412,7 +414,7 @@ async def test_the_terminal_shows_code_address_and_picture(
     assert "/acme/device and enter the code" in shown
     (code,) = [line.strip() for line in lines if len(line.strip()) == 9 and "-" in line]
     await terry.decide(code)
-    out, errors = await asyncio.wait_for(process.communicate(), 60)
+    out, errors = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     assert process.returncode == 0, errors.decode()
     assert f"signed in to acme as {terry.email}" in out.decode()
 

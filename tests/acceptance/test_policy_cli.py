@@ -133,7 +133,7 @@ def test_a_revision_that_is_not_there_and_a_policy_that_is_broken(argy: Any, cha
 
 
 async def disable(platform: Any, tenant_id: str, user_id: str) -> None:
-    async with Connection(platform.endpoint) as connection:
+    async with Connection(platform.endpoint, timeout_s=30) as connection:
         stub = UserServiceStub(connection.channel(uuid.UUID(tenant_id)))
         await stub.SetUserState(
             SetUserStateRequest(user_id=user_id, state=USER_STATE_DISABLED, reason="left")

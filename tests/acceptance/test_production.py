@@ -10,16 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from ports import reserved_port
 
 from argy.base.config import table
 from argy.client import Connection, Endpoint
 from argy.local.dev_ca import ensure_dev_certificates
-from argy.local.ports import free_port
 from argy.local.settings import TABLES
 
 CHECKOUT = Path(__file__).parents[2]
 GUIDE = (CHECKOUT / "deploy" / "README.md").read_text()
-START_S = 30.0
+START_S = 120.0
 
 
 def commands(text: str) -> list[str]:
@@ -59,7 +59,7 @@ async def test_the_guide_leads_to_a_server_that_answers_with_rotated_keys(
     machine: dict[str, str], tmp_path: Path
 ) -> None:
     lines = commands(GUIDE)
-    port = free_port()
+    port = reserved_port()
     script = []
     for line in lines:
         if "0.0.0.0:7443" in line:

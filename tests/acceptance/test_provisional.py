@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from mailbox import link_to
+from mail_folder import PATIENCE_S, link_to
 
 from argy.api.authn.v1 import credential_pb2 as cpb
 from argy.api.authn.v1 import device_pb2 as dpb
@@ -64,7 +64,7 @@ async def invited(platform: Any, rows: Any, argy: Any) -> AsyncIterator[Invited]
         platform.endpoint, source="edge", keys_file=str(platform.home / "keys" / "edge.json")
     )
     async with AsyncExitStack() as stack:
-        connection = await stack.enter_async_context(Connection(edge, timeout_s=10))
+        connection = await stack.enter_async_context(Connection(edge, timeout_s=30))
         channel = connection.channel(tenant_id)
         link = await link_to(platform.home / "mail", email)
         links: Any = MagicLinkServiceStub(channel)
@@ -129,7 +129,9 @@ async def test_who_reads_a_mailbox_does_nothing_with_it_but_register_a_passkey(
         "action": {"name": "read"},
         "resource": {"type": "project", "id": "alpha"},
     }
-    async with httpx.AsyncClient(base_url=edge["url"], verify=trusted, headers=headers) as http:
+    async with httpx.AsyncClient(
+        base_url=edge["url"], verify=trusted, headers=headers, timeout=PATIENCE_S
+    ) as http:
         for answer in (
             await http.post("/access/v1/evaluation", json=body),
             await http.get("/acme/whoami"),

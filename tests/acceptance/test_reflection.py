@@ -39,7 +39,7 @@ def test_it_describes_every_service_when_flagged(platform_factory: Callable[...,
 def test_it_is_absent_by_default_and_health_needs_no_signature(platform: Any) -> None:
     with channel_to(platform) as channel:
         health = health_pb2_grpc.HealthStub(channel)
-        answer = health.Check(health_pb2.HealthCheckRequest(), timeout=10)
+        answer = health.Check(health_pb2.HealthCheckRequest(), timeout=30)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
         with pytest.raises(grpc.RpcError) as refused:
             ProtoReflectionDescriptorDatabase(channel).get_services()

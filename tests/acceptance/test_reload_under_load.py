@@ -2,9 +2,9 @@
 
 import asyncio
 import shutil
-import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,9 @@ from argy.base.ids import PLATFORM_TENANT_ID
 from argy.client import Connection
 from argy.policy import compile_policy, load_policy
 
-LOAD_S = 30.0
+ROUNDS = 12
+ANSWERS = 1_000
+PATIENCE_S = 180.0
 CALLERS = 32
 FLIPPED = "project:flipped"
 POLICY = Path(__file__).parents[2] / "policy"
@@ -37,26 +39,40 @@ class Swapper:
         """Policy revision → whether it allows the flipped question."""
         for version, text in VERSIONS.items():
             self.put(text)
-            self.flips[compile_policy(load_policy(root)).revision] = version == "allows"
+            self.flips[self._revision(root)] = version == "allows"
+
+    @staticmethod
+    def _revision(root: Path) -> str:
+        return compile_policy(load_policy(root)).revision
 
     def put(self, text: str) -> None:
         part = self._file.with_suffix(".part")
         part.write_text(text)
         part.replace(self._file)
 
-    async def run(self) -> int:
-        """Swap until cancelled; how often is what the answers show."""
-        number = 0
-        while True:
-            for text in (VERSIONS["denies"], BROKEN, VERSIONS["allows"]):
-                self.put(text)
-                number += 1
-                # The pace of the changes, longer than the watcher needs to see each.
-                await asyncio.sleep(0.7)
+    async def run(self, witness: "Witness", refusals: Callable[[], int]) -> None:
+        """Swap again and again: each as soon as an answer shows the last, or its refusal the log.
+
+        ``refusals`` counts how often a broken version was refused.
+        """
+        denying, allowing = sorted(self.flips, key=self.flips.__getitem__)
+        for _ in range(ROUNDS):
+            self.put(VERSIONS["denies"])
+            await witness.until(partial(witness.follows, denying))
+            before = refusals()
+            self.put(BROKEN)
+            await witness.until(partial(_above, refusals, before))
+            self.put(VERSIONS["allows"])
+            await witness.until(partial(witness.follows, allowing))
+        await witness.until(lambda: witness.seen.total() > ANSWERS)
+
+
+def _above(count: Callable[[], int], before: int) -> bool:
+    return count() > before
 
 
 class Witness:
-    """Asks for half a minute, and counts every answer that is not as its policy says."""
+    """Asks until it is told to end, and counts every answer that is not as its policy says."""
 
     def __init__(self, connection: Connection, tenant: UUID, flips: dict[str, bool]) -> None:
         self._stub = AuthzServiceStub(connection.channel(tenant))
@@ -64,21 +80,34 @@ class Witness:
         self.wrong: Counter[str] = Counter()
         self.seen: Counter[str] = Counter()
         self.changes = 0
-        self._last = ""
+        self.last = ""
+        """The policy revision of the last answer."""
+        self._answered = asyncio.Event()
 
     def judge(self, asked: str, allowed: bool, revision: str) -> None:
         self.seen[revision] += 1
-        if revision != self._last:
-            self._last = revision
+        if revision != self.last:
+            self.last = revision
             self.changes += 1
         wanted = {"always": True, "never": False}.get(asked, self._flips.get(revision))
         if allowed is not wanted:
             self.wrong[f"{asked}: {allowed} by {revision[:8]}"] += 1
+        self._answered.set()
 
-    async def ask(self, questions: dict[str, Question], until: float) -> None:
+    def follows(self, revision: str) -> bool:
+        """Whether the last answer was by a policy revision."""
+        return self.last == revision
+
+    async def until(self, what: Callable[[], bool]) -> None:
+        """Until something is so, which is looked at after each answer."""
+        while not what():
+            self._answered.clear()
+            await self._answered.wait()
+
+    async def ask(self, questions: dict[str, Question]) -> None:
         names = list(questions)
         batch = BatchCheckRequest(questions=[questions[name] for name in names])
-        while time.monotonic() < until:
+        while True:
             for name in names:
                 one = await self._stub.Check(CheckRequest(question=questions[name]))
                 self.judge(name, one.decision.effect == EFFECT_ALLOW, one.policy_revision)
@@ -102,15 +131,11 @@ async def bear_witness(platform: Any, swapper: Swapper, subjects: list[str]) -> 
         tenants = TenantServiceStub(connection.channel(PLATFORM_TENANT_ID))
         found = await tenants.ListTenants(ListTenantsRequest(slug="acme"))
         witness = Witness(connection, UUID(found.tenants[0].tenant_id), swapper.flips)
-        swapping = asyncio.create_task(swapper.run())
-        until = time.monotonic() + LOAD_S
-        asking: list[Awaitable[None]] = [witness.ask(questions, until) for _ in range(CALLERS)]
-        try:
-            await asyncio.gather(*asking)
-            assert not swapping.done()
-        finally:
-            swapping.cancel()
-            await asyncio.gather(swapping, return_exceptions=True)
+        async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+            asking = [group.create_task(witness.ask(questions)) for _ in range(CALLERS)]
+            await swapper.run(witness, lambda: platform.log.count("flip.csv:1"))
+            for task in asking:
+                task.cancel()
     return witness
 
 
@@ -125,6 +150,5 @@ def test_no_answer_is_wrong_while_the_policy_is_reloaded_under_full_load(
     witness = asyncio.run(bear_witness(platform, swapper, subjects))
     assert witness.wrong == Counter()
     assert set(witness.seen) == set(swapper.flips)
-    assert witness.changes >= 10
-    assert "flip.csv:1" in platform.log  # a broken version was refused by its line
-    assert sum(witness.seen.values()) > 1000
+    assert witness.changes >= 2 * ROUNDS - 1
+    assert platform.log.count("flip.csv:1") >= ROUNDS  # a broken version was refused by its line

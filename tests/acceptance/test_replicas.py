@@ -21,7 +21,7 @@ from argy.base.ids import PLATFORM_TENANT_ID
 from argy.client import Connection, Endpoint
 
 ARGY = str(Path(sys.executable).with_name("argy"))
-START_S = 30.0
+START_S = 60.0
 
 
 def trusting(endpoint: Endpoint) -> grpc.ChannelCredentials:
@@ -73,7 +73,7 @@ async def test_a_call_replayed_against_another_replica_is_refused(
             credentials = trusting(endpoint)
             async with grpc.aio.secure_channel(endpoint.target, credentials) as raw:
                 call = raw.unary_unary(path, None, None)(
-                    body, timeout=10, metadata=grpc.aio.Metadata(*headers)
+                    body, timeout=30, metadata=grpc.aio.Metadata(*headers)
                 )
                 codes.append(await call.code())
     assert codes == [grpc.StatusCode.OK, grpc.StatusCode.UNAUTHENTICATED]

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from link_sign_in import signed_in
+from mail_folder import PATIENCE_S
 
 from argy.api.authz.v1.authz_pb2 import CheckRequest, Question, WatchRevisionsRequest
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
@@ -30,14 +31,14 @@ def acme(rows: Callable[..., list[dict[str, Any]]]) -> UUID:
 
 
 async def check(endpoint: Endpoint, tenant_id: UUID) -> bool:
-    async with Connection(endpoint) as connection:
+    async with Connection(endpoint, timeout_s=30) as connection:
         stub: Any = AuthzServiceStub(connection.channel(tenant_id))
         return bool((await stub.Check(CheckRequest(question=QUESTION))).decision.effect)
 
 
 async def refused(endpoint: Endpoint, tenant_id: UUID) -> str:
     """The reason why a key that ended is refused; the first such answer ends the wait."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 await check(endpoint, tenant_id)
@@ -101,7 +102,7 @@ async def test_a_server_beside_sign_in_asks_it_and_hears_of_the_end(
     )
     told_of_none = replica_factory("authz", ARGY_SPOOL_DIR=str(tmp_path / "other-spool"))
     for server in (there, told_of_none):
-        async with Connection(server) as connection, asyncio.timeout(30):
+        async with Connection(server) as connection, asyncio.timeout(PATIENCE_S):
             while not await connection.serving(timeout_s=1):  # noqa: ASYNC110 - it asks each time
                 await asyncio.sleep(0)
     out = tmp_path / "example.json"
@@ -171,7 +172,7 @@ async def test_a_key_that_a_person_rotates_at_the_edge_signs_under_the_id_it_tel
     trusted = ssl.create_default_context(cafile=edge["ca_file"])
     async with (
         signed_in(platform, acme, email=email, subject=subject) as person,
-        httpx.AsyncClient(base_url=edge["url"], verify=trusted) as http,
+        httpx.AsyncClient(base_url=edge["url"], verify=trusted, timeout=PATIENCE_S) as http,
     ):
         headers = {"authorization": f"Bearer {person.access_token}"}
         path = f"/acme/credentials/{made['id']}"
@@ -208,9 +209,9 @@ async def test_a_stream_of_a_revoked_service_key_is_cut(
     out, about = tmp_path / "example.json", platform.endpoint
     (made,) = rows(*CREATE, "--tenant", "acme", "--out", str(out))
     endpoint = Endpoint(about.target, "example", str(out), ca_file=about.ca_file)
-    async with Connection(endpoint) as connection, asyncio.timeout(20):
+    async with Connection(endpoint, timeout_s=30) as connection, asyncio.timeout(PATIENCE_S):
         stub: Any = AuthzServiceStub(connection.channel(acme))
-        states = stub.WatchRevisions(WatchRevisionsRequest(), timeout=20)
+        states = stub.WatchRevisions(WatchRevisionsRequest(), timeout=PATIENCE_S)
         assert (await anext(states)).revision
         rows("service-key", "revoke", made["id"], "--tenant", "acme")
         with pytest.raises(Unauthenticated) as cut:

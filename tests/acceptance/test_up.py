@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-GONE_WITHIN_S = 30.0
+GONE_WITHIN_S = 60.0
 
 
 def assert_gone(family: list[psutil.Process]) -> None:
@@ -122,8 +122,7 @@ def test_secrets_are_their_owners_alone_and_on_no_command_line(platform: Any) ->
     ]
     secrets = [secret.rpartition("@")[0].rpartition(":")[2] for secret in secrets]
     assert len([secret for secret in secrets if secret]) >= 5
-    for process in platform.family():
-        shown = " ".join(process.cmdline())
+    for shown in platform.commands():
         assert not any(secret in shown for secret in secrets if secret)
     assert not any(secret in platform.log for secret in secrets if secret)
 

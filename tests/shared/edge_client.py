@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from authenticator import Authenticator
-from mailbox import link_to
+from mail_folder import link_to
 
 from argy.api.authn.v1 import magic_link_pb2 as links_pb
 from argy.api.authn.v1 import passkey_pb2 as passkeys_pb
@@ -14,7 +14,6 @@ from argy.api.authn.v1.magic_link_pb2_grpc import MagicLinkServiceStub
 from argy.api.authn.v1.passkey_pb2_grpc import PasskeyServiceStub
 from argy.api.authn.v1.session_pb2_grpc import SessionServiceStub
 from argy.client.connection import Connection
-
 
 
 class EdgeClient:

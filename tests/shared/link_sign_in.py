@@ -6,14 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
 
-from mailbox import link_to
+from mail_folder import link_to
 
 from argy.api.authn.v1.magic_link_pb2 import RedeemLinkRequest, RequestLinkRequest
 from argy.api.authn.v1.magic_link_pb2_grpc import MagicLinkServiceStub
 from argy.api.authn.v1.session_pb2 import CheckSessionRequest, Device, EndSessionRequest
 from argy.api.authn.v1.session_pb2_grpc import SessionServiceStub
 from argy.client import Connection
-
 
 
 @dataclass
@@ -40,7 +39,7 @@ async def signed_in(
     """Somebody of the tenant, signed in for as long as the context lasts."""
     keys = str(platform.home / "keys" / "edge.json")
     edge = replace(platform.endpoint, source="edge", keys_file=keys)
-    async with Connection(edge, timeout_s=10) as connection:
+    async with Connection(edge, timeout_s=30) as connection:
         channel = connection.channel(tenant_id)
         links: Any = MagicLinkServiceStub(channel)
         sessions: Any = SessionServiceStub(channel)

@@ -5,6 +5,7 @@ A page that breaks its content security policy, logs an error, or has a flaw in 
 ``.argy/test-output/browser``.
 """
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -12,6 +13,7 @@ import secrets
 import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -30,6 +32,7 @@ from playwright.async_api import (
     Playwright,
     async_playwright,
 )
+from playwright.async_api import Error as PlaywrightError
 from redis.asyncio import Redis
 
 from argy.api.authn.v1.magic_link_pb2 import InviteUserRequest
@@ -39,7 +42,7 @@ from argy.client import Connection
 CHECKOUT: Final = Path(__file__).parents[3]
 SCREENSHOTS: Final = CHECKOUT / ".argy" / "test-output" / "browser"
 AXE: Final = files("axe_playwright_python") / "axe.min.js"
-TIMEOUT_MS: Final = 15_000
+TIMEOUT_MS: Final = 60_000
 _FLAGS: Final = (
     "--disable-gpu",
     "--no-first-run",
@@ -63,6 +66,8 @@ _WATCH: Final = f"""
 if (window.CredentialsContainer) {{
   const get = CredentialsContainer.prototype.get;
   CredentialsContainer.prototype.get = function (options) {{
+    // Whoever waits behind the field is known by it, once it was asked for.
+    if (options.mediation === "conditional") document.documentElement.dataset.offered = "";
     const answer = get.call(this, options);
     answer.then(() => console.debug("{_ASKED}" + (options.mediation || "modal")), () => {{}});
     return answer;
@@ -84,6 +89,8 @@ class Tab:
     complaints: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     """How assertions were asked for: "conditional" by autofill, "modal" by a button."""
+    followed: set[str] = field(default_factory=set)
+    """Links of mails that this test followed, in whichever tab."""
     shots: int = 0
     expected: tuple[str, ...] = ()
     """Parts of complaints that the test provokes on purpose."""
@@ -122,14 +129,15 @@ class Tab:
     async def follow_link(self, email: str) -> None:
         """Open the newest link that was sent to an address, as its owner would in the mailbox."""
         await self.open("/dev/mail")
-        mail = self.page.locator("article", has_text=email)
-        link = mail.first.get_by_role("link").first
+        mail = self.page.locator("article", has_text=f"to {email} ")
+        links = mail.locator('a[href*="/link/"]')
         ends_s = time.monotonic() + TIMEOUT_MS / 1000
-        # Mail leaves after the answer; nothing tells a browser when.
-        while not await link.count():
+        # Mail leaves after the answer, so the newest that is there may be the one before.
+        while not (new := [url for url in await _urls(links) if url not in self.followed]):
             assert time.monotonic() < ends_s, f"no mail to {email} came"
             await self.page.reload()
-        await link.click()
+        self.followed.add(new[0])
+        await self.page.locator(f'a[href="{new[0]}"]').click()
 
     async def enrol(self, authenticator: str, name: str) -> None:
         """Make a passkey on the page for it."""
@@ -138,6 +146,21 @@ class Tab:
         await self.touching(authenticator, button, "**/acme/security?done=passkey-added")
         # Whoever came by a link proved the new passkey at once.
         self.asked.clear()
+
+    async def until_offered(self) -> None:
+        """Until the page has asked for a passkey that waits behind its field.
+
+        Whoever touches an authenticator before takes that one, and not the button's.
+        """
+        await self.page.locator("html[data-offered]").wait_for()
+
+    async def was_asked(self, *how: str) -> None:
+        """Assertions were asked for like this, in this order, and not otherwise."""
+        ends_s = time.monotonic() + TIMEOUT_MS / 1000
+        # The browser tells of it beside the page that it leads to.
+        while len(self.asked) < len(how) and time.monotonic() < ends_s:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert self.asked == [*how]
 
     async def sign_out(self) -> None:
         """End the session here."""
@@ -205,10 +228,21 @@ class Tab:
                 return
         pytest.fail(f"the keyboard does not reach {name}")
 
+    async def tell(self) -> None:
+        """Print and keep what a person would look at to see why a test failed."""
+        file = SCREENSHOTS / f"{self.name}-failed.png"
+        print(f"{self.name} at {self.page.url}, {file}: {self.complaints}, asked {self.asked}")
+        with suppress(PlaywrightError):
+            await self.page.screenshot(path=file, full_page=True, timeout=5_000)
+
     def check_quiet(self) -> None:
         """Fail unless the browser complained about nothing but what was expected."""
         loud = [one for one in self.complaints if not any(part in one for part in self.expected)]
         assert not loud, "\n".join(loud)
+
+
+async def _urls(links: Locator) -> list[str]:
+    return list(await links.evaluate_all("all => all.map((one) => one.href)"))
 
 
 def spki_pin(certificate: Path) -> str:
@@ -255,7 +289,7 @@ async def invite(platform: Any) -> Callable[[Person], Awaitable[None]]:
 
     async def send(person: Person) -> None:
         tenant_id = UUID(platform.ready["edge"]["tenant_id"])
-        async with Connection(platform.endpoint, timeout_s=10) as connection:
+        async with Connection(platform.endpoint, timeout_s=30) as connection:
             stub = MagicLinkServiceStub(connection.channel(tenant_id))
             await stub.InviteUser(InviteUserRequest(user_id=person.user_id))
 
@@ -302,11 +336,15 @@ async def browser(platform: Any) -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def open_tab(
-    browser: Browser, platform: Any, request: pytest.FixtureRequest
+    browser: Browser,
+    platform: Any,
+    request: pytest.FixtureRequest,
+    has_failed: Callable[[pytest.Item], bool],
 ) -> AsyncIterator[OpenTab]:
     """Open a tab in a profile of its own: ``await open_tab()``; with WebAuthn on, and watched."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     tabs: list[Tab] = []
+    followed: set[str] = set()
 
     async def open_one(**options: Any) -> Tab:
         context: BrowserContext = await browser.new_context(**options)
@@ -315,7 +353,8 @@ async def open_tab(
         cdp = await context.new_cdp_session(page)
         await cdp.send("WebAuthn.enable", {"enableUI": False})
         name = request.node.name.removeprefix("test_")
-        tab = Tab(page, cdp, platform.ready["edge"]["url"], f"{name}-{len(tabs)}")
+        url = platform.ready["edge"]["url"]
+        tab = Tab(page, cdp, url, f"{name}-{len(tabs)}", followed=followed)
         # Tells how credentials are asked for, which no event of the protocol does.
         await context.add_init_script(_WATCH)
         page.on(
@@ -339,6 +378,9 @@ async def open_tab(
         return tab
 
     yield open_one
+    if has_failed(request.node):
+        for tab in tabs:
+            await tab.tell()
     for tab in tabs:
         tab.check_quiet()
         await tab.page.context.close()

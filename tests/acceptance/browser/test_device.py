@@ -16,7 +16,9 @@ async def terminal(platform: Any) -> AsyncIterator[httpx.AsyncClient]:
     edge = platform.ready["edge"]
     context = ssl.create_default_context(cafile=edge["ca_file"])
     headers = {"user-agent": "argy-cli/0.1"}
-    async with httpx.AsyncClient(verify=context, base_url=edge["url"], headers=headers) as http:
+    async with httpx.AsyncClient(
+        verify=context, base_url=edge["url"], headers=headers, timeout=60
+    ) as http:
         yield http
 
 
@@ -53,7 +55,7 @@ async def test_a_device_is_let_in_by_who_signs_in_for_it(
     await tab.set_presence(laptop, present=True)
     await tab.page.goto(codes["verification_uri_complete"])
     await tab.page.wait_for_url("**/acme/device?user_code=**")
-    assert tab.asked == ["conditional"]
+    await tab.was_asked("conditional")
     code = tab.page.get_by_label("Code")
     assert await code.input_value() == codes["user_code"]
     await tab.look("enter-code")

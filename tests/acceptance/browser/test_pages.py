@@ -107,7 +107,9 @@ async def test_who_is_not_signed_in_is_sent_to_do_so(platform: Any, path: str) -
     edge = platform.ready["edge"]
     context = ssl.create_default_context(cafile=edge["ca_file"])
     cookies = {"__Host-session-acme": "A" * 43}
-    async with httpx.AsyncClient(verify=context, base_url=edge["url"], cookies=cookies) as http:
+    async with httpx.AsyncClient(
+        verify=context, base_url=edge["url"], cookies=cookies, timeout=60
+    ) as http:
         answer = await http.get(path)
     assert answer.status_code == 303
     assert answer.headers["location"].startswith("/acme/sign-in?next=%2Facme%2F")

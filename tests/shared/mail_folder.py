@@ -30,7 +30,7 @@ async def link_to(folder: Path, email: str, *, used: Container[str] = ()) -> str
     """The secret of the newest link to somebody that is not ``used``, once it has come."""
     async with asyncio.timeout(PATIENCE_S):
         # Mail leaves after the answer, and signals nobody.
-        while (secret := link_in(folder, email, used=used)) is None:
+        while (secret := link_in(folder, email, used=used)) is None:  # noqa: ASYNC110
             await asyncio.sleep(_STEP_S)
     return secret
 
