@@ -1,5 +1,6 @@
 """A person's way in: invitation, passkey, autofill, button, step-up, a second passkey, recovery."""
 
+import asyncio
 import hashlib
 from typing import Any
 
@@ -27,14 +28,15 @@ async def test_onboard_sign_in_step_up_and_change_passkeys(
     # By autofill: the page offers the passkey behind its field, and the person takes it.
     button = page.get_by_role("button", name="Sign out", exact=True)
     await tab.touching(laptop, button, "**/acme/security")
-    assert tab.asked == ["conditional"]
+    await tab.was_asked("conditional")
 
     # By the button, which takes the place of what waits behind the field.
     await tab.sign_out()
+    await tab.until_offered()
     await tab.look("sign-in")
     button = page.get_by_role("button", name="Sign in with a passkey")
     await tab.touching(laptop, button, "**/acme/security")
-    assert tab.asked == ["conditional", "modal"]
+    await tab.was_asked("conditional", "modal")
 
     # A second passkey needs a fresh proof once the first one is old: the page asks, and goes on.
     await tab.age_session(redis_url, seconds=PAST_STEP_UP_S)
@@ -68,16 +70,8 @@ async def test_onboard_sign_in_step_up_and_change_passkeys(
     await page.get_by_text("The passkey was renamed.").wait_for()
     await page.get_by_role("heading", name="Key <b>ring</b>").wait_for()
 
-    # What was removed signs nobody in; what is left does.
-    await tab.sign_out()
-    tab.expected = (*tab.expected, "401")
-    button = page.get_by_role("button", name="Sign in with a passkey")
-    await button.wait_for()
-    await tab.set_presence(laptop, present=True)
-    await button.click()
-    await page.get_by_text("This passkey does not sign in here").wait_for()
-    await tab.look("removed-passkey")
-    await tab.set_presence(laptop, present=False)
+    # What is left signs in; what was removed its authenticator has forgotten, or will have.
+    button = page.get_by_role("button", name="Sign out", exact=True)
     await tab.touching(key, button, "**/acme/security")
 
 
@@ -286,7 +280,11 @@ async def test_a_link_is_not_written_to_the_log_of_the_edge(
     await tab.follow_link(person.email)
     await tab.page.get_by_role("button", name="Accept and continue").wait_for()
     secret = tab.page.url.rpartition("/")[2]
-    log = (platform.home / "log" / "edge.log").read_text()
-    assert "/acme/link/" in log
+    log = ""
+    async with asyncio.timeout(60):
+        # A request is written down after its answer.
+        while "/acme/link/" not in log:
+            log = (platform.home / "log" / "edge.log").read_text()
+            await asyncio.sleep(0)
     assert secret not in log
     assert hashlib.sha256(secret.encode()).hexdigest() not in log

@@ -1,7 +1,9 @@
 """One's own security: passkeys, sessions, personal access tokens."""
 
 import asyncio
-from collections.abc import Awaitable
+import base64
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from starlette.responses import Response
@@ -14,6 +16,7 @@ from argy.api.authn.v1.credential_pb2 import (
 )
 from argy.api.authn.v1.passkey_pb2 import (
     ListPasskeysRequest,
+    ListPasskeysResponse,
     RemovePasskeyRequest,
     RenamePasskeyRequest,
 )
@@ -183,10 +186,33 @@ async def _page(
         made=made,
         days=_DAYS,
         passkeys=None if passkeys is None else passkeys.passkeys,
+        known=None if passkeys is None else known_of(passkeys),
         sessions=None if sessions is None else sessions.sessions,
         tokens=tokens,
         told=[] if told is None else told.notices[:_TOLD],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What passkey managers are told, with bytes in base64url as WebAuthn's JSON has them."""
+
+    rp_id: str
+    user_id: str
+    accepted: Sequence[str]
+    """The ids of all passkeys, blocked ones too: a manager may forget for good what is not here."""
+
+
+def known_of(found: ListPasskeysResponse) -> Known | None:
+    """What passkey managers may be told of a person; None for who has no handle to be known by."""
+    if not found.user_handle:
+        return None
+    accepted = [_base64url(one.credential_id) for one in found.passkeys]
+    return Known(found.rp_id, _base64url(found.user_handle), accepted)
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 async def _part(asked: Awaitable[Answer]) -> Answer | None:

@@ -17,6 +17,7 @@ from argy.api.authn.v1.session_pb2 import Device, SecurityNotice, Session
 from argy.base.errors import NotFound
 from argy.edge.pages import words
 from argy.edge.pages.dev_mail import Mail
+from argy.edge.pages.security import Known
 from argy.edge.pages.views import HEADERS, Views
 from argy.edge.platform import Tenant
 from argy.edge.sessions import SignedIn
@@ -77,6 +78,7 @@ PAGES: dict[str, dict[str, Any]] = {
         "error": EVIL,
         "made": CreatePersonalAccessTokenResponse(credential=CREDENTIAL, secret=EVIL),
         "days": (7, 30),
+        "known": Known(EVIL, EVIL, [EVIL]),
         "passkeys": [Passkey(passkey_id=EVIL, name=EVIL, create_time=NOW, blocked=True)],
         "sessions": [SESSION, SESSION],
         "tokens": [CREDENTIAL],

@@ -1,4 +1,8 @@
+import { isGone } from "./signals.js";
 import { able, create, during, send, stepUp, tell } from "./webauthn.js";
+
+// Not where it may be kept all the same: by a request before this one, or by whose answer was lost.
+const REFUSED = [400, 403];
 
 const form = document.getElementById("enrol");
 const button = document.getElementById("make");
@@ -13,13 +17,23 @@ async function begin() {
   }
 }
 
+// The authenticator holds the passkey already. Where the server says no to it, it is good nowhere.
+async function keep(options, made) {
+  try {
+    return await send("passkey/new", made);
+  } catch (error) {
+    if (REFUSED.includes(error.status)) isGone(options.rp.id, JSON.parse(made.credential).id);
+    throw error;
+  }
+}
+
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   during(button, async () => {
     const { ceremony_id, options } = await begin();
     const credential = await create(options);
     const name = document.getElementById("name").value;
-    const { next, prove } = await send("passkey/new", { ceremony_id, credential, name });
+    const { next, prove } = await keep(options, { ceremony_id, credential, name });
     // Whoever came by a link goes on with the passkey at once; the next page asks whoever does not.
     if (prove) await stepUp().catch(() => {});
     location.assign(next);

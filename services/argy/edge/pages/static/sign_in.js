@@ -1,4 +1,4 @@
-import { able, assert, during, send, tell } from "./webauthn.js";
+import { able, assert, during, prove, send, tell } from "./webauthn.js";
 
 // A ceremony is minutes long; the one that waits behind the field is begun anew before it ends.
 const FRESH_MS = 3 * 60 * 1000;
@@ -16,11 +16,8 @@ async function signIn(extra) {
   const { ceremony_id, options } = await begin();
   if (extra.signal?.aborted) return;
   const credential = await assert(options, extra);
-  const { next } = await send("passkey/sign-in", {
-    ceremony_id,
-    credential,
-    after: button.dataset.after,
-  });
+  const { after } = button.dataset;
+  const { next } = await prove("passkey/sign-in", options, credential, { ceremony_id, after });
   location.assign(next);
 }
 
@@ -36,7 +33,8 @@ function offer() {
   const abort = new AbortController();
   const done = signIn({ mediation: "conditional", signal: abort.signal }).catch((error) => {
     if (abort.signal.aborted) return;
-    tell(error);
+    // Whoever put the browser's own question away knows; what stands here they may still need.
+    if (error.name !== "NotAllowedError") tell(error);
     // Not at once: what failed would fail again, without anybody asking for it.
     field.addEventListener("focus", again, { once: true });
   });

@@ -1,6 +1,8 @@
 // What every page's script needs: calls to the edge, and WebAuthn's values to and from JSON
 // (WebAuthn Level 3 §5.1.8 and §5.1.9, written out for browsers that don't have them).
 
+import { isGone } from "./signals.js";
+
 const meta = (name) => document.querySelector(`meta[name="${name}"]`);
 export const tenant = meta("tenant").content;
 
@@ -82,11 +84,21 @@ export async function assert(options, extra = {}) {
   return credentialJson(await navigator.credentials.get({ publicKey, ...extra }));
 }
 
+// Sends an assertion; a passkey that the server knows to be good no more is forgotten here.
+export async function prove(path, options, credential, more = {}) {
+  try {
+    return await send(path, { ...more, credential });
+  } catch (error) {
+    if (error.reason === "PASSKEY_REMOVED") isGone(options.rpId, JSON.parse(credential).id);
+    throw error;
+  }
+}
+
 // Proves again who is signed in. The session has a new secret then, and its forms a new token.
 export async function stepUp() {
   const { ceremony_id, options } = await send("passkey/sign-in/options", {});
   const credential = await assert(options);
-  const { csrf } = await send("passkey/step-up", { ceremony_id, credential });
+  const { csrf } = await prove("passkey/step-up", options, credential, { ceremony_id });
   meta("csrf-token").content = csrf;
   for (const field of document.querySelectorAll('input[name="csrf"]')) field.value = csrf;
 }
@@ -98,6 +110,7 @@ const IN_WORDS = {
   InvalidStateError: "This authenticator holds a passkey of yours already.",
   NotSupportedError: "This browser or authenticator can't make such a passkey.",
   PASSKEY_UNKNOWN: "This passkey does not sign in here. Use another one, or a link by mail.",
+  PASSKEY_REMOVED: "This passkey is no longer good here. Use another one, or a link by mail.",
   SecurityError: "Passkeys don't work at this address. Check that it is the right one.",
 };
 
