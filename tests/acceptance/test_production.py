@@ -13,6 +13,7 @@ import pytest
 from ports import reserved_port
 
 from argy.base.config import table
+from argy.base.crypto import write_secret
 from argy.client import Connection, Endpoint
 from argy.local.dev_ca import ensure_dev_certificates
 from argy.local.settings import TABLES
@@ -42,7 +43,7 @@ def machine(
 ) -> dict[str, str]:
     """A machine as the guide expects it: a database, Redis, certificates and a policy."""
     (tmp_path / "policy").symlink_to(CHECKOUT / "policy")
-    (tmp_path / "redis_url").write_text(redis_url)
+    write_secret(tmp_path / "redis_url", redis_url.encode())
     certificates = ensure_dev_certificates(tmp_path / "tls", now=datetime.now(UTC))
     (tmp_path / "server.pem").symlink_to(certificates.server_cert_file)
     (tmp_path / "server.key").symlink_to(certificates.server_key_file)

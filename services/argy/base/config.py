@@ -1,8 +1,8 @@
 """Configuration: a frozen dataclass filled from the environment, once, or not at all.
 
 Each field names its variable and says what it is for. A secret may come by file: ``X_FILE`` holds
-the path of what ``X`` would hold. A missing, malformed or unknown ``ARGY_`` variable is fatal and
-named.
+the path of what ``X`` would hold, which nobody else may read or write. A missing, malformed or
+unknown ``ARGY_`` variable is fatal and named.
 """
 
 import dataclasses
@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
-from argy.base.errors import FieldViolation, InvalidArgument
+from argy.base.crypto import read_secret
+from argy.base.errors import FailedPrecondition, FieldViolation, InvalidArgument
 
 Config = TypeVar("Config")
 
 PREFIX: Final = "ARGY_"
-_MAX_SECRET_FILE: Final = 65_536
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 
@@ -50,7 +50,7 @@ def load(
                 values[field.name] = _parse(hints[field.name], text)
             elif field.default is dataclasses.MISSING:
                 problems.append(FieldViolation(name, f"is required: {field.metadata['help']}"))
-        except (ValueError, OSError) as error:
+        except (ValueError, FailedPrecondition) as error:
             problems.append(FieldViolation(name, str(error)))
     problems += [
         FieldViolation(name, "is no setting of Argy; was another meant?")
@@ -86,11 +86,12 @@ def _text(name: str, env: Mapping[str, str]) -> str | None:
         return env.get(name)
     if name in env:
         raise ValueError(f"is given twice, by itself and by {name}_FILE")
-    with Path(file).open(encoding="utf-8") as opened:
-        text = opened.read(_MAX_SECRET_FILE + 1)
-    if len(text) > _MAX_SECRET_FILE:
-        raise ValueError(f"{name}_FILE has more than {_MAX_SECRET_FILE} characters")
-    return text.strip()
+    content = read_secret(Path(file))
+    try:
+        return content.decode().strip()
+    except UnicodeDecodeError:
+        # Without what was read: it may be most of a secret.
+        raise ValueError(f"{name}_FILE is not UTF-8") from None
 
 
 def _parse(hint: Any, text: str) -> Any:

@@ -128,10 +128,11 @@ def read_secret(path: Path, *, owners: Container[int] | None = None) -> bytes:
     """Read a secret file of one of ``owners``: by default root and this process's own user.
 
     A symbolic link is followed if it is theirs too: secrets are mounted into containers as links.
+    What root owns, a group of the process may read: so Kubernetes gives a Secret to a pod's user.
 
     Raises:
         FailedPrecondition: when it is missing, too large, somebody else's (``SECRET_OF_ANOTHER``),
-            or readable by group or others.
+            or open to others (``SECRET_OPEN``).
     """
     if owners is None:
         owners = (0, os.geteuid())
@@ -147,11 +148,20 @@ def read_secret(path: Path, *, owners: Container[int] | None = None) -> bytes:
         raise FailedPrecondition(
             f"{path} holds a secret and belongs to another user", reason="SECRET_OF_ANOTHER"
         )
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        raise FailedPrecondition(f"{path} holds a secret and others may read it: chmod 600 it")
+    groups = {os.getegid(), *os.getgroups()}
+    if open_to_others(found.st_mode, found.st_uid, found.st_gid, me=os.geteuid(), groups=groups):
+        raise FailedPrecondition(
+            f"{path} holds a secret and others may read it: chmod 600 it", reason="SECRET_OPEN"
+        )
     if len(content) > _MAX_KEY_FILE:
         raise FailedPrecondition(f"{path} is larger than {_MAX_KEY_FILE} bytes")
     return content
+
+
+def open_to_others(mode: int, uid: int, gid: int, *, me: int, groups: Container[int]) -> bool:
+    """Whether a secret lets in more than its owner, and a group of ``me`` if root owns it."""
+    mounted = uid == 0 != me and gid in groups
+    return bool(stat.S_IMODE(mode) & (0o037 if mounted else 0o077))
 
 
 def read_secret_json(path: Path) -> dict[str, Any]:

@@ -1,12 +1,11 @@
 """TLS credentials from files."""
 
-import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 
+from argy.base.crypto import read_secret
 from argy.base.errors import FailedPrecondition
 
 # gRPC's core speaks TLS 1.2 and 1.3 only; nothing older can be negotiated.
@@ -24,10 +23,11 @@ class ServerTls:
         """Read the files.
 
         Raises:
-            FailedPrecondition: naming the file that is missing, or the key that others may read.
+            FailedPrecondition: naming the file that is missing, or the key that is open to others
+                or belongs to somebody else, as ``read_secret`` does.
         """
         return grpc.ssl_server_credentials(
-            [(_private(self.key), _read(self.certificate))],
+            [(read_secret(self.key), _read(self.certificate))],
             root_certificates=_read(self.client_ca) if self.client_ca else None,
             require_client_auth=self.client_ca is not None,
         )
@@ -45,7 +45,7 @@ class ClientTls:
         """Read the files; raises FailedPrecondition as ``ServerTls.credentials`` does."""
         return grpc.ssl_channel_credentials(
             root_certificates=_read(self.ca),
-            private_key=_private(self.key) if self.key else None,
+            private_key=read_secret(self.key) if self.key else None,
             certificate_chain=_read(self.certificate) if self.certificate else None,
         )
 
@@ -55,10 +55,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise FailedPrecondition(f"{path} can't be read: {error.strerror}") from error
-
-
-def _private(path: Path) -> bytes:
-    content = _read(path)
-    if stat.S_IMODE(os.stat(path).st_mode) & 0o077:
-        raise FailedPrecondition(f"{path} holds a private key and others may read it: chmod 600 it")
-    return content

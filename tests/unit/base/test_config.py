@@ -50,11 +50,26 @@ def test_variables_of_other_parts_are_let_be() -> None:
 def test_a_secret_may_come_by_file_but_not_twice(tmp_path: Path) -> None:
     file = tmp_path / "url"
     file.write_text("secret\n")
+    file.chmod(0o600)
     assert load(Example, {"ARGY_URL_FILE": str(file)}).url == "secret"
     assert "twice" in problems({"ARGY_URL_FILE": str(file), "ARGY_URL": "x"})["ARGY_URL"]
     assert "ARGY_URL" in problems({"ARGY_URL_FILE": str(tmp_path / "none")})
     file.write_text("x" * 70_000)
-    assert "more than" in problems({"ARGY_URL_FILE": str(file)})["ARGY_URL"]
+    assert "larger than" in problems({"ARGY_URL_FILE": str(file)})["ARGY_URL"]
+    file.write_bytes(b"secret\xff")
+    told = problems({"ARGY_URL_FILE": str(file)})["ARGY_URL"]
+    assert "UTF-8" in told
+    assert "secret" not in told
+
+
+def test_a_setting_in_a_file_that_others_may_read_or_write_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("redis://:planted@elsewhere")
+    for mode in (0o640, 0o604, 0o622):
+        file.chmod(mode)
+        told = problems({"ARGY_URL_FILE": str(file)})["ARGY_URL"]
+        assert "chmod 600" in told
+        assert "planted" not in told
 
 
 def test_the_table_tells_every_setting() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from argy.base.crypto import KeyRing, hkdf_sha256, read_secret, write_secret
+from argy.base.crypto import KeyRing, hkdf_sha256, open_to_others, read_secret, write_secret
 from argy.base.errors import FailedPrecondition, InvalidArgument
 
 
@@ -71,6 +71,25 @@ def test_a_secret_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> 
     path.chmod(mode)
     with pytest.raises(FailedPrecondition, match="chmod 600"):
         KeyRing.load(path)
+
+
+@pytest.mark.parametrize(
+    ("mode", "uid", "gid", "is_open"),
+    [
+        (0o600, 1_000, 1_000, False),
+        (0o640, 1_000, 1_000, True),  # its owner's group may have other members
+        (0o440, 0, 2_000, False),  # as Kubernetes mounts it with fsGroup 2000
+        (0o640, 0, 2_000, False),
+        (0o660, 0, 2_000, True),
+        (0o444, 0, 2_000, True),
+        (0o440, 0, 3_000, True),  # a group that is none of the process's
+    ],
+)
+def test_a_group_of_the_process_may_read_what_root_owns(
+    mode: int, uid: int, gid: int, is_open: bool
+) -> None:
+    assert open_to_others(mode, uid, gid, me=1_000, groups={1_000, 2_000}) is is_open
+    assert open_to_others(0o640, 0, 0, me=0, groups={0})
 
 
 def test_a_missing_or_huge_secret_is_refused(tmp_path: Path) -> None:
