@@ -146,12 +146,15 @@ def read_secret(path: Path, *, owners: Container[int] | None = None) -> bytes:
     if named.st_uid not in owners or found.st_uid not in owners:
         # Whoever owns it chose what it holds.
         raise FailedPrecondition(
-            f"{path} holds a secret and belongs to another user", reason="SECRET_OF_ANOTHER"
+            f"{path} holds a secret and belongs to another user: chown it to this one, or to root",
+            reason="SECRET_OF_ANOTHER",
         )
     groups = {os.getegid(), *os.getgroups()}
     if open_to_others(found.st_mode, found.st_uid, found.st_gid, me=os.geteuid(), groups=groups):
         raise FailedPrecondition(
-            f"{path} holds a secret and others may read it: chmod 600 it", reason="SECRET_OPEN"
+            f"{path} holds a secret and is open to others: chmod 600 it (or 440, where root owns "
+            "it and its group is one of this process's)",
+            reason="SECRET_OPEN",
         )
     if len(content) > _MAX_KEY_FILE:
         raise FailedPrecondition(f"{path} is larger than {_MAX_KEY_FILE} bytes")
