@@ -11,7 +11,12 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 _SECRET_NAME: Final = re.compile(
     r"(?i)password|passwd|secret|token|authorization|cookie|api.?key|signature|private|dsn|credential"
 )
-_SECRET_URL: Final = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,30}://[^\s:/@]{0,200}):[^\s@/]{1,500}@")
+# Up to the last @, where a URL's host begins: a password may hold others.
+_SECRET_URL: Final = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,30}://[^\s:/@]{0,200}):[^\s/]{1,500}@")
+_SECRET_TOKEN: Final = re.compile(
+    r"argy_[a-z]{2,8}_[0-9A-Za-z]{43}(?:_[0-9A-Za-z]{1,6})?"
+    r"|\beyJ[A-Za-z0-9_-]{10,8192}\.[A-Za-z0-9_-]{2,8192}\.[A-Za-z0-9_-]{2,8192}"
+)
 _MAX_VALUE: Final = 4096
 
 
@@ -35,8 +40,8 @@ class JsonFormatter(logging.Formatter):
 
 
 def redact(text: str) -> str:
-    """The text with passwords in URLs replaced, and cut at a length."""
-    return _SECRET_URL.sub(r"\1:[redacted]@", text[:_MAX_VALUE])
+    """The text with passwords in URLs and our credentials replaced, and cut at a length."""
+    return _SECRET_TOKEN.sub("[redacted]", _SECRET_URL.sub(r"\1:[redacted]@", text[:_MAX_VALUE]))
 
 
 def configure(level: int = logging.INFO) -> None:

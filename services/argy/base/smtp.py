@@ -80,8 +80,9 @@ def _parts(url: str, field: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         port_is_sound = parts.port is None or parts.port > 0
-    except ValueError as error:
-        raise _bad(field, "is not a URL") from error
+    except ValueError:
+        # Without what it says: of a password with a / in it, it shows what stands before that.
+        raise _bad(field, "is not a URL") from None
     if (
         parts.scheme not in _PORTS
         or not parts.hostname

@@ -57,12 +57,13 @@ def presented(metadata: Mapping[str, str]) -> str:
         Unauthenticated: ``CREDENTIAL_AMBIGUOUS`` for an API key beside any other credential;
             ``CREDENTIAL_INVALID`` for what begins like one and is none, by its checksum.
     """
-    authorization, key = metadata.get("authorization", ""), metadata.get("x-api-key", "")
-    if authorization and key:
+    authorization, key = metadata.get("authorization", ""), metadata.get("x-api-key")
+    # An empty one was sent all the same: it is none of ours, and hides nothing beside it.
+    if "authorization" in metadata and key is not None:
         raise Unauthenticated(
             "give one credential: authorization or x-api-key", reason="CREDENTIAL_AMBIGUOUS"
         )
-    if key:
+    if key is not None:
         if not is_token(key, kind=API_KEY):
             raise invalid_credential()
         return key

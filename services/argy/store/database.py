@@ -13,7 +13,7 @@ from uuid import UUID
 
 import asyncpg
 
-from argy.base.errors import FailedPrecondition, Unavailable
+from argy.base.errors import FailedPrecondition, InvalidArgument, Unavailable
 from argy.store.errors import DRIVER_ERRORS, NO_ERRORS, ConstraintErrors, away, translate
 from argy.store.listener import Listener
 from argy.store.tx import Tx, enter_tenant, swallowed_failure
@@ -87,6 +87,7 @@ class Database:
         """Connect, and prove that the login is as weak as it should be.
 
         Raises:
+            InvalidArgument: ``DSN_MALFORMED``; nothing of it is in the message.
             FailedPrecondition: if the login or the role is a superuser, bypasses row-level
                 security, owns anything, or the login may not act as ``role``.
             Unavailable: if the database can't be reached.
@@ -112,6 +113,9 @@ class Database:
             )
         except TimeoutError as error:
             raise away() from error
+        except ValueError:
+            # Without what the driver says, which may be a part of the password.
+            raise _malformed_dsn() from None
         except DRIVER_ERRORS as error:
             raise translate(error) from error
         db = cls(pool, dsn=dsn, role=role, acquire_timeout_s=acquire_timeout_s)
@@ -221,3 +225,12 @@ class Database:
             await asyncio.wait_for(self._pool.close(), timeout=_CLOSE_TIMEOUT_S)
         except TimeoutError:
             self._pool.terminate()
+
+
+def _malformed_dsn() -> InvalidArgument:
+    return InvalidArgument(
+        "the DSN is not postgresql://user:password@host[:port]/database: percent-encode what is "
+        "special in its password",
+        reason="DSN_MALFORMED",
+        field="dsn",
+    )

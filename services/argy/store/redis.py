@@ -65,12 +65,11 @@ class RedisStore:
         ``tls_ca`` is a PEM file of the authorities to trust instead of the system's.
 
         Raises:
+            InvalidArgument: for a malformed URL; nothing of it is in the message.
             Unavailable: if Redis can't be reached.
             FailedPrecondition: ``REDIS_EVICTS``, if it may evict keys or doesn't say (``+info``).
         """
-        scheme = urlsplit(url).scheme
-        if scheme not in ("redis", "rediss", "unix"):
-            raise InvalidArgument(f"{scheme!r} is not a Redis URL scheme", field="redis_url")
+        _refuse_malformed(url)
         options: dict[str, Any] = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
         if tls_ca is not None:
             options["ssl_ca_certs"] = str(tls_ca)
@@ -118,6 +117,22 @@ class RedisStore:
     async def close(self) -> None:
         """Close every connection."""
         await self._client.aclose()
+
+
+def _refuse_malformed(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        # A password that is not percent-encoded is cut at its first / ? or #: the port is read
+        # from what is left, and the error would show it.
+        sound = parts.port is None or parts.port > 0
+    except ValueError:
+        sound = False
+    if not sound or parts.scheme not in ("redis", "rediss", "unix"):
+        raise InvalidArgument(
+            "the Redis URL is not redis[s]://[user:password@]host[:port][/db] or unix://…: "
+            "percent-encode what is special in its password",
+            field="redis_url",
+        )
 
 
 async def _refuse_eviction(client: Any, *, cluster: bool) -> None:

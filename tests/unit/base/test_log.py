@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from argy.base.log import JsonFormatter, redact
+from argy.base.secret_token import new_token
 
 
 def line(message: str, *args: object, **extra: object) -> dict[str, Any]:
@@ -38,11 +39,22 @@ def test_values_under_secret_names_do_not_show(name: str) -> None:
         "postgres://argy:hunter2@localhost/argy is away",
         "redis://:hunter2@localhost:6379",
         "rediss://user:hunter2@host",
+        "redis://:p@hunter2@localhost:6379",  # the last @ ends it
+        "redis://:hunter2@hunter2@a, redis://:hunter2@b",
     ],
 )
 def test_passwords_in_urls_do_not_show(text: str) -> None:
     assert "hunter2" not in redact(text)
     assert "hunter2" not in line(text)["message"]
+
+
+def test_credentials_in_messages_do_not_show() -> None:
+    pat, key = new_token("pat"), new_token("svc")
+    jwt = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ1c2VyOjEifQ.c2lnbmF0dXJlLW9mLXNvbWVib2R5"
+    told = line(f"refused Bearer {pat}", header=f"authorization: Bearer {jwt}", why=f"'{key}'")
+    for secret in (pat, key, jwt):
+        assert secret not in json.dumps(told)
+    assert told["message"] == "refused Bearer [redacted]"
 
 
 def test_passwords_in_exceptions_do_not_show() -> None:
