@@ -11,6 +11,11 @@ SELECT id, client_id, scope, ip, user_agent, state, user_id, session_id, acr, au
 FROM authn.device_code
 WHERE tenant_id = $1 AND user_hash = $2;
 
+-- name: find_approver
+-- Who approved the request that a device's code belongs to; null for nobody.
+SELECT user_id FROM authn.device_code
+WHERE tenant_id = $1 AND device_hash = $2 AND state = 'APPROVED';
+
 -- name: lock_by_device_hash
 -- The request that a device's code belongs to; nobody else polls or decides meanwhile.
 SELECT id, client_id, scope, ip, user_agent, state, user_id, session_id, acr, auth_time,

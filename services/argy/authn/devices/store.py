@@ -49,6 +49,12 @@ async def find_by_user(tx: Tx, user_hash: str) -> DeviceCode | None:
     return None if row is None else _device_code(row)
 
 
+async def find_approver(tx: Tx, device_hash: str) -> UUID | None:
+    """Who approved the request of a device; None when nobody did."""
+    approver: UUID | None = await tx.fetchval(_Q.find_approver, tx.tenant_id, device_hash)
+    return approver
+
+
 async def lock_by_device(tx: Tx, device_hash: str) -> DeviceCode | None:
     """The request of a device's code, for this transaction alone."""
     row = await tx.fetchrow(_Q.lock_by_device_hash, tx.tenant_id, device_hash)

@@ -33,6 +33,7 @@ from argy.authn.security_notices import store as security_notice_store
 from argy.authn.sessions.audit import SignInLog, subject_of
 from argy.authn.sessions.domain import DeviceInfo
 from argy.authn.tokens.domain import Tokens
+from argy.authn.tokens.store import hold_person
 from argy.base.clock import Clock
 from argy.base.errors import (
     AlreadyExists,
@@ -208,6 +209,9 @@ class Devices:
 
     async def _answer(self, tx: Tx, call: Call, digest: str, client_id: str) -> Outcome:
         now_ms = self._clock.now_ms()
+        approver = await store.find_approver(tx, digest)
+        if approver is not None:
+            await hold_person(tx, approver)
         found = await store.lock_by_device(tx, digest)
         polled = poll(found, client_id=client_id, now_ms=now_ms)
         outcome = Outcome(polled.poll, polled.interval_s)

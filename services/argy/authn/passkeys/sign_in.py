@@ -29,6 +29,7 @@ from argy.authn.sessions.domain import DeviceInfo, Session, new_secret
 from argy.authn.sessions.use_cases import Sessions
 from argy.authn.sign_in_policy import store as sign_in_policy_store
 from argy.authn.sign_in_policy.domain import links_on
+from argy.authn.tokens.store import hold_person
 from argy.base.clock import Clock
 from argy.base.errors import ArgyError, Unauthenticated
 from argy.rpc.call import Call
@@ -198,6 +199,7 @@ class PasskeySignIn:
         """Count the use and make the session; None when the passkey had to be blocked instead."""
         now_ms = self._clock.now_ms()
         async with self._db.tenant(call.tenant_id) as tx:
+            await hold_person(tx, passkey.user_id)
             # Read again, for this transaction alone: of two assertions at once one counts first.
             locked = await store.lock(tx, passkey.id)
             account = await find_account(tx, passkey.user_id)

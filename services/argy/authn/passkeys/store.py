@@ -6,6 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from argy.authn.passkeys.domain import HANDLE_BYTES, Passkey
+from argy.authn.tokens.store import hold_person
 from argy.base.errors import AlreadyExists
 from argy.store.database import Tx
 from argy.store.errors import ConstraintErrors
@@ -86,7 +87,11 @@ async def lock(tx: Tx, passkey_id: UUID) -> Passkey | None:
 
 
 async def queue_up(tx: Tx, user_id: UUID) -> None:
-    """Wait for every other transaction that changes how a user gets in; others wait for this."""
+    """Wait for every other transaction that changes how a user gets in; others wait for this.
+
+    Nobody deletes the user meanwhile either (``argy.authn.tokens.store.hold_person``).
+    """
+    await hold_person(tx, user_id)
     await tx.execute(_Q.queue_up, tx.tenant_id, user_id)
 
 

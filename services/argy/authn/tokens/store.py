@@ -70,8 +70,19 @@ async def lock_holder(tx: Tx, digest: str) -> bool:
 
 async def lock_owners(tx: Tx, user_id: UUID, org_id: UUID | None) -> None:
     """Have nobody disable or delete whose tokens ``tx`` writes; before it locks a row of theirs."""
-    await tx.execute(_Q.hold_token_owners, tx.tenant_id, user_id, org_id)
+    await hold_person(tx, user_id, org_id)
     await lock_person(tx, user_id)
+
+
+async def hold_person(tx: Tx, user_id: UUID, org_id: UUID | None = None) -> None:
+    """Have nobody delete a person until ``tx`` ends; before it locks a row of theirs.
+
+    All of sign-in takes locks in one order: the tenant, org and person (this), what changes how
+    they get in (``passkeys.store.queue_up``), rows of passkeys, links and device codes, who issues
+    and ends tokens (``lock_person``), rows of tokens and credentials. A deletion begins with the
+    person and goes on to their rows; disabling begins with device codes (authn.end_person).
+    """
+    await tx.execute(_Q.hold_token_owners, tx.tenant_id, user_id, org_id)
 
 
 async def lock_person(tx: Tx, user_id: UUID) -> None:
