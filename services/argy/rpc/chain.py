@@ -6,7 +6,8 @@
 ``compose`` builds them into a single coroutine per method when the method is registered, so a call
 pays for its checks and not for the chain. Nothing of the body is parsed before its signature,
 tenant and access have passed. A stage returns None when it is done, or something to await. A stream
-is held to its tenant and its credential for as long as it lasts (``argy.rpc.readmission``).
+is held to its tenant and its credential for as long as it lasts (``argy.rpc.readmission``), and is
+one of a few of its tenant's (``argy.rpc.open_streams``).
 
 While the replay cache is away, methods that declare ``read_only`` are still served and all others
 are refused: a replayed read tells its sender nothing that the signer could not have asked again
@@ -17,7 +18,7 @@ key none is served then: whether it was revoked can't be told (``argy.rpc.servic
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import Any, Final
 
 import grpc
@@ -111,9 +112,11 @@ def _stream(
             responses = handler(call.request, context)
             if not method.public:
                 responses = while_good(responses, deps, call)
-            async with aclosing(responses):
-                async for response in responses:
-                    yield response
+            place = nullcontext() if method.public else deps.streams.one_of(call.tenant_id)
+            with place:
+                async with aclosing(responses):
+                    async for response in responses:
+                        yield response
             return
         except Exception as failure:  # noqa: BLE001 - the one border where errors become statuses
             error = _as_ours(failure)

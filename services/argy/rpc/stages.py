@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -26,6 +26,7 @@ from argy.rpc.credentials import CredentialVerifier, check_scope
 from argy.rpc.declarations import Method
 from argy.rpc.errors import Context
 from argy.rpc.headers import request_id_of, tenant_header, trace_id_of
+from argy.rpc.open_streams import OpenStreams
 from argy.rpc.pair_keys import PairKeys
 from argy.rpc.provisional import check_open
 from argy.rpc.requests import metadata_of
@@ -94,6 +95,8 @@ class Dependencies:
     """Verifies personal access tokens and API keys; without it they are refused."""
     service_keys: ServiceKeys | None = None
     """Knows which service keys are good; without it they are refused."""
+    streams: OpenStreams = field(default_factory=OpenStreams)
+    """How many streams each tenant holds open."""
 
 
 def deadline(deps: Dependencies, method: Method) -> Enter:

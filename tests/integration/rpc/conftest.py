@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -184,7 +184,13 @@ async def replica_factory(
     stores: list[RedisStore] = []
     caches: list[TenantCache] = []
 
-    async def make(*, ring: KeyRing = RING, url: str = redis_url, **config: Any) -> Replica:
+    async def make(
+        *,
+        ring: KeyRing = RING,
+        url: str = redis_url,
+        more: Sequence[tuple[object, Any]] = (),
+        **config: Any,
+    ) -> Replica:
         db = await db_factory("argy_directory", max_size=2)
         tenants = TenantCache(db)
         await tenants.start()
@@ -207,6 +213,8 @@ async def replica_factory(
         server = Server(ServerConfig(**options), dependencies)
         servicer = Orgs()
         server.add(servicer, pb.DESCRIPTOR.services_by_name["OrgService"])
+        for another, service in more:
+            server.add(another, service)
         port = await server.start()
         await server.ready()
         replica = Replica(server, port, servicer, permissions, refusals, nonces)
