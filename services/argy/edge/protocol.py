@@ -14,6 +14,8 @@ from argy.edge.server import Peers
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 """Bytes that may arrive before the head is complete; the exact limits are in ``limits``."""
+_PIECE_BYTES: Final = 4 * 1024
+"""What is counted at a time: a read may hold the end of a head, and much that follows it."""
 _LINGER_S: Final = 1.0
 _FLUSH_S: Final = 30.0
 """How long a client may take to read the last of its answers."""
@@ -103,8 +105,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes arrive."""
-        if self._address is None:
-            return
+        for start in range(0, len(data), _PIECE_BYTES):
+            if self._address is None or self.transport.is_closing():
+                return
+            self._take(data[start : start + _PIECE_BYTES])
+
+    def _take(self, data: bytes) -> None:
         before = self._requests if self._in_head else -1
         self._head_bytes += len(data)
         self._beside_body += len(data)
