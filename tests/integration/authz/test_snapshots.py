@@ -41,14 +41,14 @@ async def snapshots_factory(db_factory: Make, policy_root: Any) -> AsyncIterator
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for something that another task brings about."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - the thing waited for signals nobody
             await asyncio.sleep(0.005)
 
 
 async def held(snapshots: Snapshots, tenant_id: UUID) -> None:
     """Have the tenant's view in memory: one that loads while a change is heard is not kept."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while snapshots.peek(tenant_id) is None:
             await snapshots.get(tenant_id)
 

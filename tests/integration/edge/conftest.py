@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from ports import reserved_port
 
 from argy.base.crypto import KeyRing
 from argy.client import Connection
@@ -32,9 +33,8 @@ from argy.edge.protocol import BoundedProtocol
 from argy.edge.server import EdgeServer
 from argy.edge.settings import EdgeSettings
 from argy.local.dev_ca import DevCertificates, ensure_dev_certificates
-from argy.local.ports import free_port
 
-START_S = 20.0
+START_S = 60.0
 SLOW_REQUESTS = 4
 """Of the slow edge, which takes twice as many connections from one address."""
 
@@ -71,7 +71,7 @@ def edge_env(files: Files, port: int) -> dict[str, str]:
         "ARGY_EDGE_TLS_CERT": str(files.certificates.server_cert_file),
         "ARGY_EDGE_TLS_KEY": str(files.certificates.server_key_file),
         "ARGY_EDGE_TOKENS": str(files.tokens),
-        "ARGY_TARGET": f"localhost:{free_port()}",
+        "ARGY_TARGET": f"localhost:{reserved_port()}",
         "ARGY_CLIENT_KEYS_FILE": str(files.keys),
         "ARGY_CA_FILE": str(files.certificates.ca_file),
     }
@@ -100,12 +100,12 @@ class EdgeProcess:
 
     def connect_plain(self) -> socket.socket:
         """A connection that does not even begin TLS."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=START_S)
 
     def connect(self, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
         """A TLS connection for bytes that no HTTP client would send."""
         trusting = ssl.create_default_context(cafile=str(self.files.certificates.ca_file))
-        raw = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        raw = socket.create_connection(("127.0.0.1", self.port), timeout=START_S)
         return (context or trusting).wrap_socket(raw, server_hostname="localhost")
 
     def send_raw(self, sent: bytes) -> bytes:
@@ -117,7 +117,10 @@ class EdgeProcess:
     def client(self) -> httpx.Client:
         context = ssl.create_default_context(cafile=str(self.files.certificates.ca_file))
         return httpx.Client(
-            verify=context, base_url=f"https://localhost:{self.port}", headers=self.headers
+            verify=context,
+            base_url=f"https://localhost:{self.port}",
+            headers=self.headers,
+            timeout=START_S,
         )
 
 
@@ -132,7 +135,7 @@ def read_all(wire: ssl.SSLSocket) -> bytes:
 
 
 def _start(files: Files, **env: str) -> EdgeProcess:
-    port = free_port()
+    port = reserved_port()
     log_file = files.folder / f"edge-{port}.log"
     with log_file.open("w") as log:
         process = subprocess.Popen(
@@ -195,9 +198,19 @@ def problem_of() -> Callable[[httpx.Response], dict[str, Any]]:
 
 @pytest.fixture
 def slow_edge(files: Files, request: pytest.FixtureRequest) -> Iterator[EdgeProcess]:
-    """An edge in this process whose bounds a test can wait for, or sets by a parameter."""
-    bounds = getattr(request, "param", Bounds(requests=2, body_s=0.3))
-    port = free_port()
+    """An edge in this process whose bounds a test can wait for, or sets by a parameter.
+
+    Whoever is only slow to connect, on a machine that is, meets none of them.
+    """
+    bounds, head_s, handshake_s = (
+        getattr(request, "param", {}).get(name, default)
+        for name, default in (
+            ("bounds", Bounds(requests=2, body_s=1.0)),
+            ("head_s", 1.0),
+            ("handshake_s", START_S),
+        )
+    )
+    port = reserved_port()
     certificates = files.certificates
     settings = EdgeSettings(
         tokens=files.tokens,
@@ -207,7 +220,7 @@ def slow_edge(files: Files, request: pytest.FixtureRequest) -> Iterator[EdgeProc
         max_requests=SLOW_REQUESTS,
     )
     endpoint = Endpoint(
-        target=f"localhost:{free_port()}",
+        target=f"localhost:{reserved_port()}",
         source="edge",
         keys_file=str(files.keys),
         ca_file=str(certificates.ca_file),
@@ -215,11 +228,14 @@ def slow_edge(files: Files, request: pytest.FixtureRequest) -> Iterator[EdgeProc
     # Signals reach the main thread alone, so that this one is stopped by its flag.
     servers: queue.Queue[uvicorn.Server] = queue.Queue()
 
+    class HastyProtocol(BoundedProtocol):
+        max_head_s = head_s
+
     async def run() -> None:
         async with Connection(endpoint) as connection:
             app = assemble(settings, endpoint, connection, bounds)
             config = server_config(settings, app, protocol=HastyProtocol)
-            server = EdgeServer(config, handshake_s=0.3)
+            server = EdgeServer(config, handshake_s=handshake_s)
             servers.put(server)
             await server.serve()
 
@@ -231,12 +247,6 @@ def slow_edge(files: Files, request: pytest.FixtureRequest) -> Iterator[EdgeProc
     server.should_exit = True
     thread.join(START_S)
     assert not thread.is_alive()
-
-
-class HastyProtocol(BoundedProtocol):
-    """Waits a third of a second for a head."""
-
-    max_head_s = 0.3
 
 
 def _until_listening(port: int, process: "subprocess.Popen[str] | None" = None) -> bool:

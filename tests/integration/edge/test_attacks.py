@@ -303,7 +303,7 @@ def test_a_head_without_end_is_cut_off(edge: Any) -> None:
         assert received.startswith(b"HTTP/1.1 431 ")
         assert b"HEADERS_TOO_LARGE" in received
         # Whoever goes on sending is not listened to for long.
-        limit = time.monotonic() + 10
+        limit = time.monotonic() + 60
         with pytest.raises(OSError):  # noqa: PT011 - reset, or a broken pipe
             _send_until(wire, limit)
 
@@ -540,7 +540,7 @@ def test_tls_1_2_and_1_3_are_spoken(edge: Any, version: ssl.TLSVersion) -> None:
 
 
 def test_plain_http_is_not_answered(edge: Any) -> None:
-    with socket.create_connection(("127.0.0.1", edge.port), timeout=20) as wire:
+    with socket.create_connection(("127.0.0.1", edge.port), timeout=60) as wire:
         wire.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
         try:
             received = wire.recv(1024)
@@ -573,7 +573,8 @@ def test_refreshing_and_revoking_are_bounded_by_network(http: Any, problem_of: A
     del http.headers["authorization"]
     http.headers["content-type"] = "application/x-www-form-urlencoded"
     paths = ("/acme/oauth/token", "/acme/oauth/revoke")
-    for number in range(2_000):
+    # The rate lets some through for good, and a slow machine asks for hardly more.
+    for number in range(20_000):
         answer = http.post(paths[number % 2], content=b"")
         if answer.status_code != 400:
             break

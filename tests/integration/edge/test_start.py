@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from argy.local.ports import free_port
+from ports import reserved_port
 
 ARGY = Path(sys.executable).with_name("argy")
 
@@ -16,7 +15,7 @@ ARGY = Path(sys.executable).with_name("argy")
 def start(files: Any, *arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ARGY_")}
     given = {
-        "ARGY_EDGE_LISTEN": f"127.0.0.1:{free_port()}",
+        "ARGY_EDGE_LISTEN": f"127.0.0.1:{reserved_port()}",
         "ARGY_EDGE_TLS_CERT": str(files.certificates.server_cert_file),
         "ARGY_EDGE_TLS_KEY": str(files.certificates.server_key_file),
         "ARGY_EDGE_TOKENS": str(files.tokens),
@@ -30,7 +29,7 @@ def start(files: Any, *arguments: str, **env: str) -> "subprocess.CompletedProce
         env={**kept, **{name: value for name, value in given.items() if value}},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 

@@ -12,6 +12,7 @@ from uuid import uuid4
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from ports import reserved_port
 
 from argy.api.directory.v1 import tenant_pb2 as pb
 from argy.base.errors import ResourceExhausted, Unavailable
@@ -35,7 +36,7 @@ async def tenant(tenant_factory: Any) -> Any:
 async def test_with_redis_away_changes_are_refused_and_reads_served(
     replica_factory: Any, stub_factory: Stub, tenant: Any, tmp_path: Path
 ) -> None:
-    valkey = EmbeddedValkey(tmp_path / "valkey", durable=False)
+    valkey = EmbeddedValkey(tmp_path / "valkey", port=reserved_port(), durable=False)
     replica = await replica_factory(url=valkey.start())
     stub = stub_factory(replica, tenant.tenant_id)
     try:
@@ -47,7 +48,7 @@ async def test_with_redis_away_changes_are_refused_and_reads_served(
         assert refused.value.retry_after_ms
         assert (await stub.GetOrg(GET)).org.slug == tenant.slug
         valkey.start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     await stub.CreateOrg(create("after"))
@@ -169,7 +170,7 @@ async def test_tls_with_and_without_a_client_certificate(
         replica.port = replica.server.port
         options = {**secret, "tls": tls} if tls else {}
         target = Target(f"localhost:{replica.port}")
-        stub = stub_factory(target, tenant.tenant_id, timeout_s=3, **options)
+        stub = stub_factory(target, tenant.tenant_id, timeout_s=20, **options)
         if served:
             assert (await stub.GetOrg(GET)).org.slug == tenant.slug
         else:
@@ -223,7 +224,7 @@ async def test_a_running_call_finishes_when_the_server_stops(
     await replica.servicer.entered.acquire()
     stopping = asyncio.create_task(replica.server.stop())
     with pytest.raises(Unavailable):
-        await stub_factory(replica, tenant.tenant_id, timeout_s=1).GetOrg(GET)
+        await stub_factory(replica, tenant.tenant_id, timeout_s=20).GetOrg(GET)
     replica.servicer.leave.set()
     assert (await running).org.slug == tenant.slug
     await stopping
@@ -247,8 +248,8 @@ async def test_nobody_can_hold_unsigned_calls_open(
 async def test_nobody_can_hold_calls_open_by_never_sending_the_request(
     replica_factory: Any, stub_factory: Stub, tenant: Any, method: str
 ) -> None:
-    replica = await replica_factory(max_concurrent_calls=4, request_s=0.1)
-    async with grpc.aio.insecure_channel(replica.target) as channel, asyncio.timeout(10):
+    replica = await replica_factory(max_concurrent_calls=4, request_s=1.0)
+    async with grpc.aio.insecure_channel(replica.target) as channel, asyncio.timeout(60):
         held = [channel.stream_unary(method, None, None)(None) for _ in range(4)]
         for call in held:
             assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED

@@ -197,7 +197,7 @@ async def test_a_lane_that_lost_a_task_to_a_bug_takes_nothing_more(
     lane = Broken(await db_factory("argy_authz"), tmp_path)
     await lane.start()
     lane.put(PLATFORM_TENANT_ID, denial())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not lane.full:  # noqa: ASYNC110 - what is waited for signals nobody
             await asyncio.sleep(0.005)
     with pytest.raises(ResourceExhausted):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import reserved_port
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
@@ -70,7 +71,7 @@ async def test_an_expired_nonce_counts_as_seen(redis_store: RedisStore) -> None:
 
 
 async def test_redis_away_and_back(tmp_path: Path) -> None:
-    server = EmbeddedValkey(tmp_path / "valkey")
+    server = EmbeddedValkey(tmp_path / "valkey", port=reserved_port())
     store = await RedisStore.open(server.start())
     cache = NonceCache(store)
     tenant_id, nonce, expires = uuid7(), os.urandom(16), soon()
@@ -90,7 +91,7 @@ async def test_redis_away_and_back(tmp_path: Path) -> None:
 
 
 async def _answer(cache: NonceCache, *call: Any) -> bool:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             try:
                 return await cache.seen(*call)
@@ -156,7 +157,9 @@ async def test_redis_that_is_not_there() -> None:
 
 
 async def test_a_redis_that_may_forget_nonces_is_refused(tmp_path: Path) -> None:
-    server = EmbeddedValkey(tmp_path / "valkey", durable=False, allow=("config", "acl"))
+    server = EmbeddedValkey(
+        tmp_path / "valkey", port=reserved_port(), durable=False, allow=("config", "acl")
+    )
     url = server.start()
     try:
         async with Redis.from_url(url) as admin:

@@ -16,14 +16,14 @@ Factory = Callable[..., Awaitable[Any]]
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 -- the cache hears of it from the database
             await asyncio.sleep(0.005)
 
 
 async def remember(cache: TenantCache, *ids: UUID) -> None:
     """Have it in memory: an answer that came while the tenant's making was heard is not kept."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while cache.peek(*ids) is None:
             await cache.resolve(*ids)
 

@@ -79,17 +79,14 @@ async def test_a_token_loses_what_its_owner_loses(world: Any, tenant_factory: An
     assert refused.value.reason == "ACCESS_DENIED"
 
 
-async def test_a_revoked_token_is_refused_by_every_replica_within_a_second(
-    world: Any, ada: Any
-) -> None:
+async def test_a_revoked_token_is_refused_by_every_replica_at_once(world: Any, ada: Any) -> None:
     made = await world.make_token(ada, CHECK)
     for replica in (0, 1):
         assert await world.may_read(ada.tenant, made.secret, replica=replica)
     await revoke(world, ada, made.credential.credential_id)
     for replica in (0, 1):
-        async with asyncio.timeout(1):
-            with pytest.raises(Unauthenticated) as refused:
-                await world.may_read(ada.tenant, made.secret, replica=replica)
+        with pytest.raises(Unauthenticated) as refused:
+            await world.may_read(ada.tenant, made.secret, replica=replica)
         assert refused.value.reason == "CREDENTIAL_INVALID"
     assert await listed(world, ada) == []
 

@@ -32,7 +32,7 @@ async def watching(world: Any, tenant: Any, secret: str) -> AsyncIterator[Any]:
     value = secret if name == "x-api-key" else f"Bearer {secret}"
     stub: Any = AuthzServiceStub(world.channel(tenant, replica=1))
     call = stub.WatchRevisions(pb.WatchRevisionsRequest(), metadata=((name, value),))
-    async with asyncio.timeout(10), aclosing(call) as states:
+    async with asyncio.timeout(60), aclosing(call) as states:
         assert (await anext(states)).revision
         yield states
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ports import reserved_port
 from redis_cluster import redis_cluster
 from smtp_inbox import Inbox, mail_server
 
@@ -30,7 +31,11 @@ async def test_the_queue_works_on_a_cluster(post: Any, tenant_factory: Any, tmp_
 async def test_mail_goes_on_when_redis_is_back_and_what_had_no_place_is_recorded(
     post: Any, tenant_factory: Any, tmp_path: Path
 ) -> None:
-    tenant, inbox, server = await tenant_factory(), Inbox(), EmbeddedValkey(tmp_path / "valkey")
+    tenant, inbox, server = (
+        await tenant_factory(),
+        Inbox(),
+        EmbeddedValkey(tmp_path / "valkey", port=reserved_port()),
+    )
     store = await RedisStore.open(server.start())
     here = replace(post, redis=store)
     try:
@@ -54,7 +59,11 @@ async def test_mail_goes_on_when_redis_is_back_and_what_had_no_place_is_recorded
 async def test_mail_that_waits_outlives_a_restart_of_redis(
     post: Any, tenant_factory: Any, tmp_path: Path
 ) -> None:
-    tenant, inbox, server = await tenant_factory(), Inbox(), EmbeddedValkey(tmp_path / "valkey")
+    tenant, inbox, server = (
+        await tenant_factory(),
+        Inbox(),
+        EmbeddedValkey(tmp_path / "valkey", port=reserved_port()),
+    )
     store = await RedisStore.open(server.start())
     here = replace(post, redis=store)
     try:

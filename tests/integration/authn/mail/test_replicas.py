@@ -121,7 +121,7 @@ async def test_a_stopping_process_puts_back_what_it_was_sending(
     async with mail_server(inbox) as port, mail_server(hung) as hung_port:
         async with post.replica(hung_port, lease_s=3_600.0) as stopping:
             await stopping.put(tenant.tenant_id, post.mail())
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 await hung.reached.wait()
         assert stopping.counts["put_back"] == 1
         async with post.replica(port, tries=1) as other:
@@ -137,7 +137,7 @@ async def test_a_stopping_process_lets_a_mail_under_way_arrive(
         outbox = post.outbox(post.smtp(port), close_s=30.0)
         await outbox.start()
         await outbox.put(tenant.tenant_id, post.mail())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await inbox.reached.wait()
         closing = asyncio.create_task(outbox.close())
         inbox.release.set()

@@ -82,7 +82,7 @@ async def test_a_mail_server_that_never_answers_holds_no_sender_beyond_an_attemp
     tenant, mail = await tenant_factory(), post.mail()
     inbox = Inbox(held=(mail.to,))
     async with (
-        asyncio.timeout(30),
+        asyncio.timeout(60),
         mail_server(inbox) as port,
         post.replica(port, tries=2, attempt_s=0.5) as sender,
     ):
@@ -97,7 +97,7 @@ async def test_a_mail_server_that_does_not_answer_to_quit_gets_a_mail_once(
     post: Any, tenant_factory: Any
 ) -> None:
     tenant, inbox = await tenant_factory(), _Clinging()
-    async with asyncio.timeout(30), mail_server(inbox) as port, post.replica(port) as sender:
+    async with asyncio.timeout(60), mail_server(inbox) as port, post.replica(port) as sender:
         await sender.put(tenant.tenant_id, post.mail())
         await sender.drain()
         assert inbox.left

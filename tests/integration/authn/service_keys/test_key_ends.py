@@ -8,12 +8,13 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from ports import reserved_port
 
 from argy.authn.service_keys.end_watch import KeyEndWatch
 from argy.base.errors import ArgyError
 from argy.local.valkey import EmbeddedValkey
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 LEFT = "SELECT generation FROM authn.key_end WHERE key_id = $1 ORDER BY generation"
 
 
@@ -28,7 +29,7 @@ async def admin(pg_dsn: str) -> AsyncIterator[asyncpg.Connection]:
 @pytest.fixture
 def valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
     """A Valkey that a test may stop."""
-    server = EmbeddedValkey(tmp_path / "valkey", durable=False)
+    server = EmbeddedValkey(tmp_path / "valkey", port=reserved_port(), durable=False)
     server.start()
     yield server
     server.stop()

@@ -19,7 +19,7 @@ async def watching(world: Any, replica: Any, one: Any) -> AsyncIterator[Any]:
     """A watch that a service key signed for."""
     channel = world.channel(replica, one.tenant_id, one.key, source="billing")
     call: Any = AuthzServiceStub(channel).WatchRevisions(pb.WatchRevisionsRequest())
-    async with asyncio.timeout(10), aclosing(call) as states:
+    async with asyncio.timeout(60), aclosing(call) as states:
         assert (await anext(states)).revision
         yield states
 

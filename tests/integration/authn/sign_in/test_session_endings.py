@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from ports import reserved_port
 
 from argy.authn.sessions.audit import SignInLog
 from argy.authn.sessions.domain import DeviceInfo, Limits, digest, new_secret, new_session
@@ -111,7 +112,9 @@ async def _open_one_too_many(place: Place) -> None:
 
 @pytest.fixture
 async def place(world: Any, ada: Any, tmp_path: Path) -> AsyncIterator[Place]:
-    valkey = EmbeddedValkey(tmp_path / "valkey", durable=False, allow=("acl",))
+    valkey = EmbeddedValkey(
+        tmp_path / "valkey", port=reserved_port(), durable=False, allow=("acl",)
+    )
     ruler = await RedisStore.open(valkey.start())
     secret = secrets.token_hex(16)
     await ruler.client.execute_command(

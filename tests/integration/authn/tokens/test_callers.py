@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import reserved_port
 
 from argy.api.authn.v1 import token_pb2 as pb
 from argy.api.directory.v1.tenant_pb2 import GetOrgRequest
@@ -165,7 +166,7 @@ async def test_a_second_sign_in_is_not_ended_with_the_first(
 @pytest.fixture
 def valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
     """A Valkey that a test may stop and empty."""
-    server = EmbeddedValkey(tmp_path / "valkey", durable=False)
+    server = EmbeddedValkey(tmp_path / "valkey", port=reserved_port(), durable=False)
     server.start()
     yield server
     server.stop()
@@ -180,7 +181,7 @@ async def test_while_redis_is_away_no_token_is_let_in_and_none_is_issued(
     await world.whoami(beside, ada.tenant, tokens.access_token)
     valkey.stop()
     # The copy is good for half a second more, then it is not believed.
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await world.whoami(beside, ada.tenant, tokens.access_token, timeout_s=1.0)
@@ -194,7 +195,7 @@ async def test_while_redis_is_away_no_token_is_let_in_and_none_is_issued(
     valkey.start()
     # What was ended before is not known any more: every token of before is refused.
     found = ""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while found != "TOKEN_REVOCATION_UNKNOWN":
             found = await outcome(world.whoami(beside, ada.tenant, tokens.access_token))
             assert found
@@ -222,7 +223,7 @@ async def test_whoever_is_cut_off_from_authn_does_not_believe_its_keys_for_ever(
     access = (await world.sign_in(replica, ada)).access_token
     assert await world.whoami(beside, ada.tenant, access)
     await replica.server.stop()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (found := await outcome(world.whoami(beside, ada.tenant, access, timeout_s=1.0))):
             pass
     # Refused for want of an answer, not as a bad token.
@@ -239,14 +240,14 @@ async def test_a_redis_restored_from_before_a_revocation_revives_no_token(
     shutil.copytree(valkey.folder / "data", tmp_path / "snapshot")
     await replica.endings.deny(ada.tenant.tenant_id, [session_entry(str(ada.session_id))])
     found = ""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while found != "TOKEN_REVOKED":
             found = await outcome(world.whoami(beside, ada.tenant, access))
     valkey.stop()
     shutil.rmtree(valkey.folder / "data")
     shutil.copytree(tmp_path / "snapshot", valkey.folder / "data")
     valkey.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while found != "TOKEN_REVOCATION_UNKNOWN":
             found = await outcome(world.whoami(beside, ada.tenant, access))
             assert found, "let in"

@@ -26,7 +26,7 @@ async def admin(pg_dsn: str) -> AsyncIterator[Any]:
 
 async def waiting(admin: Any, count: int) -> None:
     """Until so many transactions wait for a lock."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await admin.fetchval(_WAITING) < count:  # noqa: ASYNC110 - it asks each time
             await asyncio.sleep(0)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from ports import reserved_port
 
 from argy.authn.sessions.audit import SignInLog
 from argy.authn.sessions.domain import Limits
@@ -18,7 +19,7 @@ from argy.base.errors import ArgyError, Unauthenticated
 from argy.local.valkey import EmbeddedValkey
 from argy.store.redis import RedisStore
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 _WAITING = """
 SELECT count(*) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
 WHERE l.locktype = 'advisory' AND NOT l.granted AND a.datname = current_database()
@@ -120,7 +121,7 @@ async def test_an_access_token_ends_even_if_no_replica_heard_the_announcement(
 async def test_an_access_token_ends_even_if_redis_was_away_when_its_person_was_disabled(
     world: Any, ada: Any, tmp_path: Path, watch_factory: Callable[..., Any], pg_dsn: str
 ) -> None:
-    valkey = EmbeddedValkey(tmp_path / "valkey", durable=False)
+    valkey = EmbeddedValkey(tmp_path / "valkey", port=reserved_port(), durable=False)
     valkey.start()
     replica = await world.replica(redis_url=valkey.url)
     beside = await world.beside(replica, redis_url=valkey.url)

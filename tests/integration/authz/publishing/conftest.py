@@ -370,7 +370,7 @@ class World:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait for something that another task brings about."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110 - the thing waited for signals nobody
                 await asyncio.sleep(0.005)
 

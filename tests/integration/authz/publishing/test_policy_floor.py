@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import reserved_port
 from redis.asyncio import Redis
 
 from argy.authz.publishing.floor import KEY, PolicyFloor
@@ -26,7 +27,7 @@ NEWEST = (
 @pytest.fixture
 def valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
     """A Valkey of the test's own: the floor is one for all servers of it."""
-    server = EmbeddedValkey(tmp_path / "valkey", durable=False)
+    server = EmbeddedValkey(tmp_path / "valkey", port=reserved_port(), durable=False)
     server.start()
     yield server
     server.stop()
@@ -124,7 +125,7 @@ async def test_what_came_in_force_while_redis_was_away_is_kept_later(
     valkey.start()
     await world.until(lambda: first.sequence == 2)
     redis: Any = Redis.from_url(valkey.url)
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while int(await redis.get(KEY) or 0) != 2:  # noqa: ASYNC110 - it asks each time
             await asyncio.sleep(0)
     await redis.aclose()
