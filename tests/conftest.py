@@ -7,6 +7,7 @@ lives to the process that started them.
 """
 
 import asyncio
+import fcntl
 import json
 import os
 import secrets
@@ -25,6 +26,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from argy.base.ids import uuid7
 from argy.local import guard
@@ -60,10 +62,13 @@ class TestServers:
     def __init__(self) -> None:
         parent = Path(__file__).parents[1] / ".argy" / "test"
         parent.mkdir(parents=True, exist_ok=True)
-        _remove_left_over(parent)
-        self._folder = Path(tempfile.mkdtemp(prefix="run-", dir=parent))
-        self._folder.chmod(0o711)
-        self._lock = lock_folder(self._folder)
+        with (parent / "lock").open("a") as turn:
+            # One run at a time: another's folder that has no lock yet is not left over.
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            _remove_left_over(parent)
+            self._folder = Path(tempfile.mkdtemp(prefix="run-", dir=parent))
+            self._folder.chmod(0o711)
+            self._lock = lock_folder(self._folder)
         self._postgres = EmbeddedPostgres(
             self._folder / "postgres",
             binaries=find_postgres(source_from(os.environ, "ARGY_POSTGRES")),
@@ -170,6 +175,14 @@ class RunState:
 
 
 RUN = pytest.StashKey[RunState]()
+
+# A slow machine breaks no property, and a run finds what the last one found. Whoever looks for more
+# says --hypothesis-profile=explore.
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "steady", settings.get_profile("explore"), derandomize=True, database=None
+)
+settings.load_profile("steady")
 
 
 def pytest_configure(config: pytest.Config) -> None:
