@@ -7,38 +7,33 @@ and the audit log tells of the loss.
 """
 
 import asyncio
-import json
-import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from google.protobuf.struct_pb2 import Struct
-
 from argy.api.audit.v1 import audit_pb2 as pb
 from argy.api.audit.v1.audit_pb2_grpc import AuditServiceStub
-from argy.base.errors import ArgyError, PermissionDenied, ResourceExhausted
-from argy.base.ids import uuid7
+from argy.base.errors import ArgyError, InvalidArgument, PermissionDenied, ResourceExhausted
 from argy.client.authorizer import Answer
 from argy.client.connection import Connection
+from argy.client.decision_events import (
+    Waiting,
+    count_of,
+    event_of,
+    gap_of,
+    identified,
+    parts_of,
+    told_of,
+)
 from argy.policy import Decision
 
-ACTION: Final = "authz.decision.check"
-RESOURCE: Final = "authz.decision:local"
 _PERIOD_S: Final = 0.5
 MAX_PENDING: Final = 200_000
 """Decisions that wait to be folded."""
 _MAX_EVENTS: Final = 5_000
 """Events that wait for the platform: about 50 MB."""
 _BATCH: Final = 100
-_PER_EVENT: Final = 40
-"""Decisions of one event: its detail has at most 16 KiB."""
-_MAX_DETAIL: Final = 14_000
-_MAX_CONTEXT: Final = 2_048
-"""Encoded bytes; larger contexts are left out, and the record says so."""
-_STALE_ID_S: Final = 240.0
-"""The audit log takes ids of the last five minutes; what waited longer gets new ones."""
 _BACKOFF_S: Final = (0.1, 0.5, 1.0, 5.0)
 _CLOSE_S: Final = 5.0
 _FOLD: Final = 1_000
@@ -49,9 +44,6 @@ OnFull = Literal["refuse", "drop"]
 Entry = tuple[UUID, "UUID | None", str, str, str, "Mapping[str, Any] | None", Decision, Answer, int]
 """Tenant, org, subject, action, resource, context, decision, answer, and when (ms)."""
 
-_Waiting = tuple[UUID, pb.Event, float]
-"""Tenant, event, and when it got its id (seconds)."""
-
 
 class DecisionReport:
     """Takes decisions and brings them to the audit log of their tenants."""
@@ -61,7 +53,7 @@ class DecisionReport:
         self._refuse = on_full == "refuse"
         self.pending: list[Entry] = []
         """Where a decision is appended, unless there are ``MAX_PENDING``; a fold takes the list."""
-        self._events: deque[_Waiting] = deque()
+        self._events: deque[Waiting] = deque()
         self._lost: dict[UUID, int] = {}
         self._task: asyncio.Task[None] | None = None
         self.reported = 0
@@ -98,8 +90,11 @@ class DecisionReport:
             async with asyncio.timeout(_CLOSE_S):
                 await self._fold()
                 await self._send()
+                if self._lost:
+                    await self._fold()
+                    await self._send()
         except (ArgyError, TimeoutError):
-            self.lost += len(self.pending) + sum(_count(event) for _, event, _ in self._events)
+            self.lost += len(self.pending) + sum(count_of(event) for _, event, _ in self._events)
 
     async def _run(self) -> None:
         attempt = 0
@@ -122,7 +117,7 @@ class DecisionReport:
             await asyncio.sleep(0)
         lost, self._lost = self._lost, {}
         for tenant_id, count in lost.items():
-            self._add(tenant_id, _gap(self._source, count))
+            self._add(tenant_id, gap_of(self._source, count))
 
     def _fold_slice(self, entries: Sequence[Entry]) -> None:
         """One record for equal questions with equal answers."""
@@ -137,11 +132,11 @@ class DecisionReport:
             if told is not None:
                 told["count"] += 1
             else:
-                group[key] = _told(subject, action, resource, context, answer, at_ms)
+                group[key] = told_of(subject, action, resource, context, answer, at_ms)
         for (tenant_id, org_id, policy, revision), items in groups.items():
-            for part in _parts(list(items.values())):
+            for part in parts_of(list(items.values())):
                 detail = {"policy_revision": policy, "revision": revision, "decisions": part}
-                self._add(tenant_id, _event(self._source, org_id, detail))
+                self._add(tenant_id, event_of(self._source, org_id, detail))
 
     @property
     def _source(self) -> str:
@@ -157,17 +152,17 @@ class DecisionReport:
             ArgyError: when the platform can't take it now, or of one tenant not at all; it stays.
         """
         refused: dict[UUID, PermissionDenied] = {}
-        kept: list[_Waiting] = []
-        batch: list[_Waiting] = []
+        kept: list[Waiting] = []
+        batch: list[Waiting] = []
         try:
             while self._events:
                 tenant_id = self._events[0][0]
                 batch = []
                 while self._events and self._events[0][0] == tenant_id and len(batch) < _BATCH:
-                    batch.append(_identified(*self._events.popleft()))
+                    batch.append(identified(*self._events.popleft()))
                 if tenant_id not in refused:
                     try:
-                        await self._record(tenant_id, batch)
+                        await self._record_all(tenant_id, batch)
                     except PermissionDenied as error:
                         # A tenant that is suspended must not hold back what others' logs must have.
                         refused[tenant_id] = error
@@ -180,106 +175,26 @@ class DecisionReport:
         for refusal in refused.values():
             raise refusal
 
-    async def _record(self, tenant_id: UUID, batch: Sequence[_Waiting]) -> None:
+    async def _record_all(self, tenant_id: UUID, batch: list[Waiting]) -> None:
+        """Record a batch; what is refused for good is lost, and holds nothing else back."""
+        try:
+            await self._record(tenant_id, batch)
+        except InvalidArgument:
+            # Taken off one by one: what an error leaves is tried again.
+            while batch:
+                try:
+                    await self._record(tenant_id, batch[:1])
+                except InvalidArgument:
+                    self._give_up(tenant_id, batch[0][1])
+                del batch[0]
+
+    def _give_up(self, tenant_id: UUID, event: pb.Event) -> None:
+        count = count_of(event)
+        self.lost += count
+        if count:  # not for what tells of a loss itself
+            self._lost[tenant_id] = self._lost.get(tenant_id, 0) + count
+
+    async def _record(self, tenant_id: UUID, batch: Sequence[Waiting]) -> None:
         stub: Any = AuditServiceStub(self._connection.channel(tenant_id))
         await stub.RecordEvents(pb.RecordEventsRequest(events=[event for _, event, _ in batch]))
-        self.reported += sum(_count(event) for _, event, _ in batch)
-
-
-def _identified(tenant_id: UUID, event: pb.Event, given_s: float) -> tuple[UUID, pb.Event, float]:
-    now_s = time.time()
-    if now_s - given_s > _STALE_ID_S:
-        event.event_id = str(uuid7())
-        return tenant_id, event, now_s
-    return tenant_id, event, given_s
-
-
-def _told(
-    subject: str,
-    action: str,
-    resource: str,
-    context: Mapping[str, Any] | None,
-    answer: Answer,
-    at_ms: int,
-) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "subject": _storable(subject, 256),
-        "action": _storable(action, 64),
-        "resource": _storable(resource, 512),
-        "effect": answer.effect,
-        "reason": answer.reason,
-        "rule": answer.rule,
-        "count": 1,
-        "at_ms": at_ms,
-    }
-    if context:
-        facts = _facts(context)
-        told |= {"context_omitted": True} if facts is None else {"context": facts}
-    return told
-
-
-def _storable(text: str, most: int) -> str:
-    """The start of a text that a caller may have had from anybody, as the audit log can hold it."""
-    return text[:most].encode("utf-8", "replace").decode().replace("\0", "\ufffd")
-
-
-def _facts(context: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A copy of a context that the audit log can hold; ``None`` for any other."""
-    facts = Struct()
-    try:
-        text = json.dumps(dict(context), allow_nan=False)
-        facts.update(json.loads(text))
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        return None
-    storable = facts.ByteSize() <= _MAX_CONTEXT and "\\u0000" not in text
-    return dict(json.loads(text)) if storable else None
-
-
-def _parts(items: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    part: list[dict[str, Any]] = []
-    size = 0
-    for item in items:
-        length = 200 + len(str(item))
-        if part and (len(part) >= _PER_EVENT or size + length > _MAX_DETAIL):
-            yield part
-            part, size = [], 0
-        part.append(item)
-        size += length
-    if part:
-        yield part
-
-
-def _event(source: str, org_id: UUID | None, detail: Mapping[str, Any]) -> pb.Event:
-    decisions = detail["decisions"]
-    denied = any(item["effect"] != "ALLOW" for item in decisions)
-    event = pb.Event(
-        org_id=str(org_id) if org_id else "",
-        actor=source,
-        action=ACTION,
-        resource=RESOURCE,
-        outcome=pb.OUTCOME_DENIED if denied else pb.OUTCOME_SUCCESS,
-    )
-    event.occur_time.FromMilliseconds(min(item["at_ms"] for item in decisions))
-    event.detail.update(dict(detail))
-    return event
-
-
-def _gap(source: str, lost: int) -> pb.Event:
-    event = pb.Event(
-        actor=source,
-        action="audit.gap",
-        resource="audit.event:-",
-        outcome=pb.OUTCOME_FAILURE,
-        reason="DECISIONS_LOST",
-    )
-    event.detail.update({"lost": lost})
-    return event
-
-
-def _count(event: pb.Event) -> int:
-    decisions = event.detail.fields.get("decisions")
-    if decisions is None:
-        return 0
-    return sum(
-        int(item.struct_value.fields["count"].number_value) for item in decisions.list_value.values
-    )
+        self.reported += sum(count_of(event) for _, event, _ in batch)

@@ -1,5 +1,6 @@
 """The audit service behind the whole chain, on real Postgres and Valkey."""
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from argy.api.audit.v1 import audit_pb2 as pb
 from argy.api.audit.v1.audit_pb2_grpc import AuditServiceStub
 from argy.audit.main import assemble
 from argy.base.clock import SystemClock
-from argy.base.crypto import KeyRing
+from argy.base.crypto import KeyRing, write_secret
 from argy.base.errors import ArgyError
+from argy.client.connection import Connection, Endpoint
 from argy.rpc.call import Call
 from argy.rpc.client import SignedChannel
 from argy.rpc.page_token import PageTokens
@@ -112,6 +114,17 @@ async def audit_stub(audit_replica: Replica) -> AsyncIterator[Callable[..., Any]
     yield make
     for channel in opened:
         await channel.close()
+
+
+@pytest.fixture
+async def connection(audit_replica: Replica, tmp_path: Path) -> AsyncIterator[Connection]:
+    """A service's connection, as the client library makes it."""
+    keys = tmp_path / "billing.json"
+    write_secret(keys, json.dumps(RootKeys(RING).issue("billing", ["audit"]).to_json()).encode())
+    target = f"127.0.0.1:{audit_replica.server.port}"
+    endpoint = Endpoint(target=target, source="billing", keys_file=str(keys), unsafe_plaintext=True)
+    async with Connection(endpoint) as connected:
+        yield connected
 
 
 @pytest.fixture
