@@ -27,8 +27,8 @@ def test_it_shows_an_allow_and_a_deny_with_reasons_and_records(
     assert text.startswith("p, role:PLATFORM_ENGINEER")
     assert allow["role_path"] == [allow["subject"], "role:PLATFORM_ENGINEER"]
     assert deny["reason"] == "NO_MATCHING_RULE"
-    # Other tests ask this platform too: only what is asked about this project counts.
-    about = ("--action", "authz.decision.check", "--resource", "project:alpha")
+    # Other tests ask this platform too, people about this project thousands of times.
+    about = ("--actor", "service:cli", "--resource", "project:alpha")
     events = rows("audit", "tail", "--tenant", "acme", "-n", "1000", *about)
     recorded = {event["event_id"]: event for event in events}
     for check, outcome in ((allow, "SUCCESS"), (deny, "DENIED")):
