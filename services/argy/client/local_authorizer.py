@@ -7,31 +7,22 @@ after ``max_silence_s``: visible in ``status``, and by default the end of its an
 are verified here too, against the keys and the ended sessions that the same stream tells.
 """
 
-import asyncio
-import logging
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from argy.base.errors import (
-    FailedPrecondition,
-    PermissionDenied,
-    Unavailable,
-)
+from argy.base.errors import PermissionDenied
 from argy.client.authorizer import Answer, permitted
 from argy.client.connection import Connection
 from argy.client.decision_report import MAX_PENDING, DecisionReport, OnFull
-from argy.client.replica import PolicyReader, ReplicaState, ReplicaStatus, TenantReplica
-from argy.client.replicated_tenant import ReplicatedTenant
-from argy.client.replicator import Replicator
+from argy.client.replica import ReplicaStatus
+from argy.client.replicated_tenants import ReplicatedTenants
 from argy.client.token_replica import check_limits
 from argy.policy.statements import PolicyTrust
 from argy.rpc.access import own_facts
 from argy.rpc.claims import Claims
 from argy.rpc.provisional import check_not_provisional
-
-_LOG: Final = logging.getLogger("argy.client")
 
 OnStale = Literal["refuse", "serve"]
 
@@ -71,12 +62,10 @@ class LocalAuthorizer:
             on_report_full: ``refuse`` raises when decisions can't be reported, ``drop`` counts.
         """
         self._wanted = tuple(dict.fromkeys(tenants))
-        self._replicator = Replicator(connection, PolicyReader(trust), max_silence_s=max_silence_s)
         self._max_silence_s = max_silence_s
         self._serve_stale = on_stale == "serve"
-        self._tenants: dict[UUID, ReplicatedTenant] = {}
+        self._tenants = ReplicatedTenants(connection, trust, max_silence_s=max_silence_s)
         self._report = DecisionReport(connection, on_full=on_report_full) if report else None
-        self._watchdog: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "LocalAuthorizer":
         """Start, and wait until every tenant is here."""
@@ -98,24 +87,15 @@ class LocalAuthorizer:
             self._report.start()
         for tenant_id in self._wanted:
             self.add(tenant_id)
-        self._watchdog = asyncio.create_task(self._watch_silence(), name="replica-watchdog")
+        self._tenants.start()
 
     def add(self, tenant_id: UUID) -> None:
         """Replicate another tenant; ``ready`` waits for it."""
-        if tenant_id in self._tenants:
-            return
-        tenant = self._tenants[tenant_id] = ReplicatedTenant(TenantReplica(tenant_id))
-        following = self._replicator.keep(
-            tenant.replica, lambda rebuilt: self._applied(tenant, rebuilt)
-        )
-        tenant.task = asyncio.create_task(following, name=f"replica:{tenant_id}")
+        self._tenants.add(tenant_id)
 
     async def remove(self, tenant_id: UUID) -> None:
         """Forget a tenant; questions about it are refused from now on."""
-        tenant = self._tenants.pop(tenant_id, None)
-        if tenant is not None and tenant.task is not None:
-            tenant.task.cancel()
-            await asyncio.gather(tenant.task, return_exceptions=True)
+        await self._tenants.remove(tenant_id)
 
     async def ready(self, timeout_s: float = 10.0) -> None:
         """Wait until every tenant's replica is current.
@@ -123,28 +103,11 @@ class LocalAuthorizer:
         Raises:
             Unavailable: ``REPLICA_NOT_READY``, naming what is missing and why.
         """
-        ends_s = time.monotonic() + timeout_s
-        for tenant in list(self._tenants.values()):
-            while self._state(tenant) is not ReplicaState.CURRENT:
-                tenant.changed.clear()
-                try:
-                    async with asyncio.timeout(ends_s - time.monotonic()):
-                        await tenant.changed.wait()
-                except TimeoutError:
-                    problem = tenant.replica.problem or "nothing was received"
-                    raise Unavailable(
-                        f"tenant {tenant.replica.tenant_id} is not replicated: {problem}",
-                        reason="REPLICA_NOT_READY",
-                    ) from None
+        await self._tenants.ready(timeout_s)
 
     async def close(self) -> None:
         """Stop replicating; what was decided is reported first, for five seconds at most."""
-        tasks = [tenant.task for tenant in self._tenants.values() if tenant.task is not None]
-        tasks += [self._watchdog] if self._watchdog is not None else []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._tenants.clear()
+        await self._tenants.close()
         if self._report is not None:
             await self._report.close()
 
@@ -160,10 +123,7 @@ class LocalAuthorizer:
 
     def status(self) -> list[ReplicaStatus]:
         """Every replica as it is now."""
-        now_s = time.monotonic()
-        return [
-            tenant.replica.status(now_s, self._max_silence_s) for tenant in self._tenants.values()
-        ]
+        return self._tenants.status()
 
     def check(
         self,
@@ -183,7 +143,7 @@ class LocalAuthorizer:
             Unavailable: ``REPLICA_LOADING`` or ``REPLICA_STALE``; treat it as a refusal.
             ResourceExhausted: ``DECISION_LOG_FULL``, when nothing more can be reported.
         """
-        tenant = self._tenant(tenant_id)
+        tenant = self._tenants.of(tenant_id)
         replica = tenant.replica
         snapshot = replica.snapshot
         if snapshot is None or (time.monotonic() > tenant.fresh_until_s and not self._serve_stale):
@@ -245,7 +205,7 @@ class LocalAuthorizer:
             Unavailable: ``REVOCATIONS_UNKNOWN`` when the platform never said what was ended,
                 ``REVOCATIONS_STALE`` when it fell silent; treat it as a refusal.
         """
-        tokens = self._tenant(tenant_id).replica.tokens
+        tokens = self._tenants.of(tenant_id).replica.tokens
         return tokens.verify(token, max_silence_s=self._max_silence_s)
 
     def check_token(
@@ -297,41 +257,3 @@ class LocalAuthorizer:
             token, action, resource, tenant_id=tenant_id, org_id=org_id, context=context
         )
         return permitted(answer, action, resource)
-
-    def _tenant(self, tenant_id: UUID) -> ReplicatedTenant:
-        tenant = self._tenants.get(tenant_id)
-        if tenant is None:
-            raise FailedPrecondition(
-                f"tenant {tenant_id} is not replicated here", reason="TENANT_NOT_REPLICATED"
-            )
-        return tenant
-
-    def _state(self, tenant: ReplicatedTenant) -> ReplicaState:
-        return tenant.replica.state(time.monotonic(), self._max_silence_s)
-
-    def _applied(self, tenant: ReplicatedTenant, rebuilt: bool) -> None:
-        """Something was heard; ``rebuilt`` says whether answers may differ from now on."""
-        if rebuilt:
-            tenant.answers = {}
-        tenant.fresh_until_s = tenant.replica.heard_s + self._max_silence_s
-        tenant.changed.set()
-        self._tell(tenant)
-
-    async def _watch_silence(self) -> None:
-        """Log a replica that falls silent, when it does."""
-        while True:
-            await asyncio.sleep(self._max_silence_s / 4)
-            for tenant in self._tenants.values():
-                self._tell(tenant)
-
-    def _tell(self, tenant: ReplicatedTenant) -> None:
-        state = self._state(tenant)
-        if state is tenant.loud:
-            return
-        replica, tenant.loud = tenant.replica, state
-        if state is ReplicaState.STALE:
-            _LOG.error(
-                "replica of tenant %s is stale: %s", replica.tenant_id, replica.problem or "silence"
-            )
-        else:
-            _LOG.info("replica of tenant %s is %s", replica.tenant_id, state.value.lower())
