@@ -5,6 +5,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import asyncpg
 import pytest
 from google.protobuf.struct_pb2 import Struct
 
@@ -127,15 +128,22 @@ async def test_a_large_hostile_context_does_not_keep_a_decision_out(
 
 
 async def test_decisions_that_can_not_be_logged_are_refused(
-    authz_replica: Make, authz_client: Client, tenant_factory: Make
+    authz_replica: Make, authz_client: Client, tenant_factory: Make, pg_dsn: str
 ) -> None:
     tenant = await tenant_factory()
     replica = await authz_replica(lane_bytes=1)
     client = authz_client(replica, tenant.tenant_id)
-    replica.lane.put(tenant.tenant_id, _some_record())
-    assert replica.lane.full
-    with pytest.raises(ResourceExhausted) as refused:
-        await client.check("agent:a1")
+    admin = await asyncpg.connect(pg_dsn)
+    try:
+        async with admin.transaction():
+            # What is in the lane stays there meanwhile.
+            await admin.execute("LOCK TABLE audit.event IN EXCLUSIVE MODE")
+            replica.lane.put(tenant.tenant_id, _some_record())
+            assert replica.lane.full
+            with pytest.raises(ResourceExhausted) as refused:
+                await client.check("agent:a1")
+    finally:
+        await admin.close()
     assert refused.value.reason == "DECISION_LOG_FULL"
     assert refused.value.retry_after_ms
     async with asyncio.timeout(60):
