@@ -24,7 +24,8 @@ _FALSE: Final = frozenset({"0", "false", "no", "off"})
 def setting(env: str, help_text: str, *, default: Any = dataclasses.MISSING) -> Any:
     """A dataclass field that is read from ``ARGY_<env>``, or from the file ``ARGY_<env>_FILE``."""
     metadata = {"env": PREFIX + env, "help": help_text}
-    return dataclasses.field(default=default, metadata=metadata)
+    # Any may hold a secret, a DSN or a URL with its password: none shows with its settings.
+    return dataclasses.field(default=default, metadata=metadata, repr=False)
 
 
 def load(

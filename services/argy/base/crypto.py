@@ -167,6 +167,26 @@ def open_to_others(mode: int, uid: int, gid: int, *, me: int, groups: Container[
     return bool(stat.S_IMODE(mode) & (0o037 if mounted else 0o077))
 
 
+def read_trusted(path: Path) -> bytes:
+    """Read a file that is no secret and that trust stands on: public keys, certificates.
+
+    Raises:
+        FailedPrecondition: when it can't be read, or anybody may write it (``TRUST_OPEN``).
+    """
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read()
+    except OSError as error:
+        raise FailedPrecondition(f"{path} can't be read: {error.strerror}") from error
+    if mode & stat.S_IWOTH:
+        raise FailedPrecondition(
+            f"{path} says whom to trust, and anybody may write it: chmod o-w it",
+            reason="TRUST_OPEN",
+        )
+    return content
+
+
 def read_secret_json(path: Path) -> dict[str, Any]:
     """Read a secret JSON object; raises as ``read_secret``, and InvalidArgument if it is none."""
     try:

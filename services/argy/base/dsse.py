@@ -20,7 +20,7 @@ from typing import Any, Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from argy.base.crypto import KEY_ID, KeyRing
+from argy.base.crypto import KEY_ID, KeyRing, read_trusted
 from argy.base.errors import FailedPrecondition, InvalidArgument
 
 MAX_ENVELOPE: Final = 3 * 1024 * 1024
@@ -79,13 +79,11 @@ class TrustedKeys:
 
         Raises:
             InvalidArgument: when the file is something else.
-            FailedPrecondition: when it can't be read.
+            FailedPrecondition: when it can't be read, or as ``read_trusted``.
         """
         try:
-            value = json.loads(path.read_bytes())
+            value = json.loads(read_trusted(path))
             return cls({str(k): base64.b64decode(v, validate=True) for k, v in value.items()})
-        except OSError as error:
-            raise FailedPrecondition(f"{path} can't be read: {error.strerror}") from error
         except (ValueError, AttributeError, TypeError, binascii.Error) as error:
             raise InvalidArgument(f"{path} holds no public keys: {error}") from error
 

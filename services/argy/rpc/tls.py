@@ -5,8 +5,7 @@ from pathlib import Path
 
 import grpc
 
-from argy.base.crypto import read_secret
-from argy.base.errors import FailedPrecondition
+from argy.base.crypto import read_secret, read_trusted
 
 # gRPC's core speaks TLS 1.2 and 1.3 only; nothing older can be negotiated.
 
@@ -24,11 +23,12 @@ class ServerTls:
 
         Raises:
             FailedPrecondition: naming the file that is missing, or the key that is open to others
-                or belongs to somebody else, as ``read_secret`` does.
+                or belongs to somebody else, as ``read_secret`` does; or the certificate that
+                anybody may write.
         """
         return grpc.ssl_server_credentials(
-            [(read_secret(self.key), _read(self.certificate))],
-            root_certificates=_read(self.client_ca) if self.client_ca else None,
+            [(read_secret(self.key), read_trusted(self.certificate))],
+            root_certificates=read_trusted(self.client_ca) if self.client_ca else None,
             require_client_auth=self.client_ca is not None,
         )
 
@@ -44,14 +44,7 @@ class ClientTls:
     def credentials(self) -> grpc.ChannelCredentials:
         """Read the files; raises FailedPrecondition as ``ServerTls.credentials`` does."""
         return grpc.ssl_channel_credentials(
-            root_certificates=_read(self.ca),
+            root_certificates=read_trusted(self.ca),
             private_key=read_secret(self.key) if self.key else None,
-            certificate_chain=_read(self.certificate) if self.certificate else None,
+            certificate_chain=read_trusted(self.certificate) if self.certificate else None,
         )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise FailedPrecondition(f"{path} can't be read: {error.strerror}") from error

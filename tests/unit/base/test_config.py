@@ -72,6 +72,10 @@ def test_a_setting_in_a_file_that_others_may_read_or_write_is_refused(tmp_path: 
         assert "planted" not in told
 
 
+def test_no_setting_shows_when_its_settings_are_shown() -> None:
+    assert "hunter2" not in repr(load(Example, {"ARGY_URL": "redis://:hunter2@h"}))
+
+
 def test_the_table_tells_every_setting() -> None:
     assert table(Example)[:2] == [
         ("ARGY_URL", "required", "where it is"),

@@ -16,7 +16,7 @@ from argy.base.dsse import (
     seal,
     unseal,
 )
-from argy.base.errors import ArgyError, InvalidArgument
+from argy.base.errors import ArgyError, FailedPrecondition, InvalidArgument
 
 KEYS = SigningKeys.generate("p1")
 KIND = "application/vnd.argy.test"
@@ -130,6 +130,17 @@ def test_too_large_an_envelope_is_not_read() -> None:
     with pytest.raises(InvalidArgument) as refused:
         unseal(b" " * (MAX_ENVELOPE + 1), payload_type=KIND, keys=KEYS.public())
     assert refused.value.reason == "ENVELOPE_TOO_LARGE"
+
+
+def test_trusted_keys_that_anybody_may_exchange_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "trusted.json"
+    path.write_text(json.dumps(SigningKeys.generate().public().to_json()))
+    path.chmod(0o666)
+    with pytest.raises(FailedPrecondition, match="chmod o-w") as refused:
+        TrustedKeys.load(path)
+    assert refused.value.reason == "TRUST_OPEN"
+    path.chmod(0o664)  # a group's: a checkout of the people who sign
+    assert TrustedKeys.load(path).keys
 
 
 def test_public_keys_survive_a_file(tmp_path: Path) -> None:
