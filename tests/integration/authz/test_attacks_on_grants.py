@@ -55,8 +55,8 @@ async def test_a_grant_that_races_a_deletion_leaves_no_role_behind(
     kind: str,
     first: str,
 ) -> None:
-    tenant, group = await tenant_factory(), uuid7()
-    client = authz_client(await authz_replica(), tenant.tenant_id)
+    tenant, group, replica = await tenant_factory(), uuid7(), await authz_replica()
+    client = authz_client(replica, tenant.tenant_id)
     user = await person(tenant.tenant_id, group)
     subject = user if kind == "user" else f"group:{group}"
     deleted = UUID(subject.partition(":")[2])
@@ -69,6 +69,9 @@ async def test_a_grant_that_races_a_deletion_leaves_no_role_behind(
     }
     # Loaded, so that the grant waits for nothing but what it locks.
     await client.allowed(subject)
+    # On record, so that nothing waits but the two.
+    await replica.authz.log.drain()
+    await replica.lane.drain()
     brake = await asyncpg.connect(pg_dsn)
     try:
         await brake.execute("BEGIN; LOCK TABLE audit.event IN ACCESS EXCLUSIVE MODE")

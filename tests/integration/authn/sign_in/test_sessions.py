@@ -47,6 +47,13 @@ async def _refused(world: Any, tenant: Any, secret: str) -> None:
     assert refused.value.reason == "SESSION_OVER"
 
 
+WAITING = """
+SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+WHERE l.locktype = 'advisory' AND NOT l.granted AND d.datname = current_database()
+"""
+"""Who waits for whom in this database; other tests run in others."""
+
+
 async def _eventually(check: Callable[[], Any]) -> None:
     """Until the announcement was heard."""
     async with asyncio.timeout(60):
@@ -193,8 +200,7 @@ async def test_a_session_that_opens_while_its_person_is_disabled_does_not_surviv
         disabling = asyncio.create_task(change_user(ada, "DISABLED"))
 
         async def waits() -> bool:
-            locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-            return bool(await tx.fetchval(locks))
+            return bool(await tx.fetchval(WAITING))
 
         await _eventually(waits)
     await disabling
