@@ -6,8 +6,9 @@ questions, and it is the caller who acts upon the answers.
 """
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Final
 from uuid import UUID
 
@@ -27,6 +28,12 @@ from argy.rpc.stages import ACT_FOR, subject_id
 _MAX_PERMISSIONS: Final = 4096
 
 Facts = Mapping[str, object] | None
+
+Asked = tuple[str, str, str]
+"""Subject, action and resource of a question."""
+_ASKED: Final = attrgetter("subject", "action", "resource")
+CONTEXT_TAG: Final = b"\x22"
+"""Where a ``Question`` has a context, this byte stands before it: field 4, length-delimited."""
 
 
 def decide(
@@ -92,6 +99,28 @@ def answer(view: TenantView, call: Call, question: Question, now_ms: int) -> Dec
         LazyContext(question.context) if question.HasField("context") else None,
         now_ms,
     )
+
+
+def answers(
+    view: TenantView, call: Call, questions: Sequence[Question], now_ms: int
+) -> tuple[list[Asked], list[Decision]]:
+    """Decide questions as ``answer`` does each; returns what was asked beside the decisions.
+
+    A batch reads each field once: here, and not again for the log.
+    """
+    given = list(questions)
+    asked = list(map(_ASKED, given))
+    caller = call.caller
+    if CONTEXT_TAG in call.body:
+        # Perhaps: the same byte stands for a length or a quotation mark too.
+        return asked, [answer(view, call, question, now_ms) for question in given]
+    check, org = view.snapshot.check, call.tenant.org_slug
+    return asked, [
+        check(subject, org, resource, action, None, now_ms)
+        if subject != caller
+        else answer(view, call, question, now_ms)
+        for (subject, action, resource), question in zip(asked, given, strict=True)
+    ]
 
 
 def explain(view: TenantView, call: Call, question: Question, now_ms: int) -> Explanation:

@@ -16,6 +16,7 @@ from uuid import UUID
 import msgspec
 
 from argy.api.authz.v1.authz_pb2 import Question
+from argy.authz.access import CONTEXT_TAG, Asked
 from argy.authz.view import TenantView, plain_facts
 from argy.base.errors import ResourceExhausted
 from argy.policy import Decision
@@ -57,8 +58,12 @@ class Lane(Protocol):
 _MAX_BYTES: Final = 64 << 20
 """Bytes of the requests whose decisions are not yet in the lane."""
 
-_Entry = tuple[Call, TenantView, Sequence[Question], Sequence[Decision], int]
-"""Call, view, questions, decisions, and the bytes of the request."""
+_MAX_OUTCOMES: Final = 65_536
+
+_Entry = tuple[Call, TenantView, Sequence[Question], Sequence[Asked], Sequence[Decision], int]
+"""Call, view, questions, what they ask, decisions, and the bytes of the request."""
+_Outcome = tuple[str, str, str]
+"""Effect, reason and rule of a decision."""
 
 
 class DecisionLog:
@@ -71,6 +76,7 @@ class DecisionLog:
         self._reject = on_full == "reject"
         self._max_decisions = max_decisions
         self._pending: deque[_Entry] = deque()
+        self._outcomes = _Outcomes()
         self._decisions = 0
         self._bytes = 0
         self._work = asyncio.Event()
@@ -113,14 +119,18 @@ class DecisionLog:
         call: Call,
         view: TenantView,
         questions: Sequence[Question],
+        asked: Sequence[Asked],
         decisions: Sequence[Decision],
     ) -> None:
-        """Take the decisions of one call."""
+        """Take the decisions of one call; ``asked`` is what ``questions`` ask, one for one."""
+        if call.claims is None and CONTEXT_TAG not in call.body:
+            # No question has a context: nothing of them is told but what they ask.
+            questions = ()
         # The bytes were parsed: what is kept of the call from here on are its questions.
         size, call.body = len(call.body), b""
         self._decisions += len(decisions)
         self._bytes += size
-        entry = (call, view, questions, decisions, size)
+        entry = (call, view, questions, asked, decisions, size)
         full = self._decisions > self._max_decisions or self._bytes > _MAX_BYTES
         if full and not self._reject:
             self._hand_over(entry)
@@ -148,10 +158,11 @@ class DecisionLog:
                 self._idle.set()
 
     def _hand_over(self, entry: _Entry) -> None:
-        call, view, questions, decisions, size = entry
+        call, view, questions, asked, decisions, size = entry
         self._decisions -= len(decisions)
         self._bytes -= size
-        for rec in records(call, view, questions, decisions):
+        outcomes = self._outcomes.of(decisions)
+        for rec in records(call, view, questions, asked, decisions, outcomes):
             try:
                 self._lane.put(call.tenant_id, rec)
             except ResourceExhausted:
@@ -171,28 +182,54 @@ class _Told(msgspec.Struct, gc=False):
     context_omitted: bool | msgspec.UnsetType = msgspec.UNSET
 
 
+class _Outcomes:
+    """What is told of decisions, remembered of those seen lately by identity: they are interned.
+
+    Each entry holds its decision, so an identity can't come to mean another one.
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Decision, _Outcome]] = {}
+
+    def of(self, decisions: Sequence[Decision]) -> list[_Outcome]:
+        """The outcomes of decisions, one for one."""
+        known = self._known
+        found = []
+        for decision in decisions:
+            entry = known.get(id(decision))
+            if entry is None:
+                if len(known) >= _MAX_OUTCOMES:
+                    known.clear()
+                entry = known[id(decision)] = (decision, _outcome(decision))
+            found.append(entry[1])
+        return found
+
+
 def records(
     call: Call,
     view: TenantView,
     questions: Sequence[Question],
+    asked: Sequence[Asked],
     decisions: Sequence[Decision],
+    outcomes: Sequence[_Outcome],
 ) -> Iterator[AuditRecord]:
-    """Yield a call's record; several with ``part`` and ``parts`` when it is too long for one."""
-    told: list[_Told] = []
-    sizes: list[int] = []
-    outcomes: dict[int, tuple[str, str, str]] = {}
-    for question, decision in zip(questions, decisions, strict=True):
-        # Decisions are interned, so a batch has few, and ``decisions`` keeps each alive meanwhile.
-        outcome = outcomes.get(id(decision))
-        if outcome is None:
-            outcome = outcomes[id(decision)] = _outcome(decision)
-        subject, action, resource = question.subject, question.action, question.resource
-        item = _Told(subject, action, resource, *outcome)
-        size = _OVERHEAD_BYTES + len(subject) + len(action) + len(resource) + len(outcome[2])
+    """Yield a call's record; several with ``part`` and ``parts`` when it is too long for one.
+
+    ``questions`` is empty where none has a context.
+    """
+    told = [
+        _Told(*words, effect, reason, rule)
+        for words, (effect, reason, rule) in zip(asked, outcomes, strict=True)
+    ]
+    sizes = [
+        _OVERHEAD_BYTES + len(subject) + len(action) + len(resource) + len(rule)
+        for (subject, action, resource), (_, _, rule) in zip(asked, outcomes, strict=True)
+    ]
+    for index, question in enumerate(questions):
         if question.HasField("context"):
-            size += _tell_context(item, question)
-        told.append(item)
-        sizes.append(size)
+            sizes[index] += _tell_context(told[index], question)
     parts = list(_parts(sizes))
     single = len(decisions) == 1
     for number, (start, end) in enumerate(parts, start=1):
@@ -208,11 +245,11 @@ def records(
         yield AuditRecord(
             actor=call.caller,
             action=ACTION,
-            resource=questions[0].resource if single else BATCH_RESOURCE,
+            resource=asked[0][2] if single else BATCH_RESOURCE,
             outcome="SUCCESS" if allowed else "DENIED",
             reason=decisions[0].reason if single else "",
             org_id=call.org_id,
-            on_behalf_of=questions[0].subject if single else "",
+            on_behalf_of=asked[0][0] if single else "",
             request_id=call.request_id,
             trace_id=call.trace_id,
             detail=detail,
@@ -221,6 +258,9 @@ def records(
 
 
 def _parts(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    if sum(sizes) <= _MAX_PART_BYTES:
+        yield 0, len(sizes)
+        return
     start, total = 0, 0
     for index, size in enumerate(sizes):
         total += size
@@ -230,8 +270,7 @@ def _parts(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
     yield start, len(sizes)
 
 
-def _outcome(decision: Decision) -> tuple[str, str, str]:
-    """Effect, reason and rule of a decision."""
+def _outcome(decision: Decision) -> _Outcome:
     rule = "" if decision.rule is None else f"{decision.rule.file}:{decision.rule.line}"
     return decision.effect, decision.reason, rule
 

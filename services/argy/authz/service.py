@@ -9,7 +9,7 @@ from argy.api.authz.v1 import assignment_pb2 as assignment
 from argy.api.authz.v1 import authz_pb2 as authz
 from argy.api.authz.v1.assignment_pb2_grpc import AssignmentServiceServicer
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceServicer
-from argy.authz.access import LocalAccess, answer, explain
+from argy.authz.access import LocalAccess, answers, explain
 from argy.authz.assignments import Assignments
 from argy.authz.decision_log import DecisionLog
 from argy.authz.domain import Grant, RoleGrant
@@ -60,10 +60,11 @@ class AuthzService(AuthzServiceServicer):
         self._log.require_room()
         question = request.question
         now_ms = self._clock.now_ms()
-        decision = answer(view, call, question, now_ms)
-        self._log.put(call, view, (question,), (decision,))
+        asked, decisions = answers(view, call, (question,), now_ms)
+        (decision,) = decisions
+        self._log.put(call, view, (question,), asked, decisions)
         if self._shadow.active:
-            self._shadow.put(call, view, (question,), (decision,), now_ms)
+            self._shadow.put(call, view, (question,), decisions, now_ms)
         return self._encoder.field(decision) + view.trailer
 
     async def BatchCheck(self, request: authz.BatchCheckRequest, context: Any) -> bytes:  # type: ignore[override]
@@ -75,8 +76,8 @@ class AuthzService(AuthzServiceServicer):
         self._log.require_room()
         field, now_ms = self._encoder.field, self._clock.now_ms()
         questions = request.questions
-        decisions = [answer(view, call, question, now_ms) for question in questions]
-        self._log.put(call, view, questions, decisions)
+        asked, decisions = answers(view, call, questions, now_ms)
+        self._log.put(call, view, questions, asked, decisions)
         if self._shadow.active:
             self._shadow.put(call, view, questions, decisions, now_ms)
         parts = [field(decision) for decision in decisions]
@@ -90,7 +91,8 @@ class AuthzService(AuthzServiceServicer):
         self._log.require_room()
         question = request.question
         explained = explain(view, call, question, self._clock.now_ms())
-        self._log.put(call, view, (question,), (explained.decision,))
+        asked = [(question.subject, question.action, question.resource)]
+        self._log.put(call, view, (question,), asked, (explained.decision,))
         return authz.ExplainResponse(
             decision=decision_message(explained.decision),
             matches=[
