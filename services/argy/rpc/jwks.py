@@ -96,7 +96,14 @@ def read_jwks(text: str) -> PublicKeys:
     try:
         entries = msgspec.json.decode(text)["keys"][:_MAX_KEYS]
         found = {str(entry["kid"]): _key(entry) for entry in entries if _usable(entry)}
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError, binascii.Error) as error:
+    except (
+        msgspec.DecodeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RecursionError,
+        binascii.Error,
+    ) as error:
         raise Unavailable("the platform's keys can't be read", reason="JWKS_MALFORMED") from error
     return {kid: key for kid, key in found.items() if key.key_size >= MIN_KEY_BITS}
 

@@ -390,6 +390,13 @@ def test_jwks_are_read_and_what_is_weak_or_other_is_passed_over() -> None:
             read_jwks(text)
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"keys":[' + '{"x":' * 100_000, "", "{}", "5"])
+def test_jwks_that_are_none_are_away_however_deep(text: str) -> None:
+    with pytest.raises(Unavailable) as refused:
+        read_jwks(text)
+    assert refused.value.reason == "JWKS_MALFORMED"
+
+
 def test_jwk_is_what_pyjwt_reads() -> None:
     read: Any = jwt.PyJWK(public_jwk(KEY.public_key(), KID)).key
     assert read.public_numbers() == KEY.public_key().public_numbers()
