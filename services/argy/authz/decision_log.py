@@ -29,8 +29,6 @@ _MAX_PART_BYTES: Final = 10_000
 """JSON bytes of one record's decisions: jsonb takes up to six times as much, of 65,536."""
 _MAX_CONTEXT_BYTES: Final = 2_048
 """JSON bytes; larger contexts are left out of the log, and the record says so."""
-_OVERHEAD_BYTES: Final = 100
-"""Names, quotes and commas of one decision."""
 _CHUNK: Final = 50
 """Records that are written out before other tasks get a turn."""
 _LINGER_S: Final = 0.02
@@ -223,21 +221,19 @@ def records(
         _Told(*words, effect, reason, rule)
         for words, (effect, reason, rule) in zip(asked, outcomes, strict=True)
     ]
-    sizes = [
-        _OVERHEAD_BYTES + len(subject) + len(action) + len(resource) + len(rule)
-        for (subject, action, resource), (_, _, rule) in zip(asked, outcomes, strict=True)
-    ]
-    for index, question in enumerate(questions):
-        if question.HasField("context"):
-            sizes[index] += _tell_context(told[index], question)
-    parts = list(_parts(sizes))
+    if questions:
+        for item, question in zip(told, questions, strict=True):
+            if question.HasField("context"):
+                _tell_context(item, question)
+    whole = _ENCODER.encode(told)
+    parts = [(0, len(told), whole)] if len(whole) <= _MAX_PART_BYTES else list(_parts(told))
     single = len(decisions) == 1
-    for number, (start, end) in enumerate(parts, start=1):
+    for number, (start, end, encoded) in enumerate(parts, start=1):
         detail: dict[str, Any] = {
             "policy_revision": view.policy.revision,
             "revision": view.revision,
             # Encoded once, for the spool and for the database.
-            "decisions": msgspec.Raw(_ENCODER.encode(told[start:end])),
+            "decisions": msgspec.Raw(encoded),
         }
         if len(parts) > 1:
             detail |= {"part": number, "parts": len(parts)}
@@ -257,17 +253,18 @@ def records(
         )
 
 
-def _parts(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    if sum(sizes) <= _MAX_PART_BYTES:
-        yield 0, len(sizes)
-        return
+def _parts(told: Sequence[_Told]) -> Iterator[tuple[int, int, bytes]]:
+    """Runs of decisions, each with its JSON, which is of ``_MAX_PART_BYTES`` at most."""
+    encoded = [_ENCODER.encode(item) for item in told]
     start, total = 0, 0
-    for index, size in enumerate(sizes):
+    for index, item in enumerate(encoded):
+        # With the comma or the brackets around it.
+        size = len(item) + 2
+        if total + size > _MAX_PART_BYTES and index > start:
+            yield start, index, b"[%s]" % b",".join(encoded[start:index])
+            start, total = index, 0
         total += size
-        if total > _MAX_PART_BYTES and index > start:
-            yield start, index
-            start, total = index, size
-    yield start, len(sizes)
+    yield start, len(encoded), b"[%s]" % b",".join(encoded[start:])
 
 
 def _outcome(decision: Decision) -> _Outcome:
@@ -275,15 +272,13 @@ def _outcome(decision: Decision) -> _Outcome:
     return decision.effect, decision.reason, rule
 
 
-def _tell_context(item: _Told, question: Question) -> int:
-    """Add a question's context if it is short enough; returns its bytes of JSON."""
+def _tell_context(item: _Told, question: Question) -> None:
+    """Add a question's context, or if it is too long, that it had one."""
     facts = _storable(plain_facts(question.context))
-    encoded = len(_ENCODER.encode(facts))
-    if encoded > _MAX_CONTEXT_BYTES:
+    if len(_ENCODER.encode(facts)) > _MAX_CONTEXT_BYTES:
         item.context_omitted = True
-        return 0
-    item.context = facts
-    return encoded
+    else:
+        item.context = facts
 
 
 def _storable(value: object) -> object:
