@@ -199,7 +199,7 @@ async def authz_client() -> AsyncIterator[Callable[..., Client]]:
             tenant_id=tenant_id,
             org_id=org_id,
             unsafe_plaintext=True,
-            timeout_s=10,
+            timeout_s=30,
         )
         channels.append(channel)
         return Client(channel)

@@ -162,7 +162,7 @@ def send() -> Send:
         method: str,
         body: bytes,
         metadata: list[tuple[str, Any]],
-        timeout_s: float | None = 5,
+        timeout_s: float | None = 20,
     ) -> bytes:
         async with grpc.aio.insecure_channel(replica.target) as channel:
             call = channel.unary_unary(method, None, None)

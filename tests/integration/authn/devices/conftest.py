@@ -142,7 +142,7 @@ class World:
             tenant_id=tenant.tenant_id,
             org_id=org_id,
             unsafe_plaintext=True,
-            timeout_s=10,
+            timeout_s=30,
         )
         self.channels.append(made)
         return made

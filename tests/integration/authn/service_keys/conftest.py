@@ -218,7 +218,7 @@ class World:
             keys=keys,
             tenant_id=tenant_id,
             unsafe_plaintext=True,
-            timeout_s=10,
+            timeout_s=30,
         )
         self._stack.push_async_callback(channel.close)
         return channel.for_tenant(tenant_id, **options) if options else channel

@@ -213,7 +213,7 @@ class World:
             tenant_id=tenant_id,
             org_id=org_id,
             unsafe_plaintext=True,
-            timeout_s=options.pop("timeout_s", 10.0),
+            timeout_s=options.pop("timeout_s", 30.0),
         )
         self._stack.push_async_callback(channel.close)
         return channel.for_tenant(tenant_id, org_id, **options) if options else channel

@@ -77,7 +77,7 @@ class People:
             tenant_id=tenant_id,
             org_id=org_id,
             unsafe_plaintext=True,
-            timeout_s=10,
+            timeout_s=30,
         )
         self._where = (tenant_id, org_id)
 

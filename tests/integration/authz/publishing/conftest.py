@@ -273,7 +273,7 @@ class World:
             keys=RootKeys(RING),
             tenant_id=PLATFORM_TENANT_ID,
             unsafe_plaintext=True,
-            timeout_s=20,
+            timeout_s=30,
         )
         self.stack.push_async_callback(channel.close)
         return channel.for_tenant(PLATFORM_TENANT_ID, subject=subject)
@@ -284,7 +284,7 @@ class World:
         issued = RootKeys(RING).issue("cli", ["authz", "audit"])
         write_secret(file, json.dumps(issued.to_json()).encode())
         endpoint = Endpoint(f"127.0.0.1:{replica.port}", "cli", str(file), unsafe_plaintext=True)
-        return await self.stack.enter_async_context(Connection(endpoint, timeout_s=10))
+        return await self.stack.enter_async_context(Connection(endpoint, timeout_s=30))
 
     def at(self, replica: Replica, subject: str = "") -> Caller:
         """Call a replica as somebody; as the command line itself without a subject."""
