@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-TOLD_S = 15.0
+TOLD_S = 60.0
 
 
 @pytest.fixture
@@ -57,13 +57,13 @@ async def test_a_passkey_that_was_reset_elsewhere_is_forgotten_when_it_is_tried(
     tab = await open_tab()
     laptop = await onboard(tab, person)
     await tab.sign_out()
+    # The page that signed out offers the passkey as well: leave it before the passkey is there.
+    await tab.page.goto("about:blank")
     rows("user", "reset-sign-in", person.email, "--tenant", "acme", "-m", "lost laptop", "--yes")
     deleted = telling(tab, "credentialDeleted")
     tab.expected = ("401",)
-    button = tab.page.get_by_role("button", name="Sign in with a passkey")
-    await button.wait_for()
     await tab.set_presence(laptop, present=True)
-    await button.click()
+    await tab.open("/acme/sign-in")
     await tab.page.get_by_text("This passkey is no longer good here").wait_for()
     await deleted()
     assert await tab.credentials(laptop) == []
