@@ -3,6 +3,11 @@
 A nonce lies in one set a minute of its expiry, ``t:{tenant}:nonce:<minute>``. The expiry follows
 from the signed timestamp, so a replay always looks into the same set, and whole sets expire. Calls
 that come while a pipeline is in flight share the next one, and so do those of a busy moment.
+
+A Redis that was restarted, restored or promoted may have lost nonces. It is told by another
+``run_id`` on the next connection: from then on a nonce that it calls new, of a call that may have
+been made before, is not known to be new, until calls are signed late enough (five seconds later).
+Of Redis Cluster, whose nodes change one by one, this is not asked.
 """
 
 import asyncio
@@ -21,14 +26,22 @@ PACE_S: Final = 0.002
 """How long a busy cache lets nonces gather: a pipeline costs as much as all else that a nonce does,
 since it wakes Redis up and is woken by it, and calls that go on together wake gRPC's threads once.
 A caller that is alone never waits for company."""
+LONGEST_MS: Final = 40_000
+"""From the first sight of a call to the expiry of its nonce at most: it may be signed 5 s ahead, is
+good for 30 s, and its nonce is kept for 5 s more (``argy.rpc.signature``)."""
+_RUN: Final = "return {ok = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')}"
 _RECONNECT_PAUSE_S: Final = 0.05
 _MAX_BUCKETS: Final = 20_000
 
-_Item = tuple[UUID, int, bytes, "asyncio.Future[bool]"]
+_Item = tuple[UUID, int, bytes, int, "asyncio.Future[bool]"]
+"""Tenant, bucket, nonce, its expiry in milliseconds, and who waits."""
 
 
 class _Writer(Protocol):
     """Adds nonces to buckets; returns for each whether it was new."""
+
+    lost_until_ms: int
+    """Of nonces that expire by then, being new tells nothing: they may have been lost."""
 
     async def add(self, items: list[_Item]) -> list[bool]: ...
 
@@ -50,10 +63,12 @@ class NonceCache:
         max_pending: int = 10_000,
         clock: Clock | None = None,
     ) -> None:
-        self._writer: _Writer = _ClusterWriter(store) if store.cluster else _RespWriter(store)
+        self._clock = clock or SystemClock()
+        self._writer: _Writer = (
+            _ClusterWriter(store) if store.cluster else _RespWriter(store, self._clock)
+        )
         self._timeout_s = timeout_ms / 1000
         self._max_pending = max_pending
-        self._clock = clock or SystemClock()
         self._pending: list[_Item] = []
         self._flusher: asyncio.Task[None] | None = None
 
@@ -75,7 +90,7 @@ class NonceCache:
         if expires_at_ms <= self._clock.now_ms():
             future.set_result(True)
             return future
-        pending.append((tenant_id, expires_at_ms // BUCKET_MS, nonce, future))
+        pending.append((tenant_id, expires_at_ms // BUCKET_MS, nonce, expires_at_ms, future))
         if self._flusher is None:
             self._flusher = asyncio.create_task(self._flush(), name="nonces")
         return future
@@ -90,9 +105,14 @@ class NonceCache:
                 except REDIS_ERRORS as error:
                     self._fail(batch, error)
                     continue
+                lost_until_ms = self._writer.lost_until_ms
                 for item, new in zip(batch, fresh, strict=True):
-                    if not item[3].done():
-                        item[3].set_result(not new)
+                    if item[4].done():
+                        continue
+                    if new and item[3] <= lost_until_ms:
+                        item[4].set_exception(_away())
+                    else:
+                        item[4].set_result(not new)
                 if len(batch) > 1:
                     await asyncio.sleep(PACE_S)
         finally:
@@ -103,10 +123,10 @@ class NonceCache:
         # Those that waited behind the failed pipeline have waited long enough.
         batch, self._pending = batch + self._pending, []
         for item in batch:
-            if not item[3].done():
+            if not item[4].done():
                 away = _away()
                 away.__cause__ = error
-                item[3].set_exception(away)
+                item[4].set_exception(away)
 
     async def close(self) -> None:
         """Refuse what waits and close the connection."""
@@ -126,9 +146,12 @@ def _away() -> Unavailable:
 class _RespWriter:
     """One raw connection; commands are put together from prefixes made once a bucket."""
 
-    def __init__(self, store: RedisStore) -> None:
+    def __init__(self, store: RedisStore, clock: Clock) -> None:
         self._url = store.url
         self._tls = store.tls_context()
+        self._clock = clock
+        self._run = b""
+        self.lost_until_ms = 0
         self._connection: RespConnection | None = None
         self._retry_at = 0.0
         self._buckets: dict[tuple[UUID, int], bytes] = {}
@@ -142,7 +165,7 @@ class _RespWriter:
             buckets.clear()
         words: list[bytes] = []
         expiries: list[bytes] = []
-        for tenant_id, minute, nonce, _ in items:
+        for tenant_id, minute, nonce, _, _ in items:
             prefix = buckets.get((tenant_id, minute))
             if prefix is None:
                 bucket = key(tenant_id, "nonce", minute).encode()
@@ -165,9 +188,16 @@ class _RespWriter:
             raise RespError("Redis was away a moment ago")
         self.close()
         self._retry_at = loop.time() + _RECONNECT_PAUSE_S
-        self._connection = await RespConnection.connect(self._url, tls=self._tls)
+        connection = self._connection = await RespConnection.connect(self._url, tls=self._tls)
+        (run,) = await connection.pipeline(command(b"EVAL", _RUN.encode(), b"0"), 1)
+        if not run.startswith(b"+"):
+            self.close()
+            raise RespError("Redis does not say which run of it this is")
+        if self._run not in (b"", run):
+            self.lost_until_ms = self._clock.now_ms() + LONGEST_MS
+        self._run = run
         self._retry_at = 0.0
-        return self._connection
+        return connection
 
     def close(self) -> None:
         # A bucket whose EXPIREAT may be lost gets another.
@@ -180,13 +210,15 @@ class _RespWriter:
 class _ClusterWriter:
     """redis-py's cluster pipeline, which finds each key's node."""
 
+    lost_until_ms = 0
+
     def __init__(self, store: RedisStore) -> None:
         self._client = store.client
 
     async def add(self, items: list[_Item]) -> list[bool]:
         pipeline = self._client.pipeline()
         buckets: dict[tuple[UUID, int], str] = {}
-        for tenant_id, minute, nonce, _ in items:
+        for tenant_id, minute, nonce, _, _ in items:
             bucket = buckets.get((tenant_id, minute))
             if bucket is None:
                 bucket = buckets[tenant_id, minute] = key(tenant_id, "nonce", minute)

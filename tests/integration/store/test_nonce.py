@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from argy.base.clock import FixedClock, SystemClock
 from argy.base.errors import FailedPrecondition, InvalidArgument, Unavailable
 from argy.base.ids import uuid7
 from argy.local.valkey import EmbeddedValkey
-from argy.store.nonce import BUCKET_MS, MARGIN_S, NonceCache
+from argy.rpc.signature import MAX_AGE_MS, MAX_AHEAD_MS, NONCE_MARGIN_MS
+from argy.store.nonce import BUCKET_MS, LONGEST_MS, MARGIN_S, NonceCache
 from argy.store.redis import RedisStore
 
 
@@ -88,6 +90,69 @@ async def test_redis_away_and_back(tmp_path: Path) -> None:
         await cache.close()
         await store.close()
         server.stop()
+
+
+async def test_a_call_is_not_replayed_to_a_redis_that_lost_its_nonces(tmp_path: Path) -> None:
+    """Killed, restored or promoted: what it does not know may have been there."""
+    server = EmbeddedValkey(tmp_path / "valkey", port=reserved_port(), durable=False)
+    store = await RedisStore.open(server.start())
+    clock = FixedClock(SystemClock().now_ms())
+    cache = NonceCache(store, clock=clock)
+    tenant_id, nonce, expires = uuid7(), os.urandom(16), clock.now_ms() + 35_000
+    try:
+        assert await cache.seen(tenant_id, nonce, expires) is False
+        server.stop()
+        shutil.rmtree(tmp_path / "valkey" / "data")
+        server.start()
+        for made in (nonce, os.urandom(16)):
+            with pytest.raises(Unavailable) as refused:
+                await _connected(cache, tenant_id, made, expires)
+            assert refused.value.reason == "REPLAY_CACHE_AWAY"
+        # Signed ahead of the clock and used just before: that can't be told from a new one either.
+        with pytest.raises(Unavailable):
+            await cache.seen(tenant_id, os.urandom(16), clock.now_ms() + LONGEST_MS)
+        clock.advance(5_001)
+        signed_now, fresh = clock.now_ms() + 35_000, os.urandom(16)
+        assert await cache.seen(tenant_id, fresh, signed_now) is False
+        assert await cache.seen(tenant_id, fresh, signed_now) is True
+        with pytest.raises(Unavailable):
+            await cache.seen(tenant_id, os.urandom(16), expires)
+    finally:
+        await cache.close()
+        await store.close()
+        server.stop()
+
+
+async def test_a_connection_that_was_lost_alone_costs_nothing(tmp_path: Path) -> None:
+    server = EmbeddedValkey(tmp_path / "valkey", port=reserved_port(), allow=("client",))
+    url = server.start()
+    store = await RedisStore.open(url)
+    cache = NonceCache(store)
+    try:
+        assert await cache.seen(uuid7(), os.urandom(16), soon()) is False
+        async with Redis.from_url(url) as admin:
+            assert await admin.client_kill_filter(_type="normal", skipme=True) > 0
+        assert await _answer(cache, uuid7(), os.urandom(16), soon()) is False
+    finally:
+        await cache.close()
+        await store.close()
+        server.stop()
+
+
+def test_no_nonce_lives_longer_than_is_waited_for() -> None:
+    assert LONGEST_MS == MAX_AHEAD_MS + MAX_AGE_MS + NONCE_MARGIN_MS
+
+
+async def _connected(cache: NonceCache, *call: Any) -> bool:
+    """The answer of a Redis that is there again: an error has no cause then."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await cache.seen(*call)
+            except Unavailable as away:
+                if away.__cause__ is None:
+                    raise
+                await asyncio.sleep(0.01)
 
 
 async def _answer(cache: NonceCache, *call: Any) -> bool:
