@@ -255,3 +255,28 @@ async def test_nobody_can_hold_calls_open_by_never_sending_the_request(
             assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
             assert call.done()
         assert (await stub_factory(replica, tenant.tenant_id).GetOrg(GET)).org.slug == tenant.slug
+
+
+async def test_a_handshake_that_takes_a_while_comes_about(
+    replica_factory: Any, stub_factory: Stub, tenant: Any, tmp_path: Path
+) -> None:
+    ours = ensure_dev_certificates(tmp_path / "ours", now=datetime.now(UTC))
+    tls = ServerTls(ours.server_cert_file, ours.server_key_file)
+    replica = await replica_factory(tls=tls, unsafe_plaintext=False)
+    loop = asyncio.get_running_loop()
+
+    async def from_afar(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", replica.server.port)
+
+        async def carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            while data := await source.read(65_536):
+                loop.call_later(0.2, sink.write, data)
+            sink.close()
+
+        await asyncio.gather(carry(reader, back), carry(there, writer))
+
+    async with await asyncio.start_server(from_afar, "127.0.0.1", 0) as far:
+        target = Target(f"localhost:{far.sockets[0].getsockname()[1]}")
+        options = {"unsafe_plaintext": False, "tls": ClientTls(ours.ca_file), "timeout_s": 20}
+        stub = stub_factory(target, tenant.tenant_id, **options)
+        assert (await stub.GetOrg(GET)).org.slug == tenant.slug
