@@ -139,6 +139,8 @@ class OAuth:
             "response_types_supported": [],
             "token_endpoint_auth_methods_supported": ["none"],
             "revocation_endpoint_auth_methods_supported": ["none"],
+            # Who introspects holds a token of this edge (RFC 8414 §2 lets its type stand here).
+            "introspection_endpoint_auth_methods_supported": ["Bearer"],
         }
         headers = {"cache-control": f"public, max-age={_METADATA_AGE_S}"}
         return JSONResponse(document, headers=headers)

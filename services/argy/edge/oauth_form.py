@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from argy.base.errors import InvalidArgument
 from argy.edge.problems import CHALLENGE
 from argy.edge.request import header_values
 
@@ -43,6 +44,9 @@ def answering(work: Handler) -> Handler:
             return await work(request)
         except OAuthError as error:
             return error.answer()
+        except InvalidArgument as error:
+            # What does not even fit a service's rules; clients read ``error`` and nothing else.
+            return OAuthError("invalid_request", error.message).answer()
 
     return serve
 
@@ -51,8 +55,10 @@ async def read_form(request: Request) -> dict[str, str]:
     """The fields of a form, each at most once; empty ones count as absent (RFC 6749 §3.2).
 
     Raises:
-        OAuthError: ``invalid_request``.
+        OAuthError: ``invalid_request``, also for anything that stands in the address (§2.3.1).
     """
+    if request.scope["query_string"]:
+        raise OAuthError("invalid_request", "send all in the body, and nothing in the address")
     given = header_values(request.scope, b"content-type")
     media_type = (given[0] if len(given) == 1 else b"").decode("latin-1").partition(";")[0]
     if media_type.strip().lower() != _MEDIA_TYPE:
