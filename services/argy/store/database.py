@@ -229,8 +229,8 @@ class Database:
 
 def _malformed_dsn() -> InvalidArgument:
     return InvalidArgument(
-        "the DSN is not postgresql://user:password@host[:port]/database: percent-encode what is "
-        "special in its password",
+        "the DSN is not postgresql://<user>:<password>@<host>[:<port>]/<database>: percent-encode "
+        "what is special in its password",
         reason="DSN_MALFORMED",
         field="dsn",
     )

@@ -27,7 +27,7 @@ def test_certificates_and_authorities_that_anybody_may_exchange_are_refused(
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o602])
 def test_a_private_key_that_others_may_read_or_write_is_refused(tmp_path: Path, mode: int) -> None:
     key, certificate = tmp_path / "server.key", tmp_path / "server.pem"
-    key.write_bytes(b"-----BEGIN PRIVATE KEY-----")
+    key.write_bytes(b"-----BEGIN NOTHING-----")
     certificate.write_bytes(b"-----BEGIN CERTIFICATE-----")
     key.chmod(mode)
     for files in (
