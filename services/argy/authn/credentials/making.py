@@ -8,6 +8,7 @@ from argy.authn.credentials.domain import Credential, Kind, beyond_rights, unkno
 from argy.authn.credentials.rights import Rights
 from argy.authn.security_notices import store as security_notice_store
 from argy.authn.sessions.domain import DeviceInfo
+from argy.authn.sessions.service import require_tenant_scope
 from argy.base.secret_token import new_token
 from argy.rpc.access import ANY
 from argy.rpc.call import Call
@@ -63,13 +64,17 @@ async def check_may_rotate(rights: Rights, call: Call, found: Credential | None)
     await check_rights(rights, call, found.subject, found.scopes)
 
 
-def recent_if_person(call: Call) -> None:
-    """A person who learns a secret proved lately who they are.
+def check_maker(call: Call) -> None:
+    """Whoever learns a secret acts in the whole tenant, as it does, and a person proved it lately.
+
+    A right that is held in one org, or a token that is bound to it, would leave the org that way.
 
     Raises:
+        PermissionDenied: ``TENANT_WIDE_ONLY``.
         Unauthenticated: ``PERSON_REQUIRED``.
         FailedPrecondition: ``STEP_UP_REQUIRED``.
     """
+    require_tenant_scope(call)
     if call.caller.startswith("user:"):
         require_recent(call)
 

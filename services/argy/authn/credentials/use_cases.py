@@ -34,13 +34,14 @@ from argy.authn.service_keys.domain import subject_of_service
 from argy.authn.service_keys.use_cases import FIRST_GENERATION, ServiceKeys, ended_by_rotation
 from argy.authn.sessions.audit import SignInLog
 from argy.authn.sessions.domain import DeviceInfo
+from argy.authn.sessions.service import require_tenant_scope
 from argy.base.clock import Clock
 from argy.base.errors import FailedPrecondition, PermissionDenied
 from argy.base.ids import uuid7
 from argy.base.secret_token import token_digest
 from argy.rpc.call import Call
 from argy.rpc.credentials import VerifiedCredential, invalid_credential
-from argy.rpc.person import require_person, require_recent
+from argy.rpc.person import require_person
 from argy.store.database import Database
 
 _UNKNOWN: Final = DeviceInfo()
@@ -95,11 +96,11 @@ class Credentials:
             InvalidArgument: for a malformed name, scope or lifetime.
             Unauthenticated: ``PERSON_REQUIRED``.
             FailedPrecondition: ``STEP_UP_REQUIRED``.
-            PermissionDenied: ``SCOPE_BEYOND_RIGHTS``.
+            PermissionDenied: ``SCOPE_BEYOND_RIGHTS``; ``TENANT_WIDE_ONLY`` for a call in an org.
             ResourceExhausted: ``TOO_MANY_CREDENTIALS``.
         """
         person = require_person(call)
-        require_recent(call)
+        making.check_maker(call)
         made = await self._make(
             call, "TOKEN", call.caller, person, name, scopes, days, device=device
         )
@@ -115,7 +116,7 @@ class Credentials:
         Raises as ``make_token``; that the caller may make keys was asked by the access stage.
         """
         check_agent(subject)
-        making.recent_if_person(call)
+        making.check_maker(call)
         return await self._make(call, "KEY", subject, None, name, scopes, days)
 
     async def make_service_key(
@@ -126,7 +127,7 @@ class Credentials:
         Raises as ``make_key``, and InvalidArgument ``SERVICE_RESERVED``.
         """
         subject = subject_of_service(service)
-        making.recent_if_person(call)
+        making.check_maker(call)
         return await self._make(call, "SERVICE", subject, None, name, scopes, days)
 
     async def rotate(self, call: Call, credential_id: UUID, *, overlap_hours: int) -> Made:
@@ -138,9 +139,9 @@ class Credentials:
         Raises:
             NotFound: ``CREDENTIAL_UNKNOWN``, also for another's.
             FailedPrecondition: ``CREDENTIAL_OVER`` or ``STEP_UP_REQUIRED``.
-            PermissionDenied: ``SCOPE_BEYOND_RIGHTS``.
+            PermissionDenied: ``SCOPE_BEYOND_RIGHTS``; ``TENANT_WIDE_ONLY`` for a call in an org.
         """
-        making.recent_if_person(call)
+        making.check_maker(call)
         async with self._db.tenant(call.tenant_id) as tx:
             found = await store.find(tx, credential_id, lock=False)
         await making.check_may_rotate(self._rights, call, found)
@@ -187,9 +188,11 @@ class Credentials:
         """The live credentials of the caller, or of a subject for who may read any's; newest first.
 
         Raises:
-            PermissionDenied: ``ACCESS_DENIED``.
+            PermissionDenied: ``ACCESS_DENIED``; ``TENANT_WIDE_ONLY`` of others in an org.
         """
         whose = subject or call.caller
+        if whose != call.caller:
+            require_tenant_scope(call)
         if whose != call.caller and not await self._rights.holds(call, call.caller, READ_ANY):
             raise PermissionDenied("These are not your own credentials", reason="ACCESS_DENIED")
         async with self._db.tenant(call.tenant_id) as tx:
@@ -202,12 +205,15 @@ class Credentials:
 
         Raises:
             NotFound: ``CREDENTIAL_UNKNOWN``, also for one that the caller may not end.
+            PermissionDenied: ``TENANT_WIDE_ONLY`` for another's, by who may end any's in an org.
         """
         may_any = await self._rights.holds(call, call.caller, REVOKE_ANY)
         async with self._db.tenant(call.tenant_id) as tx:
             found = await store.find(tx, credential_id, lock=True)
             if found is None or (found.subject != call.caller and not may_any):
                 raise unknown_credential()
+            if found.subject != call.caller:
+                require_tenant_scope(call)
             # Ended before: said once more, it stays as it was.
             ended = await store.revoke(tx, found.id, now_ms=self._clock.now_ms())
             await self._log.done(

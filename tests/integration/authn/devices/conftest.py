@@ -204,9 +204,16 @@ class World:
             )
             await tx.execute("SELECT authz.bump_revision($1)", person.tenant.tenant_id)
 
-    async def grant(self, tenant: Any, subject: str, role: str) -> str:
+    async def grant(
+        self, tenant: Any, subject: str, role: str, *, org_id: UUID | None = None
+    ) -> str:
         stub: Any = AssignmentServiceStub(self.channel(tenant, source="cli"))
-        request = GrantRoleRequest(subject=subject, role=role, reason="the test needs it")
+        request = GrantRoleRequest(
+            subject=subject,
+            role=role,
+            org_id="" if org_id is None else str(org_id),
+            reason="the test needs it",
+        )
         return str((await stub.GrantRole(request)).assignment.assignment_id)
 
     async def ungrant(self, tenant: Any, assignment_id: str) -> None:
