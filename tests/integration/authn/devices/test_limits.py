@@ -44,10 +44,11 @@ async def test_each_person_and_tenant_is_counted_alone(redis_store: RedisStore) 
 
 async def test_a_counted_key_ends_and_names_nobody(redis_store: RedisStore) -> None:
     tenant_id = uuid7()
-    await waited(RateLimits(redis_store, FixedClock(1)), tenant_id, "ada@example.test")
+    # No letter of the name is a hexadecimal digit, so that chance does not write it.
+    await waited(RateLimits(redis_store, FixedClock(1)), tenant_id, "tim@example.test")
     keys = [key async for key in redis_store.client.scan_iter(f"t:{{{tenant_id}}}:*")]
     assert len(keys) == 1
-    assert b"ada" not in keys[0]
+    assert b"tim" not in keys[0]
     assert 0 < await redis_store.client.pttl(keys[0]) <= RATE.every_ms * RATE.burst
 
 
