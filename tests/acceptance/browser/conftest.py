@@ -9,6 +9,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
 import secrets
 import shutil
 import time
@@ -254,8 +255,8 @@ def spki_pin(certificate: Path) -> str:
 
 async def launch(playwright: Playwright, certificate: Path) -> Browser:
     """Start Chromium; it accepts this one certificate beside those that it knows."""
-    executable = shutil.which("chromium")
-    assert executable, "there is no chromium: run `make system-deps`"
+    executable = os.environ.get("ARGY_CHROMIUM") or shutil.which("chromium")
+    assert executable, "there is no Chromium: run `make test`, or name yours in ARGY_CHROMIUM"
     return await playwright.chromium.launch(
         executable_path=executable,
         headless=True,
