@@ -86,7 +86,7 @@ up: $(STAMPS)/linked ## Start the whole platform here and show it at work; Ctrl-
 
 .PHONY: test
 test: venv ## Run every test that CI runs
-	@browser=$$(.ci/get-browser) && ARGY_CHROMIUM="$$browser" $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+	@.ci/with-browser $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 .PHONY: bench
 bench: venv ## Measure the budgets
