@@ -48,7 +48,12 @@ def declared(project: dict[str, Any]) -> dict[str, list[Requirement]]:
     """What each lock was made from."""
     groups = {
         "requirements.txt": project["project"]["dependencies"]
-        + project["project"]["optional-dependencies"]["local"],
+        + [
+            line
+            for lines in project["project"]["optional-dependencies"].values()
+            for line in lines
+            if not line.startswith("argy[")
+        ],
         "requirements-dev.txt": project["dependency-groups"]["dev"],
         "requirements-build.txt": project["build-system"]["requires"],
     }
