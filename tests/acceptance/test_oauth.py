@@ -203,6 +203,15 @@ async def test_after_a_withdrawal_no_token_of_before_is_good_and_a_refresh_gives
 async def test_metadata_of_nobody(edge: Edge) -> None:
     answer = await edge.http.get("/.well-known/oauth-authorization-server/nobody")
     assert answer.status_code == 404
+    for path in ("/.well-known/nothing", "/.well-known/openid-configuration/x", "/nothing/at/all"):
+        assert (await edge.http.get(path)).status_code == 404
+    nobody = await edge.http.post(
+        "/nobody/oauth/token",
+        data={"grant_type": "refresh_token", "refresh_token": "x", "client_id": CLIENT},
+    )
+    assert (nobody.status_code, nobody.json()["error"]) == (401, "invalid_client")
+    offered = (await edge.http.get("/.well-known/oauth-authorization-server/acme")).json()
+    assert {"authz.decision:check", "audit.event:read"} <= set(offered["scopes_supported"])
     for method, path in (
         ("GET", "/acme/oauth/token"),
         ("POST", "/.well-known/jwks.json"),
@@ -224,19 +233,56 @@ async def test_a_refresh_token_is_traded_once(edge: Edge, user_id: str) -> None:
     assert await edge.introspect(told["access_token"]) == {"active": False}
 
 
+async def test_a_refresh_gives_no_more_scope_than_was_asked_for(edge: Edge, user_id: str) -> None:
+    tokens = await edge.sign_in(user_id)
+    more = await edge.post(
+        "token",
+        grant_type="refresh_token",
+        refresh_token=tokens.refresh_token,
+        client_id=CLIENT,
+        scope="no scope!",
+    )
+    assert (more.status_code, more.json()["error"]) == (400, "invalid_scope")
+    # Refused, and not used up; the grant has no limit, so there is no scope to tell of it.
+    first = (await edge.refresh(tokens.refresh_token)).json()
+    assert "scope" not in first
+    narrowed = await edge.post(
+        "token",
+        grant_type="refresh_token",
+        refresh_token=first["refresh_token"],
+        client_id=CLIENT,
+        scope="project:read",
+    )
+    told = narrowed.json()
+    assert told["scope"] == "project:read"
+    claims = jwt.decode(told["access_token"], options={"verify_signature": False})
+    assert claims["scope"] == "project:read"
+    # The family keeps what was granted.
+    assert "scope" not in (await edge.refresh(told["refresh_token"])).json()
+
+
 async def test_introspection_tells_a_service_and_nobody_else(edge: Edge, user_id: str) -> None:
     tokens = await edge.sign_in(user_id)
     told = await edge.introspect(tokens.access_token)
     assert told["sub"] == f"user:{user_id}"
     assert told["iss"] == f"{edge.url}/acme"
     assert told["exp"] - told["iat"] == 600
-    assert (await edge.introspect(tokens.refresh_token))["token_type"] == "refresh_token"
+    assert (told["token_type"], told["token_kind"], told["aud"]) == (
+        "Bearer",
+        "access_token",
+        "argy",
+    )
+    assert (
+        told["jti"] == jwt.decode(tokens.access_token, options={"verify_signature": False})["jti"]
+    )
+    assert (await edge.introspect(tokens.refresh_token))["token_kind"] == "refresh_token"
     assert await edge.introspect("x") == {"active": False}
-    for headers in ({}, {"authorization": f"Bearer {tokens.access_token}"}):
+    basic = {"authorization": "Basic Y2xpZW50OnNlY3JldA=="}
+    for headers in ({}, {"authorization": f"Bearer {tokens.access_token}"}, basic):
         answer = await edge.http.post(
             "/acme/oauth/introspect", data={"token": tokens.access_token}, headers=headers
         )
-        assert answer.status_code == 401
+        assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
     # The token of the edge speaks for a service of Acme alone.
     answer = await edge.http.post(
         "/platform/oauth/introspect",

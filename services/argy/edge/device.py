@@ -17,9 +17,11 @@ from argy.edge.oauth_form import (
     NOT_STORED,
     OAuthError,
     answering,
+    malformed,
     needed,
     read_form,
     refuse_passwords,
+    tokens_answer,
 )
 from argy.edge.platform import Tenants, TenantServices
 from argy.edge.problems import from_service
@@ -67,17 +69,7 @@ async def redeem(services: TenantServices, fields: dict[str, str]) -> Response:
         raise OAuthError("access_denied", error.message) from error
     if answer.poll != pb.DEVICE_POLL_GRANTED:
         raise OAuthError(*_WAITING.get(answer.poll, ("invalid_grant", "the code is not good")))
-    tokens = answer.tokens
-    return JSONResponse(
-        {
-            "access_token": tokens.access_token,
-            "token_type": "Bearer",
-            "expires_in": tokens.expires_in_s,
-            "refresh_token": tokens.refresh_token,
-            "scope": tokens.scope,
-        },
-        headers=NOT_STORED,
-    )
+    return tokens_answer(answer.tokens)
 
 
 async def _begin(
@@ -98,8 +90,7 @@ async def _begin(
             metadata=services.metadata,
         )
     except InvalidArgument as error:
-        wrong = "invalid_scope" if error.field == "scopes" else "invalid_request"
-        raise OAuthError(wrong, error.message) from error
+        raise malformed(error) from error
     except ArgyError as error:
         raise from_service(error, request_id) from error
     page = f"{base_url}/{tenant.slug}/device"

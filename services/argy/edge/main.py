@@ -61,10 +61,9 @@ def assemble(
     """The application over a connection to the services."""
     url, views, callers = settings.base_url, pages.Views(), Callers(settings.tokens)
     return build(
-        oauth.routes(connection, base_url=url),
-        open_routes=[
+        [
             *authzen.routes(connection, endpoint, base_url=url, callers=callers),
-            *oauth.open_routes(connection, base_url=url),
+            *oauth.routes(connection, base_url=url, callers=callers),
             *webauthn.routes(settings.origins, base_url=url),
             *device.routes(connection, base_url=url),
             *device_credentials.routes(connection),
@@ -72,7 +71,6 @@ def assemble(
                 connection, endpoint, views=views, base_url=url, mailbox=settings.mailbox
             ),
         ],
-        callers=callers,
         health=Health(connection),
         bounds=bounds or Bounds(requests=settings.max_requests),
         proxies=settings.proxy_networks,

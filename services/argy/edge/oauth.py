@@ -18,24 +18,28 @@ from starlette.routing import BaseRoute, Route
 
 from argy.api.authn.v1 import token_pb2 as pb
 from argy.api.authn.v1.token_pb2_grpc import TokenServiceStub
-from argy.base.errors import ArgyError, Unauthenticated
+from argy.base.errors import ArgyError, InvalidArgument, Unauthenticated
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.client import Connection
 from argy.edge import device
 from argy.edge.address_limits import AddressLimits
+from argy.edge.callers import Callers
 from argy.edge.oauth_form import (
     NOT_STORED,
     OAuthError,
     answering,
+    malformed,
     needed,
     read_form,
     refuse_passwords,
+    tokens_answer,
 )
 from argy.edge.platform import Tenant, Tenants, TenantServices
 from argy.edge.problems import from_service
-from argy.edge.request import state_of
+from argy.edge.request import header_values, state_of
 from argy.edge.stages import inner_request_id
 from argy.rpc.client import SignedChannel
+from argy.rpc.declarations import permissions
 from argy.rpc.jwt import PUBLISHED_AGE_S
 
 _TOKEN: Final = "/{tenant}/oauth/token"  # noqa: S105 - a path
@@ -48,31 +52,27 @@ _METADATA_AGE_S: Final = 3600
 _GRANT_LOST: Final = frozenset({"REFRESH_TOKEN_INVALID", "REFRESH_TOKEN_REUSED", "USER_DISABLED"})
 
 
-def open_routes(connection: Connection, *, base_url: str) -> list[BaseRoute]:
-    """The endpoints of clients, which hold no token of this edge."""
-    api, limits = OAuth(connection, base_url), AddressLimits()
+def routes(connection: Connection, *, base_url: str, callers: Callers) -> list[BaseRoute]:
+    """The endpoints of clients, which are public, and of resource servers, which hold a token."""
+    api, limits = OAuth(connection, base_url, callers), AddressLimits()
     return [
         Route(_TOKEN, answering(limits.guard(api.token)), methods=["POST"]),
         Route(_REVOKE, answering(limits.guard(api.revoke)), methods=["POST"]),
+        Route(_INTROSPECT, answering(api.introspect), methods=["POST"]),
         Route(_JWKS, api.jwks, methods=["GET"]),
         Route(_METADATA, api.metadata, methods=["GET"]),
     ]
 
 
-def routes(connection: Connection, *, base_url: str) -> list[BaseRoute]:
-    """The endpoint of resource servers, which hold one."""
-    api = OAuth(connection, base_url)
-    return [Route(_INTROSPECT, answering(api.introspect), methods=["POST"])]
-
-
 class OAuth:
     """The use cases behind the endpoints."""
 
-    __slots__ = ("_base_url", "_connection", "_grants", "_tenants")
+    __slots__ = ("_base_url", "_callers", "_connection", "_grants", "_tenants")
 
-    def __init__(self, connection: Connection, base_url: str) -> None:
+    def __init__(self, connection: Connection, base_url: str, callers: Callers) -> None:
         self._connection = connection
         self._base_url = base_url
+        self._callers = callers
         self._tenants = Tenants(connection)
         self._grants: dict[str, Callable[[Request, dict[str, str]], Awaitable[Response]]] = {
             "refresh_token": self._refresh,
@@ -103,10 +103,11 @@ class OAuth:
 
     async def introspect(self, request: Request) -> Response:
         """What a token is, for a service that may ask."""
+        caller = self._callers.identify(header_values(request.scope, b"authorization"))
         fields = await read_form(request)
         asked = pb.IntrospectTokenRequest(token=needed(fields, "token"))
-        service = f"service:{state_of(request.scope).service}"
-        stub, metadata = await self._stub(request, subject=service)
+        state_of(request.scope).service = caller.service
+        stub, metadata = await self._stub(request, subject=f"service:{caller.service}")
         found = await _asked(request, stub.IntrospectToken(asked, metadata=metadata))
         return JSONResponse(self._described(request, found), headers=NOT_STORED)
 
@@ -137,6 +138,7 @@ class OAuth:
             "jwks_uri": url(_JWKS),
             "grant_types_supported": list(self._grants),
             "response_types_supported": [],
+            "scopes_supported": permissions(),
             "token_endpoint_auth_methods_supported": ["none"],
             "revocation_endpoint_auth_methods_supported": ["none"],
             # Who introspects holds a token of this edge (RFC 8414 §2 lets its type stand here).
@@ -147,26 +149,22 @@ class OAuth:
 
     async def _refresh(self, request: Request, fields: dict[str, str]) -> Response:
         asked = pb.RefreshTokensRequest(
-            refresh_token=needed(fields, "refresh_token"), client_id=needed(fields, "client_id")
+            refresh_token=needed(fields, "refresh_token"),
+            client_id=needed(fields, "client_id"),
+            scope=fields.get("scope", ""),
         )
         stub, metadata = await self._stub(request)
         try:
             answer = await stub.RefreshTokens(asked, metadata=metadata)
+        except InvalidArgument as error:
+            raise malformed(error) from error
         except Unauthenticated as error:
             if error.reason in _GRANT_LOST:
                 raise OAuthError("invalid_grant", error.message) from error
             raise from_service(error, state_of(request.scope).request_id) from error
         except ArgyError as error:
             raise from_service(error, state_of(request.scope).request_id) from error
-        tokens = answer.tokens
-        told = {
-            "access_token": tokens.access_token,
-            "token_type": "Bearer",
-            "expires_in": tokens.expires_in_s,
-            "refresh_token": tokens.refresh_token,
-            "scope": tokens.scope,
-        }
-        return JSONResponse(told, headers=NOT_STORED)
+        return tokens_answer(answer.tokens)
 
     async def _redeem(self, request: Request, fields: dict[str, str]) -> Response:
         tenant = await self._tenant(request)
@@ -193,7 +191,11 @@ class OAuth:
             return {"active": False}
         told: dict[str, Any] = {
             "active": True,
-            "token_type": found.token_type,
+            # RFC 7662 §2.2 means RFC 6749 §5.1's; which of ours it is has a name of its own.
+            "token_type": "Bearer",
+            "token_kind": found.token_type,
+            "aud": found.audience,
+            "jti": found.token_id,
             "sub": found.subject,
             "iss": f"{self._base_url}/{request.path_params['tenant']}",
             "tenant": found.tenant_id,

@@ -7,7 +7,8 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from argy.base.errors import InvalidArgument
+from argy.api.authn.v1.token_pb2 import Tokens
+from argy.base.errors import InvalidArgument, NotFound, Unauthenticated
 from argy.edge.problems import CHALLENGE
 from argy.edge.request import header_values
 
@@ -46,9 +47,20 @@ def answering(work: Handler) -> Handler:
             return error.answer()
         except InvalidArgument as error:
             # What does not even fit a service's rules; clients read ``error`` and nothing else.
-            return OAuthError("invalid_request", error.message).answer()
+            return malformed(error).answer()
+        except Unauthenticated as error:
+            return OAuthError("invalid_client", error.message, status=401).answer()
+        except NotFound as error:
+            # A tenant that isn't there has no clients either.
+            return OAuthError("invalid_client", error.message, status=401).answer()
 
     return serve
+
+
+def malformed(error: InvalidArgument) -> OAuthError:
+    """What a service's rules refuse, as RFC 6749 §5.2 names it."""
+    wrong = "invalid_scope" if error.field == "scopes" else "invalid_request"
+    return OAuthError(wrong, error.message)
 
 
 async def read_form(request: Request) -> dict[str, str]:
@@ -93,6 +105,20 @@ def refuse_passwords(request: Request) -> None:
         raise OAuthError(
             "invalid_client", "there are no passwords here: send client_id alone", status=401
         )
+
+
+def tokens_answer(tokens: Tokens) -> Response:
+    """A pair of tokens as RFC 6749 §5.1 has it; without limits there is no scope to tell."""
+    told = {
+        "access_token": tokens.access_token,
+        "token_type": "Bearer",
+        "expires_in": tokens.expires_in_s,
+        "refresh_token": tokens.refresh_token,
+        "scope": tokens.scope,
+    }
+    return JSONResponse(
+        {name: value for name, value in told.items() if value != ""}, headers=NOT_STORED
+    )
 
 
 def needed(fields: dict[str, str], name: str) -> str:

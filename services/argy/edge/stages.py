@@ -1,4 +1,4 @@
-"""The stages around the routes: request id, errors, security headers, authentication."""
+"""The stages around the routes: request id, errors, security headers."""
 
 import asyncio
 import hashlib
@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
-from uuid import UUID
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -15,7 +14,6 @@ from starlette.responses import Response
 
 from argy.base.errors import ArgyError, InvalidArgument, NotFound
 from argy.base.ids import uuid7
-from argy.edge.callers import Callers
 from argy.edge.problems import in_words, problem
 from argy.edge.request import App, Message, Receive, Scope, Send, header_values, state_of
 
@@ -148,20 +146,6 @@ def errors(app: App, page: ErrorPage) -> App:
             answer = in_words(answer, page(told, state.request_id))
         for message in answer:
             await sending(message)
-
-    return serve
-
-
-def authentication(app: App, callers: Callers, *, is_open: Callable[[Scope], bool]) -> App:
-    """Every request needs a token but the ones that ``is_open`` names."""
-
-    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        if not is_open(scope):
-            token = callers.identify(header_values(scope, b"authorization"))
-            state = state_of(scope)
-            state.service = token.service
-            state.tenant_id = UUID(token.tenant_id) if token.tenant_id else None
-        await app(scope, receive, send)
 
     return serve
 

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 
+import argy.api
 from argy.api.common.v1.access_pb2 import access
 from argy.base.errors import FailedPrecondition
 
@@ -89,6 +92,18 @@ def _declared(rpc: MethodDescriptor, problems: list[str]) -> Method | None:
         read_only=declared.read_only,
         platform=declared.platform,
     )
+
+
+@lru_cache(maxsize=1)
+def permissions() -> tuple[str, ...]:
+    """Every permission that an RPC of the platform declares, sorted, as ``type:action``."""
+    found: set[str] = set()
+    for root in map(Path, argy.api.__path__):
+        for file in root.rglob("*_pb2.py"):
+            name = ".".join(("argy.api", *file.relative_to(root).with_suffix("").parts))
+            for service in import_module(name).DESCRIPTOR.services_by_name.values():
+                found |= {rpc.GetOptions().Extensions[access].permission for rpc in service.methods}
+    return tuple(sorted(found - {""}))
 
 
 @lru_cache(maxsize=1024)

@@ -151,7 +151,7 @@ def test_no_address_of_a_link_goes_on_as_a_referrer(visitor: httpx.Client, metho
 
 
 def test_there_is_no_mailbox_unless_it_is_set(visitor: httpx.Client) -> None:
-    assert visitor.get("/dev/mail").status_code == 401
+    assert visitor.get("/dev/mail").status_code == 404
 
 
 @pytest.mark.parametrize("tenant", ["%5Cevil.example", "%09%5Cevil.example", "acme%0a", "ACME"])

@@ -22,7 +22,7 @@ ALPHABET: Final = "BCDFGHJKLMNPQRSTVWXZ"
 _LENGTH: Final = 8
 _IGNORED: Final = re.compile(r"[\s\-‐‑–—_.]+")
 _DEVICE_CODE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
-_CLIENT: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
+_CLIENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}")
 
 State = Literal["PENDING", "APPROVED", "DENIED", "REDEEMED"]
 Poll = Literal["GRANTED", "AUTHORIZATION_PENDING", "SLOW_DOWN", "ACCESS_DENIED", "EXPIRED"]
@@ -129,7 +129,7 @@ def unknown_code() -> NotFound:
 def check_client(client_id: str) -> None:
     """Refuse what is no client's id; raises InvalidArgument."""
     if not _CLIENT.fullmatch(client_id):
-        raise InvalidArgument("client_id must be a-z 0-9 -", field="client_id")
+        raise InvalidArgument("client_id must be 1 to 64 of A-Z a-z 0-9 . _ ~ -", field="client_id")
 
 
 def check_decidable(found: DeviceCode | None, *, now_ms: int) -> DeviceCode:

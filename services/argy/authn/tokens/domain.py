@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from argy.authn.credentials.domain import checked_scopes
+from argy.base.errors import InvalidArgument
 from argy.base.revisions import revision_token
 from argy.rpc.claims import AUDIENCE, MAX_LIFETIME_S, WireClaims
 
@@ -59,6 +61,24 @@ class RefreshToken:
     def good(self, now_ms: int) -> bool:
         """Whether it can be traded."""
         return not (self.used or self.revoked) and self.expires_at.timestamp() * 1000 > now_ms
+
+
+def narrowed(granted: str, asked: str) -> str:
+    """The scope of an access token that asks for ``asked`` of what was granted (RFC 6749 §6).
+
+    Both are separated by spaces; nothing asked is all, and nothing granted is no limit.
+
+    Raises:
+        InvalidArgument: ``SCOPE_NOT_GRANTED`` for more than was granted, or no scope at all.
+    """
+    if not asked.strip():
+        return granted
+    wanted = checked_scopes(asked.split())
+    if granted and not set(wanted) <= set(granted.split()):
+        raise InvalidArgument(
+            "the scope goes beyond what was granted", reason="SCOPE_NOT_GRANTED", field="scopes"
+        )
+    return " ".join(wanted)
 
 
 def claims_of(

@@ -1,5 +1,6 @@
 """Issues tokens to whom a ceremony has proved to be somebody."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -82,9 +83,11 @@ class TokenIssuer:
         tenant: str,
         family_id: UUID | None,
         ends: datetime | None = None,
+        scope: str | None = None,
     ) -> Tokens:
         """Tokens of a family (None for an access token alone) that ends at ``ends``.
 
+        ``scope`` is the access token's, where it is less than what was granted.
         Of a family the person is locked (``token_store.lock_owners``). Raises as ``issue``.
         """
         now_ms = self._clock.now_ms()
@@ -103,8 +106,9 @@ class TokenIssuer:
                 now_ms=now_ms,
                 ends=ends or token_store.moment(now_ms) + timedelta(seconds=REFRESH_S),
             )
+        granted = grant if scope is None else replace(grant, scope=scope)
         claims = claims_of(
-            grant,
+            granted,
             issuer=f"{self._public_url}/{tenant}",
             tenant_id=tx.tenant_id,
             family_id=family_id,
@@ -112,4 +116,4 @@ class TokenIssuer:
             epoch=await self._revocations.epoch(tx.tenant_id),
             now_ms=now_ms,
         )
-        return Tokens(self._keys.sign(claims), refresh_token, ACCESS_S, grant.scope)
+        return Tokens(self._keys.sign(claims), refresh_token, ACCESS_S, granted.scope)

@@ -23,7 +23,9 @@ class TokenService(TokenServiceServicer):
         self, request: pb.RefreshTokensRequest, context: Any
     ) -> pb.RefreshTokensResponse:
         """Trade a refresh token."""
-        tokens = await self._use.refresh(current_call(), request.refresh_token, request.client_id)
+        tokens = await self._use.refresh(
+            current_call(), request.refresh_token, request.client_id, request.scope
+        )
         return pb.RefreshTokensResponse(tokens=tokens_message(tokens))
 
     async def IntrospectToken(
@@ -43,6 +45,8 @@ class TokenService(TokenServiceServicer):
             scope=found.scope,
             client_id=found.client_id,
             session_id=found.session_id,
+            audience=found.audience,
+            token_id=found.token_id,
         )
         if found.issued_at_s:
             told.issue_time.FromSeconds(found.issued_at_s)

@@ -5,14 +5,14 @@ from typing import Final
 from uuid import UUID
 
 from argy.authn.tokens import store as token_store
-from argy.authn.tokens.domain import REFRESH_KIND, RefreshToken, Tokens
+from argy.authn.tokens.domain import REFRESH_KIND, RefreshToken, Tokens, narrowed
 from argy.authn.tokens.issuing import TokenIssuer
 from argy.authn.tokens.revocation import RevocationList
 from argy.base.clock import Clock
 from argy.base.errors import Unauthenticated
 from argy.base.secret_token import is_token, token_digest
 from argy.rpc.call import Call
-from argy.rpc.claims import Claims
+from argy.rpc.claims import AUDIENCE, Claims
 from argy.rpc.credentials import API_KEY, PAT, CredentialVerifier
 from argy.rpc.revoked import family_entry, token_entry
 from argy.rpc.tokens import TokenVerifier
@@ -33,6 +33,8 @@ class Described:
     client_id: str = ""
     org_id: str = ""
     session_id: str = ""
+    audience: str = ""
+    token_id: str = ""
     issued_at_s: int = 0
     expires_at_s: int = 0
 
@@ -59,13 +61,15 @@ class TokenUse:
         self._credentials = credentials
         self._clock = clock
 
-    async def refresh(self, call: Call, token: str, client_id: str) -> Tokens:
+    async def refresh(self, call: Call, token: str, client_id: str, scope: str = "") -> Tokens:
         """Trade a refresh token for new tokens; it is used up by one write, whoever else tries.
 
         One that was traded before was stolen, by whoever came first or second: its family ends.
-        There is no grace, so a client sends one refresh at a time.
+        There is no grace, so a client sends one refresh at a time. ``scope`` narrows the access
+        token; the family keeps what was granted (RFC 6749 §6).
 
         Raises:
+            InvalidArgument: ``SCOPE_NOT_GRANTED``; the token is still good then.
             Unauthenticated: ``REFRESH_TOKEN_INVALID``, ``REFRESH_TOKEN_REUSED``, ``USER_DISABLED``.
             Unavailable: when a token could not be ended again.
         """
@@ -77,12 +81,14 @@ class TokenUse:
                 raise _invalid()
             used = await token_store.use(tx, digest, client_id, now_ms)
             if used is not None:
+                scope = narrowed(used.grant.scope, scope)
                 tokens = await self._issuer.for_grant(
                     tx,
                     used.grant,
                     tenant=call.tenant.slug,
                     family_id=used.family_id,
                     ends=used.expires_at,
+                    scope=scope,
                 )
                 await self._record(tx, call, "authn.token.refresh", used)
                 call.mark_audited()
@@ -123,7 +129,10 @@ class TokenUse:
                 if is_token(token, kind=kind):
                     found = await self._credentials.verify(call.tenant_id, token)
                     return Described(
-                        token_type=name, subject=found.subject, scope=" ".join(sorted(found.scopes))
+                        token_type=name,
+                        subject=found.subject,
+                        scope=" ".join(sorted(found.scopes)),
+                        token_id=found.credential_id,
                     )
             claims = await self._claims(call, token)
         except Unauthenticated:
@@ -138,6 +147,8 @@ class TokenUse:
             client_id=claims.client_id,
             org_id=str(claims.org_id or ""),
             session_id=claims.session_id,
+            audience=AUDIENCE,
+            token_id=claims.token_id,
             issued_at_s=claims.issued_at_s,
             expires_at_s=claims.expires_at_s,
         )
