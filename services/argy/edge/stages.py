@@ -181,7 +181,7 @@ def _of_routing(error: HTTPException) -> ArgyError:
         return InvalidArgument(
             f"this path takes {allowed}", reason="METHOD_NOT_ALLOWED", metadata={"allow": allowed}
         )
-    return NotFound("there is nothing here")
+    return NotFound("there is nothing here", reason="PATH_UNKNOWN")
 
 
 def _is_a_visit(scope: Scope) -> bool:

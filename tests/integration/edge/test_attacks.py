@@ -36,24 +36,29 @@ def test_the_right_token_passes_all_checks(http: Any, asked: Any, problem_of: An
     assert answer.status_code == BEHIND
 
 
-@pytest.mark.parametrize("path", [PATH, "/nothing", "/acme/nothing", "/healthz/", "/%2e/healthz"])
-def test_without_a_token_nothing_is_told_not_even_what_exists(
-    http: Any, problem_of: Any, path: str
-) -> None:
+def test_without_a_token_nothing_is_decided(http: Any, problem_of: Any) -> None:
     del http.headers["authorization"]
-    answer = http.get(path)
+    answer = http.get(PATH)
     assert problem_of(answer)["reason"] == "TOKEN_MISSING"
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == 'Bearer realm="argy"'
 
 
+@pytest.mark.parametrize("path", ["/nothing", "/acme/nothing", "/healthz/", "/%2e/healthz"])
+@pytest.mark.parametrize("token", [True, False])
+def test_what_is_not_there_is_not_found(http: Any, problem_of: Any, path: str, token: bool) -> None:
+    if not token:
+        del http.headers["authorization"]
+    answer = http.get(path)
+    assert (answer.status_code, problem_of(answer)["reason"]) == (404, "PATH_UNKNOWN")
+
+
 def test_a_browser_is_told_in_words_what_a_program_is_told_as_json(http: Any) -> None:
     del http.headers["authorization"]
     answer = http.get("/nothing", headers={"accept": "text/html,*/*;q=0.8"})
-    assert answer.status_code == 401
+    assert answer.status_code == 404
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert "script-src 'self'" in answer.headers["content-security-policy"]
-    assert answer.headers["www-authenticate"] == 'Bearer realm="argy"'
     assert "Nothing to see here" in answer.text
 
 
@@ -82,7 +87,7 @@ def test_a_wrong_token_is_refused(
 def test_basic_authentication_is_told_that_there_are_no_passwords(
     http: Any, asked: Any, problem_of: Any
 ) -> None:
-    for path in (PATH, "/acme/credentials", "/nothing"):
+    for path in (PATH, "/acme/credentials"):
         answer = http.post(path, json=asked, headers={"authorization": "Basic YWRhOnNlY3JldA=="})
         assert problem_of(answer)["reason"] == "PASSWORD_UNSUPPORTED"
         assert "there are no passwords here" in problem_of(answer)["detail"]
@@ -329,7 +334,7 @@ def test_a_connection_that_says_nothing_is_cut_off(slow_edge: Any) -> None:
 def test_line_ends_do_not_hold_a_connection(slow_edge: Any) -> None:
     with closing(slow_edge.connect()) as wire:
         wire.sendall(b"GET /nothing HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        assert b" 401 " in wire.recv(65_536)
+        assert b" 404 " in wire.recv(65_536)
         wire.sendall(b"\r\n")
         assert b" 408 " in read_all(wire)
 

@@ -78,10 +78,8 @@ class Told:
 
 
 _BY_REASON: Final = {
-    "TOKEN_MISSING": (
-        "Nothing to see here",
-        "Check the address: this one is for programs, or is not there at all.",
-    ),
+    "TOKEN_MISSING": ("Nothing to see here", "Check the address: this one is for programs."),
+    "PATH_UNKNOWN": ("Nothing to see here", "Check the address."),
     "FORM_STALE": ("This page is out of date", "Go back, load the page again and repeat it."),
     "CROSS_SITE": (
         "This request came from elsewhere",
