@@ -239,7 +239,7 @@ def test_a_missing_member_is_named_by_its_pointer(http: Any, asked: Any, problem
 
 @pytest.mark.parametrize("path", ["/nothing", "/access/v1/evaluation/", "/access/v1/../../etc"])
 def test_an_unknown_path_is_not_found(http: Any, problem_of: Any, path: str) -> None:
-    assert problem_of(http.post(path))["reason"] == "NOT_FOUND"
+    assert problem_of(http.post(path))["reason"] == "PATH_UNKNOWN"
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
