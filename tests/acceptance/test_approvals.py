@@ -5,12 +5,15 @@ import json
 import shutil
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from argy.api.authz.v1.assignment_pb2 import GrantRoleRequest
+from argy.api.authz.v1.assignment_pb2_grpc import AssignmentServiceStub
 from argy.base.errors import FailedPrecondition, PermissionDenied
 from argy.client import Authorizer, Connection, request_digest
 
@@ -254,14 +257,20 @@ def test_an_approver_never_elevates(acme: Terminal) -> None:
 
 
 async def test_a_service_asks_and_redeems_by_the_client(
-    acme: Terminal, platform: Any, rows: Rows
+    acme: Terminal, argy: Any, platform: Any, rows: Rows, tmp_path: Path
 ) -> None:
     (tenant,) = [row for row in rows("tenant", "list") if row["slug"] == "acme"]
     where: dict[str, Any] = {"tenant_id": uuid.UUID(tenant["tenant_id"])}
     eva = acme.person("PLATFORM_ENGINEER")
     what = (eva, "promote", "deployment:prod-api")
     digest = request_digest(b"release 8")
-    async with Connection(platform.endpoint, timeout_s=30) as connection:
+    # A service of its own: whom the one that asks appointed is no other to it.
+    acme.rows("grant", "service:releaser", "PLATFORM_ADMIN", "-m", "acceptance")
+    keys, ring = tmp_path / "releaser.json", platform.home / "keys" / "signing-keys.json"
+    issued = argy("keys", "issue", str(ring), "--source", "releaser", "--out", str(keys))
+    assert issued.returncode == 0, issued.stderr
+    releaser = replace(platform.endpoint, source="releaser", keys_file=str(keys))
+    async with Connection(releaser, timeout_s=30) as connection:
         authorizer = Authorizer(connection)
         answer = await authorizer.check(*what, **where)
         assert (answer.allowed, answer.effect) == (False, "NEEDS_APPROVAL")
@@ -272,9 +281,13 @@ async def test_a_service_asks_and_redeems_by_the_client(
             await authorizer.require(*what, **where)
         asked = await authorizer.request_approval(*what, reason="release 8", digest=digest, **where)
         assert (asked.state, asked.needs) == ("PENDING", answer.approvals)
+        approve = ("approval", "approve", asked.approval_id, "--as")
+        puppet = acme.person()
+        grant = GrantRoleRequest(subject=puppet, role="role:COMPLIANCE_APPROVER", reason="x")
+        await AssignmentServiceStub(connection.channel(where["tenant_id"])).GrantRole(grant)
+        assert acme.refused(*approve, puppet) == (REFUSED, "APPOINTED_BY_ASKER")
         for _ in range(2):
-            voter = acme.person("COMPLIANCE_APPROVER")
-            acme.rows("approval", "approve", asked.approval_id, "--as", voter)
+            acme.rows(*approve, acme.person("COMPLIANCE_APPROVER"))
         again = await authorizer.request_approval(*what, reason="release 8", digest=digest, **where)
         assert (again.approval_id, again.state) == (asked.approval_id, "GRANTED")
         redeem = partial(authorizer.redeem, asked.approval_id, *what, **where)

@@ -11,8 +11,10 @@ pass for one of another. An envelope is JSON::
 import base64
 import binascii
 import json
+import re
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +29,9 @@ MAX_ENVELOPE: Final = 3 * 1024 * 1024
 """Bytes of an envelope."""
 _MAX_SIGNATURES: Final = 10
 _PUBLIC_BYTES: Final = 32
+_OWNER: Final = re.compile(
+    r"(?:user|service|agent):[A-Za-z0-9._@+-]{1,240}|[^\s<>:@]{1,64}@[^\s<>:@]{1,189}"
+)
 
 
 class UntrustedSignature(FailedPrecondition):
@@ -66,16 +71,27 @@ class TrustedKeys:
     """Ed25519 public keys by id, 32 bytes each. Without a key nothing verifies."""
 
     keys: Mapping[str, bytes]
+    owners: Mapping[str, str] = field(default_factory=dict)
+    """Whose a key is, for those of which that was said: a subject, or an e-mail address."""
 
     def __post_init__(self) -> None:
         """Refuse what is no key."""
         for key_id, key in self.keys.items():
             if not KEY_ID.fullmatch(key_id) or len(key) != _PUBLIC_BYTES:
                 raise InvalidArgument(f"'{key_id}' is not an Ed25519 public key", field="keys")
+        for key_id, owner in self.owners.items():
+            if key_id not in self.keys or not _OWNER.fullmatch(owner):
+                raise InvalidArgument(
+                    f"the owner of '{key_id}' is neither a subject, such as user:<id>, nor an "
+                    "e-mail address",
+                    field="owners",
+                )
 
     @classmethod
     def load(cls, path: Path) -> "TrustedKeys":
         """Read ``{"<key id>": "<base64 of 32 bytes>", …}``.
+
+        Where it is known whose a key is, it is ``{"key": "<base64>", "owner": "<whose>"}``.
 
         Raises:
             InvalidArgument: when the file is something else.
@@ -83,13 +99,24 @@ class TrustedKeys:
         """
         try:
             value = json.loads(read_trusted(path))
-            return cls({str(k): base64.b64decode(v, validate=True) for k, v in value.items()})
-        except (ValueError, AttributeError, TypeError, binascii.Error) as error:
+            told = {k: v if isinstance(v, dict) else {"key": v} for k, v in value.items()}
+            if any(v.keys() - {"key", "owner"} for v in told.values()):
+                raise ValueError("of a key, 'key' and 'owner' are told")
+            return cls(
+                {str(k): base64.b64decode(v["key"], validate=True) for k, v in told.items()},
+                {str(k): str(v["owner"]) for k, v in told.items() if "owner" in v},
+            )
+        except (ValueError, AttributeError, KeyError, TypeError, binascii.Error) as error:
             raise InvalidArgument(f"{path} holds no public keys: {error}") from error
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, Any]:
         """What the file holds."""
-        return {key_id: base64.b64encode(key).decode() for key_id, key in self.keys.items()}
+        told: dict[str, Any] = {}
+        for key_id, key in self.keys.items():
+            encoded = base64.b64encode(key).decode()
+            owner = self.owners.get(key_id)
+            told[key_id] = {"key": encoded, "owner": owner} if owner else encoded
+        return told
 
     def __or__(self, other: "TrustedKeys") -> "TrustedKeys":
         """The keys of both.
@@ -100,7 +127,7 @@ class TrustedKeys:
         for key_id in self.keys.keys() & other.keys.keys():
             if self.keys[key_id] != other.keys[key_id]:
                 raise InvalidArgument(f"key id '{key_id}' names two keys", field="keys")
-        return TrustedKeys({**self.keys, **other.keys})
+        return TrustedKeys({**self.keys, **other.keys}, {**self.owners, **other.owners})
 
 
 def seal(payload: bytes, *, payload_type: str, keys: SigningKeys) -> bytes:
@@ -142,6 +169,24 @@ def unseal(envelope: bytes, *, payload_type: str, keys: TrustedKeys) -> bytes:
             reason="SIGNATURE_INVALID",
         )
     raise UntrustedSignature("no trusted key has signed this: sign it with a key that is trusted")
+
+
+def owners_of(envelope: bytes, *, payload_type: str, keys: TrustedKeys) -> frozenset[str]:
+    """Whose keys have signed an envelope, of those keys of which that is known.
+
+    Raises:
+        UntrustedSignature, InvalidArgument: as ``unseal``.
+    """
+    payload, signatures = _parse(envelope, payload_type)
+    signed = _encoding(payload_type, payload)
+    found = set()
+    for signature in signatures:
+        key_id = str(signature.get("keyid", ""))
+        with suppress(InvalidSignature, KeyError, TypeError, ValueError):
+            public = Ed25519PublicKey.from_public_bytes(keys.keys[key_id])
+            public.verify(_decode(signature["sig"]), signed)
+            found.add(keys.owners.get(key_id, ""))
+    return frozenset(found - {""})
 
 
 def joined(kept: bytes, other: bytes, *, payload_type: str) -> bytes:

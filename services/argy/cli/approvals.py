@@ -38,6 +38,7 @@ Body = Annotated[
     Path | None, typer.Option("--body", help="A file with what would be done; its SHA-256 counts.")
 ]
 _STATES: Final = ("pending", "granted", "rejected", "cancelled", "redeemed", "expired")
+ASKER_MAY_GRANT: Final = "by a role that who asks may grant at will"
 _MAX_BODY: Final = 64 * 1024 * 1024
 
 
@@ -261,7 +262,12 @@ def _row(found: Approval) -> dict[str, Any]:
         ],
         "votes": sum(vote.approved for vote in found.votes),
         "voters": [
-            {"approver": vote.approver, "approved": vote.approved, "comment": vote.comment}
+            {
+                "approver": vote.approver,
+                "approved": vote.approved,
+                "comment": vote.comment,
+                "asker_may_grant": vote.asker_may_grant,
+            }
             for vote in found.votes
         ],
         "expires": found.expire_time.ToDatetime().isoformat(timespec="seconds") + "Z",
@@ -284,6 +290,7 @@ def _show(output: Output, found: Approval) -> None:
         lines += [
             f"  {'approved' if vote['approved'] else 'rejected'} by {vote['approver']}"
             + (f": {vote['comment']}" if vote["comment"] else "")
+            + (f"  ({ASKER_MAY_GRANT})" if vote["asker_may_grant"] else "")
             for vote in row["voters"]
         ]
         lines.append(f"  until {row['expires']}")

@@ -15,7 +15,7 @@ from argy.api.authz.v1.approval_pb2 import (
 )
 from argy.api.authz.v1.approval_pb2_grpc import ElevationServiceStub
 from argy.base.errors import FailedPrecondition, InvalidArgument
-from argy.cli.approvals import As
+from argy.cli.approvals import ASKER_MAY_GRANT, As
 from argy.cli.output import Output
 from argy.cli.roles import parse_duration
 from argy.cli.session import Json, Org, Tenant, every, find_org, find_tenant, run
@@ -171,11 +171,14 @@ def _row(made: Elevation) -> dict[str, Any]:
         "subject": given.subject,
         "role": given.role,
         "org_id": given.org_id,
+        "org": made.org,
+        "org_gone": made.org_gone,
         "reason": given.reason,
         "break_glass": made.break_glass,
         "review": ReviewState.Name(made.review).removeprefix("REVIEW_STATE_"),
         "reviewed_by": made.reviewed_by,
         "review_comment": made.review_comment,
+        "asker_may_grant": made.asker_may_grant,
         "expires": given.expire_time.ToDatetime().isoformat(timespec="seconds") + "Z",
         "ended": made.HasField("end_time"),
     }
@@ -190,9 +193,13 @@ def _show(output: Output, made: Elevation, more: dict[str, Any]) -> None:
             f"  elevation  {row['elevation_id']}",
             f"  until      {row['expires']}" + (", given back" if row["ended"] else ""),
         ]
+        if row["org"] or row["org_gone"]:
+            gone = ", deleted since" if row["org_gone"] else ""
+            lines.append(f"  in org     {row['org'] or row['org_id']}{gone}")
         if row["break_glass"]:
             reviewer = f" by {row['reviewed_by']}" if row["reviewed_by"] else ""
-            lines.append(f"  review     {row['review']}{reviewer}")
+            at_will = f"  ({ASKER_MAY_GRANT})" if row["asker_may_grant"] else ""
+            lines.append(f"  review     {row['review']}{reviewer}{at_will}")
         if "revision" in row:
             lines.append(f"  revision   {row['revision']}")
         return "\n".join(lines)

@@ -196,15 +196,21 @@ def policy_public(
     into: Annotated[
         Path | None, typer.Option("--into", help="Add to this file of trusted keys.")
     ] = None,
+    owner: Annotated[
+        str, typer.Option("--owner", help="Whose it is: user:<id>, or the address they sign in by.")
+    ] = "",
     json_output: Json = False,
 ) -> None:
     """Print the public part of a policy key.
 
     Of an author's key, for ARGY_POLICY_TRUSTED_KEYS:
-    `argy keys policy-public author.json --into trusted.json`. Services that decide
-    in process (PolicyTrust) need it of the control plane's key too.
+    `argy keys policy-public author.json --owner ada@example.com --into trusted.json`.
+    Whose key signed a policy can't approve it. Services that decide in process
+    (PolicyTrust) need it of the control plane's key too.
     """
     public = SigningKeys.load(file).public()
+    if owner:
+        public = TrustedKeys(public.keys, dict.fromkeys(public.keys, owner))
     if into is not None:
         public = (TrustedKeys.load(into) if into.exists() else TrustedKeys({})) | public
         into.write_text(json.dumps(public.to_json(), indent=1) + "\n")

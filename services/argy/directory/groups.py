@@ -97,7 +97,9 @@ class Groups:
         Raises:
             NotFound: ``GROUP_UNKNOWN`` or ``USER_UNKNOWN``.
         """
-        return await self._change(call, "add_member", Q.insert_member, group_id, user_id)
+        return await self._change(
+            call, "add_member", Q.insert_member, group_id, user_id, call.caller
+        )
 
     async def remove_member(self, call: Call, group_id: UUID, user_id: UUID) -> str:
         """Take a user out of a group; returns the revision token without the membership.
@@ -108,13 +110,13 @@ class Groups:
         return await self._change(call, "remove_member", Q.delete_member, group_id, user_id)
 
     async def _change(
-        self, call: Call, verb: str, query: str, group_id: UUID, user_id: UUID
+        self, call: Call, verb: str, query: str, group_id: UUID, user_id: UUID, *more: str
     ) -> str:
         require_tenant_scope(call.org_id)
         async with self._db.tenant(call.tenant_id, errors=ERRORS) as tx:
             # Raised also when nothing changes: the token then names a state that surely has it.
             revision = await revision_after(tx, Q.bump_revision)
-            changed = await tx.fetchval(query, call.tenant_id, group_id, user_id)
+            changed = await tx.fetchval(query, call.tenant_id, group_id, user_id, *more)
             if changed is None and verb == "remove_member":
                 raise not_found("member", "user_id")
             await self._record(

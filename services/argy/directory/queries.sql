@@ -129,9 +129,9 @@ ORDER BY group_id
 LIMIT $3;
 
 -- name: insert_member
--- Put a user into a group; no row when the user is in it already.
-INSERT INTO directory.group_member (tenant_id, group_id, user_id)
-VALUES ($1, $2, $3)
+-- Put a user into a group, let in by $4; no row when the user is in it already.
+INSERT INTO directory.group_member (tenant_id, group_id, user_id, created_by)
+VALUES ($1, $2, $3, $4)
 ON CONFLICT ON CONSTRAINT group_member_pkey DO NOTHING
 RETURNING user_id;
 

@@ -8,7 +8,9 @@ The payload is an uncompressed ustar archive (POSIX.1-1988) in a DSSE envelope. 
 
 then each file that it names, in order of their names. Owner, mode and times are fixed, so every
 policy has exactly one spelling: the reader makes each header anew and refuses any other bytes.
-A reader of format 1 refuses every other format; what is added later gets another number.
+A bundle of which the authors are known is of format 2, which has ``"authors": ["<e-mail>", …]`` as
+well, sorted and in lower case: who wrote what it changes, as their commits say. Readers refuse
+formats that they don't know; what is added later gets another number.
 """
 
 import hashlib
@@ -27,6 +29,8 @@ from argy.policy.rules import PolicySource
 
 PAYLOAD_TYPE: Final = "application/vnd.argy.policy-bundle.v1+tar"
 FORMAT: Final = 1
+FORMAT_WITH_AUTHORS: Final = 2
+MAX_AUTHORS: Final = 64
 MAX_PAYLOAD: Final = (MAX_ENVELOPE - 4096) * 3 // 4
 """Bytes of an archive whose envelope (base64) is still within its own bound."""
 MAX_DEPTH: Final = 8
@@ -39,6 +43,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _COMMIT: Final = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})?")
 _KEYS: Final = frozenset({"commit", "commit_time_s", "files", "format", "policy_revision"})
+_KEYS_OF: Final = {FORMAT: _KEYS, FORMAT_WITH_AUTHORS: _KEYS | {"authors"}}
+_AUTHOR: Final = re.compile(r"[^\s<>A-Z]{1,254}")
 _FILE_KEYS: Final = frozenset({"path", "sha256", "size"})
 _MAX_TIME_S: Final = 253_402_300_799  # the last second of 9999
 
@@ -57,12 +63,16 @@ class Manifest:
     commit_time_s: int
     policy_revision: str
     files: Mapping[str, tuple[int, str]]
+    authors: tuple[str, ...] = ()
+    """E-mail addresses of who wrote it, sorted; empty when that is not known."""
 
     def to_json(self) -> bytes:
         """Canonical JSON."""
+        authors = {"authors": self.authors} if self.authors else {}
         return _canonical(
             {
-                "format": FORMAT,
+                **authors,
+                "format": FORMAT_WITH_AUTHORS if authors else FORMAT,
                 "commit": self.commit,
                 "commit_time_s": self.commit_time_s,
                 "policy_revision": self.policy_revision,
@@ -105,6 +115,7 @@ def build_bundle(files: PolicyFiles) -> bytes:
         commit_time_s=files.commit_time_s,
         policy_revision=source.revision,
         files={name: (len(raw), _sha256(raw)) for name, raw in data.items()},
+        authors=tuple(sorted(files.authors)),
     )
     _check_manifest(manifest)
     members = [(_MANIFEST, manifest.to_json()), *data.items()]
@@ -197,9 +208,10 @@ def _members(payload: bytes) -> Iterator[tuple[str, bytes]]:
 def _parse_manifest(raw: bytes) -> Manifest:
     try:
         value: Any = json.loads(raw)
-        if value.keys() != _KEYS or value["format"] != FORMAT:
+        if value.keys() != _KEYS_OF.get(value.get("format")):
             raise BundleError(
-                f"the bundle's format is not {FORMAT}: use a newer server",
+                f"the bundle's format is none of {FORMAT} and {FORMAT_WITH_AUTHORS}: use a newer "
+                "server",
                 reason="BUNDLE_FORMAT_UNKNOWN",
             )
         if any(entry.keys() != _FILE_KEYS for entry in value["files"]):
@@ -209,6 +221,7 @@ def _parse_manifest(raw: bytes) -> Manifest:
             commit_time_s=value["commit_time_s"],
             policy_revision=value["policy_revision"],
             files={entry["path"]: (entry["size"], entry["sha256"]) for entry in value["files"]},
+            authors=tuple(value.get("authors", ())),
         )
         if manifest.to_json() != raw:
             raise _broken("the manifest is not canonical JSON")
@@ -229,6 +242,13 @@ def _check_manifest(manifest: Manifest) -> None:
         raise _broken("a commit has a time, and nothing else has")
     if not _is_digest(manifest.policy_revision):
         raise _broken("the policy's revision is no SHA-256")
+    authors = manifest.authors
+    if len(authors) > MAX_AUTHORS:
+        raise _broken(f"more than {MAX_AUTHORS} authors: propose what fewer people wrote")
+    if not all(isinstance(one, str) and _AUTHOR.fullmatch(one) for one in authors):
+        raise _broken("an author is no address")
+    if list(authors) != sorted(set(authors)):
+        raise _broken("the authors are not in order")
     for name, (size, digest) in manifest.files.items():
         if not _NAME.fullmatch(name) or len(name) > MAX_NAME or name.count("/") >= MAX_DEPTH:
             raise _broken(f"{name[:MAX_NAME]!r} is no name of a policy's file")

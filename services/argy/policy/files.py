@@ -1,8 +1,10 @@
 """The texts of a policy's files: from a folder, or from a git revision without a checkout of it."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,6 +24,7 @@ _SAFE: Final = (
     "core.quotePath=false",
 )
 """A clone may hold a folder that looks like a bare repository, whose settings name a program."""
+_ADDRESS: Final = re.compile(r"<([^\s<>]{1,254})>")
 _LINK_MODES: Final = ("120000", "160000")
 """Symbolic links and submodules: what they lead to is not in the revision."""
 
@@ -37,6 +40,8 @@ class PolicyFiles:
     """The git commit, 40 or 64 hexadecimal digits; empty for what is not (exactly) a commit."""
     commit_time_s: int = 0
     """The committer's time, seconds since the Unix epoch; 0 without a commit."""
+    authors: tuple[str, ...] = ()
+    """E-mail addresses of who wrote it, in lower case and sorted; empty when that is not known."""
 
 
 def read_folder(root: Path) -> PolicyFiles:
@@ -110,6 +115,22 @@ def read_policy_files(root: Path, revision: str = "") -> PolicyFiles:
     return read_revision(root, revision) if revision else read_folder(root)
 
 
+def read_authors(root: Path, commit: str, since: str = "") -> tuple[str, ...]:
+    """The e-mail addresses of who wrote the folder's commits after ``since`` up to ``commit``.
+
+    Authors, and co-authors by the trailer of that name, in lower case and sorted: what commits say,
+    which nobody has proved. Without ``since``, or where this clone does not have it, of the last
+    commit that changed the folder. Empty when git knows nothing of it.
+    """
+    try:
+        if since:
+            with suppress(FailedPrecondition):
+                return _addresses(root, f"{since}..{commit}")
+        return _addresses(root, commit, "--max-count=1")
+    except FailedPrecondition:
+        return ()
+
+
 def _is_policy(name: str) -> bool:
     parts = name.split("/")
     return name.endswith(_SUFFIXES) and not any(part.startswith(".") for part in parts)
@@ -154,6 +175,22 @@ def _commit_of(root: Path, files: Mapping[str, str]) -> tuple[str, int]:
     except (ArgyError, ValueError):
         return "", 0
     return (head.commit, head.commit_time_s) if head.files == files else ("", 0)
+
+
+def _addresses(root: Path, commits: str, *options: str) -> tuple[str, ...]:
+    """Who wrote what changed ``root`` in some commits; merges that changed nothing are left out."""
+    told = _git(
+        root,
+        "log",
+        "--full-history",
+        "--format=<%ae>%n%(trailers:key=Co-authored-by,valueonly)",
+        *options,
+        "--end-of-options",
+        commits,
+        "--",
+        ".",
+    )
+    return tuple(sorted({found.lower() for found in _ADDRESS.findall(told)}))
 
 
 def _blobs(top: Path, object_ids: Iterable[str]) -> Iterator[bytes]:

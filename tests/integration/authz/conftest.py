@@ -217,7 +217,7 @@ async def person(db_factory: Any) -> Person:
     """Make a user, with the groups named by id, and return the subject."""
     db = await db_factory("argy_directory", max_size=2)
 
-    async def make(tenant_id: UUID, *groups: UUID) -> str:
+    async def make(tenant_id: UUID, *groups: UUID, let_in_by: str = "service:directory") -> str:
         user_id = uuid7()
         async with db.tenant(tenant_id) as tx:
             await tx.execute(
@@ -236,11 +236,12 @@ async def person(db_factory: Any) -> Person:
                     f"g-{group.hex}",
                 )
                 await tx.execute(
-                    "INSERT INTO directory.group_member (tenant_id, group_id, user_id)"
-                    " VALUES ($1, $2, $3)",
+                    "INSERT INTO directory.group_member (tenant_id, group_id, user_id, created_by)"
+                    " VALUES ($1, $2, $3, $4)",
                     tenant_id,
                     group,
                     user_id,
+                    let_in_by,
                 )
         return f"user:{user_id}"
 

@@ -103,6 +103,7 @@ def values_for(column: Any) -> Sequence[object]:
         "bigint": lambda: [1],
         "integer": lambda: [1],
         "jsonb": lambda: ["{}"],
+        "text[]": lambda: [["probe"]],
         "boolean": lambda: [True, False],
         "bytea": lambda: [b"probe"],
     }
@@ -171,7 +172,10 @@ def statements(table: str, may: Any, row: dict[str, object]) -> list[tuple[str, 
 
 def insert_sql(table: str, row: dict[str, object]) -> str:
     changed = {n: uuid7() if n in ("id", "org_id") else v for n, v in row.items()}
-    texts = (rf"\x{v.hex()}" if isinstance(v, bytes) else v for v in changed.values())
+    texts = (
+        rf"\x{v.hex()}" if isinstance(v, bytes) else "{}" if isinstance(v, list) else v
+        for v in changed.values()
+    )
     values = ", ".join(f"'{text}'" for text in texts)
     return f"INSERT INTO {table} ({', '.join(changed)}) VALUES ({values})"
 

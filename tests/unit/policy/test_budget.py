@@ -117,10 +117,10 @@ async def test_a_server_stops_looking_at_a_proposal_that_costs_too_much() -> Non
     policy = compile_policy(bundle.source)
     candidates = Candidates(cast(Any, None), TrustedKeys({}), limit_s=LIMIT_S)
     with pytest.raises(InvalidArgument) as refused:
-        await candidates.run_cases(Candidate(bundle, policy, b""))
+        await candidates.run_cases(Candidate(bundle, policy, frozenset(), b""))
     assert refused.value.reason == "POLICY_TOO_COSTLY"
     hasty = Candidates(cast(Any, None), TrustedKeys({}), limit_s=-1)
     base = compiled("p, role:A, *, doc:1, read, allow, true")
     with pytest.raises(InvalidArgument) as refused:
-        await hasty.compare(Candidate(bundle, policy, b""), InForce(base))
+        await hasty.compare(Candidate(bundle, policy, frozenset(), b""), InForce(base))
     assert refused.value.reason == "POLICY_TOO_COSTLY"

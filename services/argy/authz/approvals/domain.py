@@ -2,7 +2,8 @@
 
 An approval is good for one action on one resource by one subject, in one scope, for one request
 body, once. It never allows what the policy denies: the policy is asked when it is requested and
-again when it is used, and the votes count by the roles that the voters hold at that moment.
+again when it is used, and the votes count by the roles that the voters hold at that moment, as
+others than those who ask (``argy.authz.provenance``).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Final, Literal
 from uuid import UUID
 
 from argy.authz.domain import not_permitted
+from argy.authz.provenance.domain import appointed
 from argy.base.errors import (
     FailedPrecondition,
     InvalidArgument,
@@ -56,6 +58,8 @@ class Vote:
     approved: bool
     comment: str
     created_at_ms: int
+    asker_may_grant: bool = False
+    """Whether an asker could then have given, at will, what the vote counts by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +94,11 @@ class Approval:
         if self.state in ("PENDING", "GRANTED") and now_ms >= self.expires_at_ms:
             return "EXPIRED"
         return self.state
+
+    @property
+    def askers(self) -> frozenset[str]:
+        """Whose it is: nobody of them votes, nor do those whom they appointed."""
+        return frozenset((self.requester, self.wanted.subject))
 
     @property
     def approvers(self) -> tuple[str, ...]:
@@ -190,17 +199,25 @@ def unmet(
 
 
 def check_voter(
-    approval: Approval, lines: Sequence[Requirement], *, voter: str, held: frozenset[str]
+    approval: Approval,
+    lines: Sequence[Requirement],
+    *,
+    voter: str,
+    held: frozenset[str],
+    independent: frozenset[str],
 ) -> None:
     """Refuse a vote of the wrong person; ``lines`` are those on which a vote may count.
 
+    ``held`` are the voter's roles where the action takes place, ``independent`` those of them that
+    no asker gave.
+
     Raises:
-        PermissionDenied: ``NOT_A_PERSON``, ``OWN_APPROVAL`` for requester and subject, or
-            ``NOT_AN_APPROVER`` for who holds none of the lines' roles where the action takes place.
+        PermissionDenied: ``NOT_A_PERSON``, ``OWN_APPROVAL`` for requester and subject,
+            ``NOT_AN_APPROVER`` for who holds none of the lines' roles, or ``APPOINTED_BY_ASKER``.
     """
     if not voter.startswith("user:"):
         raise PermissionDenied("Only people approve", reason="NOT_A_PERSON")
-    if voter in (approval.requester, approval.wanted.subject):
+    if voter in approval.askers:
         raise PermissionDenied(
             "Neither the requester nor the subject of an approval may vote on it",
             reason="OWN_APPROVAL",
@@ -212,6 +229,8 @@ def check_voter(
             reason="NOT_AN_APPROVER",
             metadata={"roles": " ".join(wanted)},
         )
+    if not any(not independent.isdisjoint(line.roles) for line in lines):
+        raise appointed()
 
 
 _CLOSED: Final[Mapping[str, tuple[str, str]]] = {

@@ -4,6 +4,7 @@ from argy.authz import access
 from argy.authz.access import Facts
 from argy.authz.approvals.domain import APPROVAL_RESOURCE, Action, Approval, Roles
 from argy.authz.domain import not_permitted
+from argy.authz.provenance.domain import appointed
 from argy.authz.view import TenantView
 from argy.base.errors import PermissionDenied
 from argy.policy import Decision
@@ -33,12 +34,25 @@ def may(view: TenantView, call: Call, permission: str, now_ms: int) -> bool:
     return access.may(view, call, APPROVAL_RESOURCE, permission, now_ms)
 
 
-def require_vote(view: TenantView, call: Call, found: Approval, now_ms: int) -> None:
+def require_vote(
+    view: TenantView, others: TenantView, call: Call, found: Approval, now_ms: int
+) -> None:
     """Ask the policy about this one request: it may say more than who holds which role.
 
+    ``others`` is the view in which the caller holds what no asker gave.
+
     Raises:
-        PermissionDenied: ``ACCESS_DENIED``, or ``SCOPE_INSUFFICIENT``.
+        PermissionDenied: ``ACCESS_DENIED``, ``SCOPE_INSUFFICIENT``, or ``APPOINTED_BY_ASKER``.
     """
+    decision = vote_decision(view, call, found, now_ms)
+    if not decision.allowed:
+        raise not_permitted(decision, "approve", f"authz.approval:{found.id}")
+    if not vote_decision(others, call, found, now_ms).allowed:
+        raise appointed()
+
+
+def vote_decision(view: TenantView, call: Call, found: Approval, now_ms: int) -> Decision:
+    """Decide whether the caller may vote on this one request."""
     facts = {
         "subject": found.wanted.subject,
         "action": found.wanted.action,
@@ -46,9 +60,7 @@ def require_vote(view: TenantView, call: Call, found: Approval, now_ms: int) -> 
         "requester": found.requester,
     }
     name = f"authz.approval:{found.id}"
-    decision = access.decide(view, call, found.org_slug, name, "approve", facts, now_ms)
-    if not decision.allowed:
-        raise not_permitted(decision, "approve", name)
+    return access.decide(view, call, found.org_slug, name, "approve", facts, now_ms)
 
 
 def require_self(view: TenantView, call: Call, subject: str, permission: str, now_ms: int) -> None:

@@ -62,7 +62,7 @@ LIMIT $2;
 
 -- name: list_votes
 -- The votes on some requests, oldest first.
-SELECT approval_id, approver, approved, comment, created_at
+SELECT approval_id, approver, approved, comment, created_at, asker_may_grant
 FROM authz.approval_vote
 WHERE tenant_id = $1 AND approval_id = ANY($2::uuid[])
 ORDER BY created_at, approver;
@@ -76,8 +76,9 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15);
 
 -- name: insert_vote
 -- Keep a vote; a second one of the same person is a violated constraint.
-INSERT INTO authz.approval_vote (tenant_id, approval_id, approver, approved, comment, created_at)
-VALUES ($1, $2, $3, $4, $5, $6);
+INSERT INTO authz.approval_vote
+  (tenant_id, approval_id, approver, approved, comment, created_at, asker_may_grant)
+VALUES ($1, $2, $3, $4, $5, $6, $7);
 
 -- name: set_approval_state
 -- Grant, reject or cancel a request that stands in one of the states $4.

@@ -136,7 +136,10 @@ class ApprovalService(ApprovalServiceServicer):
         message.expire_time.FromMilliseconds(found.expires_at_ms)
         for vote in found.votes:
             told = message.votes.add(
-                approver=vote.approver, comment=vote.comment, approved=vote.approved
+                approver=vote.approver,
+                comment=vote.comment,
+                approved=vote.approved,
+                asker_may_grant=vote.asker_may_grant,
             )
             told.create_time.FromMilliseconds(vote.created_at_ms)
         return message

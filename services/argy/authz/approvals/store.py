@@ -160,6 +160,7 @@ async def vote(tx: Tx, approval_id: UUID, made: Vote) -> None:
         made.approved,
         made.comment,
         to_time(made.created_at_ms),
+        made.asker_may_grant,
     )
 
 
@@ -196,6 +197,7 @@ async def _with_votes(tx: Tx, rows: Sequence[Any]) -> list[Approval]:
                     approved=row["approved"],
                     comment=row["comment"],
                     created_at_ms=to_ms(row["created_at"]),
+                    asker_may_grant=row["asker_may_grant"],
                 )
             )
     return [replace(approval, votes=tuple(votes.get(approval.id, ()))) for approval in found]

@@ -26,9 +26,17 @@ from argy.authz.approvals.domain import (
     requirements_of,
     unmet,
 )
-from argy.authz.approvals.policy import ask, may, require_self, require_vote, roles_of
+from argy.authz.approvals.policy import (
+    ask,
+    may,
+    require_self,
+    require_vote,
+    roles_of,
+    vote_decision,
+)
 from argy.authz.approvals.records import notification_of, record_of
 from argy.authz.notifications.notifier import Notify
+from argy.authz.provenance.others import Others
 from argy.authz.snapshots import Snapshots
 from argy.authz.view import TenantView
 from argy.base.clock import Clock
@@ -134,22 +142,36 @@ class Approvals:
         """Give one vote: the last one that is needed grants, a rejection ends the request.
 
         Raises:
-            PermissionDenied: ``NOT_AN_APPROVER``, ``OWN_APPROVAL`` or ``NOT_A_PERSON``.
+            PermissionDenied: ``NOT_AN_APPROVER``, ``OWN_APPROVAL``, ``APPOINTED_BY_ASKER`` or
+                ``NOT_A_PERSON``.
             FailedPrecondition: when the request is not open any more.
             AlreadyExists: ``ALREADY_VOTED``.
         """
         view, now_ms = await self._snapshots.get(call.tenant_id), self._clock.now_ms()
-        made = Vote(approver=call.caller, approved=approved, comment=comment, created_at_ms=now_ms)
         async with self._db.tenant(call.tenant_id, call.org_id, errors=store.ERRORS) as tx:
             found = await store.lock(tx, approval_id)
             check_state(found, "PENDING", now_ms=now_ms)
-            roles = roles_of(view, found.org_slug, now_ms)
+            others = await self._others(tx, view, found, (*found.approvers, call.caller), now_ms)
+            roles = roles_of(others.view, found.org_slug, now_ms)
             lines: Sequence[Requirement] = found.requirements
             if approved:
                 # All met, and not granted: a voter has a role again. The next vote settles it.
                 lines = unmet(lines, found.approvers, roles) or lines
-            check_voter(found, lines, voter=call.caller, held=roles(call.caller))
-            require_vote(view, call, found, now_ms)
+            check_voter(
+                found,
+                lines,
+                voter=call.caller,
+                held=roles_of(view, found.org_slug, now_ms)(call.caller),
+                independent=roles(call.caller),
+            )
+            require_vote(view, others.view, call, found, now_ms)
+            made = Vote(
+                approver=call.caller,
+                approved=approved,
+                comment=comment,
+                created_at_ms=now_ms,
+                asker_may_grant=_asker_may_grant(others, call, found, lines, now_ms),
+            )
             await store.vote(tx, approval_id, made)
             found = replace(found, votes=(*found.votes, made))
             if not approved:
@@ -159,7 +181,8 @@ class Approvals:
             if found.state != "PENDING":
                 await store.set_state(tx, approval_id, found.state, before=("PENDING",))
             action = "approve" if approved else "reject"
-            await self._record(tx, call, action, found, {"comment": comment})
+            told = {"comment": comment, "asker_may_grant": made.asker_may_grant}
+            await self._record(tx, call, action, found, told)
         if found.state != "PENDING":
             self._tell(call, f"approval.{found.state.lower()}", found)
         return found
@@ -214,7 +237,8 @@ class Approvals:
         check_same_action(found, action)
         check_state(found, "GRANTED", now_ms=now_ms)
         decision = ask(view, call, action, facts, now_ms)
-        roles = roles_of(view, call.tenant.org_slug, now_ms)
+        others = await self._others(tx, view, found, found.approvers, now_ms)
+        roles = roles_of(others.view, call.tenant.org_slug, now_ms)
         check_still_good(found, decision, roles, now_ms=now_ms)
         if not await store.redeem(tx, approval_id, action, now_ms=now_ms):
             # Somebody was faster, and has committed by now.
@@ -246,6 +270,13 @@ class Approvals:
                 return found
         return None
 
+    async def _others(
+        self, tx: Tx, view: TenantView, found: Approval, people: Sequence[str], now_ms: int
+    ) -> Others:
+        return await Others.read(
+            tx, view, people, askers=found.askers, asked_at_ms=found.created_at_ms, now_ms=now_ms
+        )
+
     def _tell(self, call: Call, kind: str, found: Approval) -> None:
         self._notify(notification_of(call, kind, found, now_ms=self._clock.now_ms()))
 
@@ -254,3 +285,15 @@ class Approvals:
     ) -> None:
         """Record the change in its own transaction."""
         await record(tx, record_of(call, verb, found, more, now_ms=self._clock.now_ms()))
+
+
+def _asker_may_grant(
+    others: Others, call: Call, found: Approval, lines: Sequence[Requirement], now_ms: int
+) -> bool:
+    """Whether the vote counts by nothing but what an asker could give at will."""
+    view = others.beyond_reach(found.org_slug, now_ms)
+    held = roles_of(view, found.org_slug, now_ms)(call.caller)
+    return (
+        all(held.isdisjoint(line.roles) for line in lines)
+        or not vote_decision(view, call, found, now_ms).allowed
+    )

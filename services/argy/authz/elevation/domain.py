@@ -68,6 +68,11 @@ class Elevation:
     review: Review = "NOT_NEEDED"
     reviewed_by: str = ""
     review_comment: str = ""
+    asker_may_grant: bool = False
+    """Whether whoever broke the glass could give, at will, what the reviewer reviewed by."""
+    org_slug: str = ""
+    org_gone: bool = False
+    """Whether the org was deleted since."""
 
     def over(self, now_ms: int) -> bool:
         """Whether the role is no longer held by it."""

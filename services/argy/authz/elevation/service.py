@@ -98,6 +98,9 @@ def _message(made: Elevation) -> pb.Elevation:
         review=pb.ReviewState.Value(f"REVIEW_STATE_{made.review}"),
         reviewed_by=made.reviewed_by,
         review_comment=made.review_comment,
+        asker_may_grant=made.asker_may_grant,
+        org=made.org_slug,
+        org_gone=made.org_gone,
     )
     message.create_time.FromMilliseconds(made.created_at_ms)
     if made.ended_at_ms is not None:

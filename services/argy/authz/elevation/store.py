@@ -28,12 +28,6 @@ async def has_open_review(tx: Tx, subject: str) -> bool:
     return bool(await tx.fetchval(_Q.has_open_review, tx.tenant_id, subject))
 
 
-async def has_appointed(tx: Tx, giver: str, receiver: str, *, since_ms: int) -> bool:
-    """Whether ``receiver`` holds a role that ``giver`` gave, or may have given, since then."""
-    since = to_time(since_ms)
-    return bool(await tx.fetchval(_Q.has_appointed, tx.tenant_id, giver, receiver, since))
-
-
 async def find_by_request(tx: Tx, request_id: UUID) -> Elevation | None:
     """Return what an earlier call with this idempotency key gave."""
     row = await tx.fetchrow(_Q.find_elevation_by_request, tx.tenant_id, request_id)
@@ -56,6 +50,7 @@ async def insert(tx: Tx, made: Elevation, *, request_id: UUID | None) -> None:
         to_time(made.expires_at_ms),
         made.review,
         request_id,
+        made.org_slug,
     )
 
 
@@ -85,6 +80,7 @@ async def close_review(tx: Tx, reviewed: Elevation) -> None:
         reviewed.review,
         reviewed.reviewed_by,
         reviewed.review_comment,
+        reviewed.asker_may_grant,
     )
 
 
@@ -111,4 +107,7 @@ def _elevation(row: Any) -> Elevation:
         review=row["review"],
         reviewed_by=row["reviewed_by"],
         review_comment=row["review_comment"],
+        asker_may_grant=row["asker_may_grant"],
+        org_slug=row["org_slug"],
+        org_gone=row["org_gone"],
     )

@@ -10,7 +10,7 @@ from argy.authz import store as assignments
 from argy.authz.access import decide, may
 from argy.authz.approvals.policy import roles_of
 from argy.authz.approvals.use_cases import Approvals
-from argy.authz.domain import Grant, check_role_defined, directory_id, not_permitted
+from argy.authz.domain import Grant, check_role_defined, directory_id
 from argy.authz.elevation import store
 from argy.authz.elevation.domain import (
     ELEVATION_RESOURCE,
@@ -24,11 +24,12 @@ from argy.authz.elevation.domain import (
     check_wish,
     review_open,
 )
+from argy.authz.elevation.review import check_reviewer
 from argy.authz.notifications.notifier import Notification, Notify
 from argy.authz.snapshots import Snapshots
 from argy.authz.view import TenantView
 from argy.base.clock import Clock
-from argy.base.errors import FailedPrecondition, NotFound, PermissionDenied
+from argy.base.errors import FailedPrecondition, NotFound
 from argy.base.ids import PLATFORM_TENANT_ID, uuid7
 from argy.base.revisions import revision_token
 from argy.rpc.call import Call
@@ -123,35 +124,28 @@ class Elevations:
         """Say whether a broken glass was justified; never by whoever broke it.
 
         Raises:
-            PermissionDenied: ``OWN_REVIEW``, ``REVIEWER_APPOINTED`` by whoever broke the glass, or
-                when the policy denies the caller this review.
+            PermissionDenied: ``OWN_REVIEW``, ``REVIEWER_APPOINTED`` by whoever broke the glass,
+                through any number of hops, or when the policy denies the caller this review.
             FailedPrecondition: ``REVIEW_NOT_OPEN`` or ``ELEVATION_LIVE``.
         """
         view, now_ms = await self._snapshots.get(call.tenant_id), self._clock.now_ms()
         async with self._db.tenant(call.tenant_id, call.org_id) as tx:
             found = await store.lock(tx, elevation_id)
             check_review(found, reviewer=call.caller, now_ms=now_ms)
-            if await store.has_appointed(
-                tx, found.subject, call.caller, since_ms=found.created_at_ms
-            ):
-                raise PermissionDenied(
-                    "You were given a role since the glass was broken: another must review it",
-                    reason="REVIEWER_APPOINTED",
-                )
-            facts = {"subject": found.subject, "role": found.role}
-            name = f"authz.elevation:{elevation_id}"
-            org = call.tenant.org_slug
-            decision = decide(view, call, org, name, "review", facts, now_ms)
-            if not decision.allowed:
-                raise not_permitted(decision, "review", name)
+            asker_may_grant = await check_reviewer(tx, call, view, found, now_ms)
             found = replace(
                 found,
                 review="JUSTIFIED" if justified else "UNJUSTIFIED",
                 reviewed_by=call.caller,
                 review_comment=comment,
+                asker_may_grant=asker_may_grant,
             )
             await store.close_review(tx, found)
-            told = {"review": found.review, "comment": comment}
+            told: dict[str, object] = {
+                "review": found.review,
+                "comment": comment,
+                "asker_may_grant": found.asker_may_grant,
+            }
             await self._record(tx, call, "authz.elevation.review", found, told)
         self._tell(call, "break_glass.reviewed", found)
         return found
@@ -212,6 +206,7 @@ class Elevations:
             created_at_ms=now_ms,
             expires_at_ms=expires_at_ms,
             review="OPEN" if wish.break_glass else "NOT_NEEDED",
+            org_slug=org,
         )
         await store.insert(tx, made, request_id=wish.request_id)
         told: dict[str, object] = {"expires_at_ms": expires_at_ms, "revision": revision}

@@ -82,7 +82,7 @@ class Activations:
 
         Raises:
             FailedPrecondition: ``PROPOSAL_CLOSED``, ``POLICY_OLDER``, ``DIFF_CHANGED``,
-                ``APPROVALS_MISSING`` or ``APPROVAL_NO_LONGER_GOOD``.
+                ``APPROVALS_MISSING``, ``APPROVAL_NO_LONGER_GOOD`` or ``PROPOSER_NO_LONGER_GOOD``.
             Aborted: ``CONCURRENT_ACTIVATION``.
         """
         newest = await self._newest()
@@ -94,7 +94,7 @@ class Activations:
         difference = await self._candidates.compare(candidate, in_force)
         # Outside of the transaction: what is approved from here on was not asked about yet.
         signed = _signed(proposal, self._keys.trust.control)
-        good = await self._review.still_good(proposal, signed)
+        good = await self._review.still_good(proposal, candidate, signed)
         async with self._db.tenant(PLATFORM_TENANT_ID, errors=store.ERRORS) as tx:
             await store.lock_proposal(tx, proposal.id)
             await self._check_newest(tx, newest)

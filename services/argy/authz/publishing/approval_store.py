@@ -1,6 +1,6 @@
 """Who approved which policy, in PostgreSQL; in the platform tenant."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
@@ -9,32 +9,27 @@ import msgspec
 
 from argy.authz.publishing.domain import GivenApproval, Proposal
 from argy.authz.store import to_ms, to_time
-from argy.policy.statements import Approval
 from argy.store.database import Tx
 from argy.store.queries import Queries
 
 _Q: Final = Queries.load(__package__)
 
 
-async def insert_approval(
-    tx: Tx,
-    approval: Approval,
-    comment: str,
-    statement: bytes,
-    signed_in: Mapping[str, object] | None,
-) -> bool:
+async def insert_approval(tx: Tx, given: GivenApproval) -> bool:
     """Store a signed approval; False when the approver gave it before, signed in no other way."""
+    signed_in = given.signed_in
     made = await tx.execute(
         _Q.insert_approval,
         tx.tenant_id,
-        UUID(approval.proposal_id),
-        approval.approver,
-        approval.bundle_digest,
-        approval.diff_digest,
-        comment,
-        statement,
-        to_time(approval.time_ms),
+        given.proposal_id,
+        given.approver,
+        given.bundle_digest,
+        given.diff_digest,
+        given.comment,
+        given.statement,
+        to_time(given.created_at_ms),
         None if signed_in is None else msgspec.json.encode(signed_in).decode(),
+        given.asker_may_grant,
     )
     return made == 1
 
@@ -60,4 +55,5 @@ def _approval(row: Any) -> GivenApproval:
         statement=row["statement"],
         signed_in=None if signed_in is None else msgspec.json.decode(signed_in),
         created_at_ms=to_ms(row["created_at"]),
+        asker_may_grant=row["asker_may_grant"],
     )

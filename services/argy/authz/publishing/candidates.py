@@ -8,12 +8,12 @@ from typing import Final, TypeVar
 from argy.authz.publishing.domain import Difference, difference_of
 from argy.authz.publishing.holder import InForce
 from argy.authz.publishing.store import find_bundle
-from argy.base.dsse import TrustedKeys
+from argy.base.dsse import TrustedKeys, owners_of
 from argy.base.errors import FailedPrecondition, InvalidArgument
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.policy import CompiledPolicy, PolicyError, compile_policy
 from argy.policy.budget import budget
-from argy.policy.bundle import Bundle, open_bundle
+from argy.policy.bundle import PAYLOAD_TYPE, Bundle, open_bundle
 from argy.policy.cases.answers import run_cases
 from argy.policy.cases.questions import read_cases
 from argy.policy.compare.changes import PolicyDiff
@@ -39,6 +39,8 @@ class Candidate:
 
     bundle: Bundle
     policy: CompiledPolicy
+    made_by: frozenset[str]
+    """Subjects and addresses, as the trusted keys and the bundle's commits tell them."""
     envelope: bytes = field(repr=False)
 
 
@@ -152,7 +154,9 @@ def _opened(envelope: bytes, authors: TrustedKeys) -> Candidate:
         bundle = open_bundle(envelope, authors)
     except PolicyError as error:
         raise _invalid(error) from error
-    return Candidate(bundle, compile_policy(bundle.source), envelope)
+    owners = owners_of(envelope, payload_type=PAYLOAD_TYPE, keys=authors)
+    made_by = owners.union(bundle.manifest.authors)
+    return Candidate(bundle, compile_policy(bundle.source), made_by, envelope)
 
 
 def _invalid(error: PolicyError) -> InvalidArgument:

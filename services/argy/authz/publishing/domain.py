@@ -62,13 +62,15 @@ class GivenApproval:
     signed_in: Mapping[str, object] | None = None
     """What conditions saw as ``ctx`` of how the approver had signed in; None for no token."""
     created_at_ms: int
+    asker_may_grant: bool = False
+    """Whether a maker could then have given, at will, what the approver approved by."""
 
     def counts_for(self, proposal: "Proposal") -> bool:
-        """Whether it approves what the proposal is now, and by somebody else than its author."""
+        """Whether it approves what the proposal is now, and by somebody else than made it."""
         return (
             self.bundle_digest == proposal.policy.digest
             and self.diff_digest == proposal.diff_digest
-            and self.approver != proposal.author
+            and self.approver not in proposal.everybody
         )
 
 
@@ -92,6 +94,17 @@ class Proposal:
     shadow_until_ms: int | None = None
     request_id: UUID | None = None
     approvals: tuple[GivenApproval, ...] = ()
+    makers: tuple[str, ...] = ()
+    """Whose key signed the bundle and who wrote it, as subjects; as far as that is known."""
+    unknown_makers: tuple[str, ...] = ()
+    """Addresses of such people that are nobody's in the platform tenant."""
+    signed_in: Mapping[str, object] | None = None
+    """What conditions saw as ``ctx`` of how the proposer had signed in; None for no token."""
+
+    @property
+    def everybody(self) -> frozenset[str]:
+        """Everybody who made it, the proposer among them: none of them approves it."""
+        return frozenset((self.author, *self.makers))
 
     @property
     def approved(self) -> bool:
@@ -205,15 +218,30 @@ def check_person(caller: str) -> None:
 
 
 def check_not_author(caller: str, proposal: Proposal) -> None:
-    """Refuse an author's own approval, whatever policy says.
+    """Refuse the approval of who proposed, signed or wrote the policy, whatever policy says.
 
     Raises:
         PermissionDenied: ``AUTHOR_APPROVES``.
     """
-    if caller == proposal.author:
+    if caller in proposal.everybody:
         raise PermissionDenied(
-            "the author of a proposal can't approve it: ask somebody else",
+            "whoever proposed, signed or wrote a policy can't approve it: ask somebody else",
             reason="AUTHOR_APPROVES",
+        )
+
+
+def check_proposer(proposal: Proposal, *, may_propose: bool) -> None:
+    """Refuse to activate what its proposer may not propose any more.
+
+    Raises:
+        FailedPrecondition: ``PROPOSER_NO_LONGER_GOOD``.
+    """
+    if not may_propose:
+        raise FailedPrecondition(
+            f"{proposal.author} proposed this and may not propose any more: have somebody who may "
+            "propose it again",
+            reason="PROPOSER_NO_LONGER_GOOD",
+            metadata={"proposer": proposal.author},
         )
 
 
@@ -250,7 +278,7 @@ def counting(proposal: Proposal, approvals: Sequence[Approval]) -> list[int]:
     people: dict[str, int] = {}
     for place, given in enumerate(approvals):
         is_of = (given.proposal_id, given.bundle_digest, given.diff_digest, given.author)
-        if is_of == wanted and given.approver != proposal.author:
+        if is_of == wanted and given.approver not in proposal.everybody:
             people.setdefault(given.approver, place)
     return sorted(people.values())
 
@@ -258,7 +286,7 @@ def counting(proposal: Proposal, approvals: Sequence[Approval]) -> list[int]:
 def check_approved(found: int, needed: int, lapsed: Collection[str] = ()) -> None:
     """Refuse to activate what too few people approved.
 
-    ``lapsed``: who approved it as well, and might not any more.
+    ``lapsed``: who approved it as well, and might not any more, or not as another than its makers.
 
     Raises:
         FailedPrecondition: ``APPROVALS_MISSING``, or ``APPROVAL_NO_LONGER_GOOD``.
@@ -266,8 +294,9 @@ def check_approved(found: int, needed: int, lapsed: Collection[str] = ()) -> Non
     if found < needed and lapsed:
         whose = ", ".join(sorted(lapsed))
         raise FailedPrecondition(
-            f"the approval of {whose} counts no more: they might not approve it today. The proposal"
-            f" has {found} of the {needed} approvals that it needs: ask somebody else",
+            f"the approval of {whose} counts no more: they might not approve it today, or only by "
+            "what who made it gave them. The proposal has "
+            f"{found} of the {needed} approvals that it needs: ask somebody else",
             reason="APPROVAL_NO_LONGER_GOOD",
             metadata={
                 "approvers": whose,

@@ -54,14 +54,14 @@ SELECT envelope FROM authz.policy_bundle WHERE tenant_id = $1 AND digest = $2;
 -- Propose a bundle.
 INSERT INTO authz.policy_proposal
   (tenant_id, id, digest, base_digest, diff_digest, changes, change_count, approvals_needed,
-   title, description, author, created_at, request_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
+   title, description, author, created_at, request_id, makers, unknown_makers, signed_in)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16::text::jsonb);
 
 -- name: find_proposal
 -- One proposal, by its id or by the idempotency key with which it was made.
 SELECT p.id, p.digest, p.base_digest, p.diff_digest, p.changes, p.change_count,
   p.approvals_needed, p.title, p.description, p.author, p.state, p.rejection, p.created_at,
-  p.shadow_until, p.request_id,
+  p.shadow_until, p.request_id, p.makers, p.unknown_makers, p.signed_in::text AS signed_in,
   b.policy_revision, b.git_commit, base.policy_revision AS base_revision,
   base.git_commit AS base_commit
 FROM authz.policy_proposal AS p
@@ -77,7 +77,7 @@ WHERE p.tenant_id = $1
 -- approvals of the present diff. Their changes are left out.
 SELECT p.id, p.digest, p.base_digest, p.diff_digest, '[]' AS changes, p.change_count,
   p.approvals_needed, p.title, p.description, p.author, p.state, p.rejection, p.created_at,
-  p.shadow_until, p.request_id,
+  p.shadow_until, p.request_id, p.makers, p.unknown_makers, p.signed_in::text AS signed_in,
   b.policy_revision, b.git_commit, base.policy_revision AS base_revision,
   base.git_commit AS base_commit
 FROM authz.policy_proposal AS p
@@ -88,13 +88,18 @@ CROSS JOIN LATERAL (
   SELECT CASE WHEN p.state = 'OPEN' AND p.approvals_needed <= (
     SELECT count(*) FROM authz.policy_approval AS v
     WHERE v.tenant_id = p.tenant_id AND v.proposal_id = p.id
-      AND v.diff_digest = p.diff_digest AND v.bundle_digest = p.digest AND v.approver <> p.author
+      AND v.diff_digest = p.diff_digest AND v.bundle_digest = p.digest
+      AND v.approver <> ALL (p.makers || p.author)
   ) THEN 'APPROVED' ELSE p.state END AS reached
 ) AS stand
 WHERE p.tenant_id = $1 AND ($2::uuid IS NULL OR p.id < $2)
   AND ($3 = '' OR stand.reached = $3)
 ORDER BY p.id DESC
 LIMIT $4;
+
+-- name: find_people
+-- Whose addresses these are; addresses in lower case.
+SELECT address, subject FROM directory.people_of($1, $2::text[]);
 
 -- name: lock_proposal
 -- Let nobody else change the proposal until the transaction ends.
@@ -116,17 +121,18 @@ WHERE tenant_id = $1 AND id = $2 AND state = 'OPEN';
 -- another proof takes its place.
 INSERT INTO authz.policy_approval AS given
   (tenant_id, proposal_id, approver, bundle_digest, diff_digest, comment, statement, created_at,
-   signed_in)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::jsonb)
+   signed_in, asker_may_grant)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::jsonb, $10)
 ON CONFLICT ON CONSTRAINT policy_approval_pkey DO UPDATE
 SET comment = EXCLUDED.comment, statement = EXCLUDED.statement,
-  created_at = EXCLUDED.created_at, signed_in = EXCLUDED.signed_in
+  created_at = EXCLUDED.created_at, signed_in = EXCLUDED.signed_in,
+  asker_may_grant = EXCLUDED.asker_may_grant
 WHERE given.signed_in IS DISTINCT FROM EXCLUDED.signed_in;
 
 -- name: list_proposal_approvals
 -- The approvals of some proposals, oldest first.
 SELECT proposal_id, approver, bundle_digest, diff_digest, comment, statement, created_at,
-  signed_in::text AS signed_in
+  signed_in::text AS signed_in, asker_may_grant
 FROM authz.policy_approval
 WHERE tenant_id = $1 AND proposal_id = ANY($2::uuid[])
 ORDER BY created_at, approver;

@@ -21,6 +21,8 @@ def proposal_record(
         "changes": proposal.change_count,
         "approvals_needed": proposal.approvals_needed,
         "author": proposal.author,
+        "makers": list(proposal.makers),
+        "unknown_makers": list(proposal.unknown_makers),
     }
     return _record(
         call,

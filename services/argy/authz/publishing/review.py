@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
-from argy.authz.access import decide, would_still_allow
+from argy.authz.access import decide
 from argy.authz.domain import not_permitted
 from argy.authz.publishing import store
 from argy.authz.publishing.approval_store import insert_approval
@@ -21,11 +21,19 @@ from argy.authz.publishing.domain import (
     check_not_older,
     check_open,
     check_person,
+    check_proposer,
     diff_changed,
 )
 from argy.authz.publishing.follower import PolicyFollower
 from argy.authz.publishing.holder import InForce, PolicyHolder
 from argy.authz.publishing.keys import PolicyKeys
+from argy.authz.publishing.makers import (
+    APPROVE,
+    check_other,
+    may_still_propose,
+    still_good,
+    with_makers,
+)
 from argy.authz.publishing.records import proposal_record
 from argy.authz.snapshots import Snapshots
 from argy.base.clock import Clock
@@ -38,7 +46,6 @@ from argy.store.audit import record
 from argy.store.database import Database
 
 _NO_ID: Final = UUID(int=0)
-_APPROVE: Final = "approve"
 
 
 class Review:
@@ -102,6 +109,7 @@ class Review:
             author=call.caller,
             created_at_ms=self._clock.now_ms(),
             request_id=request_id,
+            signed_in=auth_facts(call.claims, call.received_ms),
         )
         if request_id is not None and (earlier := await self._earlier(proposal)) is not None:
             return earlier
@@ -110,14 +118,13 @@ class Review:
         await self._candidates.run_cases(candidate)
         proposal = _with(proposal, await self._candidates.compare(candidate, in_force))
         try:
-            await self._keep(call, proposal, candidate, validate_only=validate_only)
+            return await self._keep(call, proposal, candidate, validate_only=validate_only)
         except AlreadyExists:
             # Perhaps by this very request, on another connection; that has committed by now.
             earlier = await self._earlier(proposal)
             if earlier is None:
                 raise
             return earlier
-        return proposal
 
     async def get(self, proposal_id: UUID) -> Proposal:
         """Return one proposal; raises NotFound."""
@@ -135,16 +142,17 @@ class Review:
         """Approve a bundle together with the difference that the caller saw.
 
         Raises:
-            PermissionDenied: ``NOT_A_PERSON``, ``AUTHOR_APPROVES``, or ``ACCESS_DENIED`` by policy.
+            PermissionDenied: ``NOT_A_PERSON``, ``AUTHOR_APPROVES``, ``APPOINTED_BY_ASKER``, or
+                ``ACCESS_DENIED`` by policy.
             FailedPrecondition: ``PROPOSAL_CLOSED``, ``BUNDLE_MISMATCH`` or ``DIFF_CHANGED``.
         """
         proposal = await self.get(proposal_id)
         check_not_author(call.caller, proposal)
-        await self._decide(call, proposal, _APPROVE)
+        await self._decide(call, proposal, APPROVE)
         check_person(call.caller)
         check_open(proposal)
         check_bundle(proposal, bundle_digest)
-        await self.check_unchanged(call, proposal)
+        candidate = await self.check_unchanged(call, proposal)
         if diff_digest != proposal.diff_digest:
             raise diff_changed(proposal.diff_digest)
         now_ms = self._clock.now_ms()
@@ -157,15 +165,32 @@ class Review:
             time_ms=now_ms,
         )
         statement = seal_approval(approval, self._keys.signing)
-        signed_in = auth_facts(call.claims, call.received_ms)
+        given = GivenApproval(
+            proposal_id=proposal.id,
+            approver=call.caller,
+            bundle_digest=bundle_digest,
+            diff_digest=diff_digest,
+            comment=comment,
+            statement=statement,
+            signed_in=auth_facts(call.claims, call.received_ms),
+            created_at_ms=now_ms,
+        )
+        view = await self._snapshots.get(PLATFORM_TENANT_ID)
         async with self._db.tenant(PLATFORM_TENANT_ID) as tx:
             await store.lock_proposal(tx, proposal.id)
             held = await store.find_proposal(tx, proposal.id)
             check_open(held)
             if held.diff_digest != diff_digest:
                 raise diff_changed(held.diff_digest)
-            if await insert_approval(tx, approval, comment, statement, signed_in):
-                await record(tx, proposal_record(call, "approve", held, now_ms, comment=comment))
+            held = await with_makers(tx, held, candidate)
+            check_not_author(call.caller, held)
+            at_will = await check_other(tx, view, held, given, now_ms)
+            given = replace(given, asker_may_grant=at_will)
+            if await insert_approval(tx, given):
+                told = proposal_record(
+                    call, "approve", held, now_ms, comment=comment, asker_may_grant=at_will
+                )
+                await record(tx, told)
             return await store.find_proposal(tx, proposal.id)
 
     async def reject(self, call: Call, proposal_id: UUID, comment: str) -> Proposal:
@@ -186,27 +211,21 @@ class Review:
             return await store.find_proposal(tx, proposal.id)
 
     async def still_good(
-        self, proposal: Proposal, signed: Iterable[tuple[GivenApproval, Approval]]
+        self,
+        proposal: Proposal,
+        candidate: Candidate,
+        signed: Iterable[tuple[GivenApproval, Approval]],
     ) -> frozenset[bytes]:
         """The statements of those approvals that their approvers might give today as well.
 
-        Whom the statement names is asked about, by the policy in force now, with the roles held now
-        and with how they had signed in then.
+        Raises:
+            FailedPrecondition: ``PROPOSER_NO_LONGER_GOOD``.
         """
-        view = await self._snapshots.get(PLATFORM_TENANT_ID)
-        name, now_ms = f"policy:{proposal.id}", self._clock.now_ms()
-        return frozenset(
-            given.statement
-            for given, said in signed
-            if would_still_allow(
-                view,
-                said.approver,
-                name,
-                _APPROVE,
-                {"author": said.author, **(given.signed_in or {})},
-                now_ms,
-            )
-        )
+        view, now_ms = await self._snapshots.get(PLATFORM_TENANT_ID), self._clock.now_ms()
+        check_proposer(proposal, may_propose=may_still_propose(view, proposal, now_ms))
+        async with self._db.tenant(PLATFORM_TENANT_ID) as tx:
+            proposal = await with_makers(tx, proposal, candidate)
+            return await still_good(tx, view, proposal, signed, now_ms)
 
     async def check_unchanged(self, call: Call, proposal: Proposal) -> Candidate:
         """Compare a proposal with what is in force now, and keep the difference if it is another.
@@ -239,16 +258,18 @@ class Review:
 
     async def _keep(
         self, call: Call, proposal: Proposal, candidate: Candidate, *, validate_only: bool
-    ) -> None:
+    ) -> Proposal:
         verb = "validate" if validate_only else "propose"
         now_ms = proposal.created_at_ms
         async with self._db.tenant(PLATFORM_TENANT_ID, errors=store.ERRORS) as tx:
+            proposal = await with_makers(tx, proposal, candidate)
             if not validate_only:
                 await store.keep_bundle(
                     tx, candidate.bundle, candidate.envelope, by=call.caller, now_ms=now_ms
                 )
                 await store.insert_proposal(tx, proposal)
             await record(tx, proposal_record(call, verb, proposal, now_ms, title=proposal.title))
+        return proposal
 
     async def _earlier(self, wish: Proposal) -> Proposal | None:
         if wish.request_id is None:

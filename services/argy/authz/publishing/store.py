@@ -1,6 +1,6 @@
 """Bundles, proposals, approvals and activations in PostgreSQL, all in the platform tenant."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -194,6 +194,9 @@ async def insert_proposal(tx: Tx, proposal: Proposal) -> None:
         proposal.author,
         to_time(proposal.created_at_ms),
         proposal.request_id,
+        list(proposal.makers),
+        list(proposal.unknown_makers),
+        None if proposal.signed_in is None else msgspec.json.encode(proposal.signed_in).decode(),
     )
 
 
@@ -256,7 +259,14 @@ async def list_tenants(
     return [(row["tenant_id"], row["slug"]) for row in rows]
 
 
+async def find_people(tx: Tx, addresses: Collection[str]) -> dict[str, str]:
+    """Return the subjects of the tenant's people by their addresses, in lower case."""
+    rows = await tx.fetch(_Q.find_people, tx.tenant_id, list(addresses)) if addresses else ()
+    return {row["address"]: row["subject"] for row in rows}
+
+
 def _proposal(row: Any) -> Proposal:
+    signed_in = row["signed_in"]
     return Proposal(
         id=row["id"],
         policy=PolicyName(row["digest"], row["policy_revision"], row["git_commit"]),
@@ -273,4 +283,7 @@ def _proposal(row: Any) -> Proposal:
         created_at_ms=to_ms(row["created_at"]),
         shadow_until_ms=None if row["shadow_until"] is None else to_ms(row["shadow_until"]),
         request_id=row["request_id"],
+        makers=tuple(row["makers"]),
+        unknown_makers=tuple(row["unknown_makers"]),
+        signed_in=None if signed_in is None else msgspec.json.decode(signed_in),
     )

@@ -57,13 +57,18 @@ def proposal_message(proposal: Proposal) -> pb.Proposal:
         state=_state(proposal),
         approvals_needed=proposal.approvals_needed,
         rejection=proposal.rejection,
+        makers=proposal.makers,
+        unknown_makers=proposal.unknown_makers,
     )
     message.create_time.FromMilliseconds(proposal.created_at_ms)
     if proposal.shadow_until_ms is not None:
         message.shadow_end_time.FromMilliseconds(proposal.shadow_until_ms)
     for given in proposal.approvals:
         added = message.approvals.add(
-            approver=given.approver, comment=given.comment, counts=given.counts_for(proposal)
+            approver=given.approver,
+            comment=given.comment,
+            counts=given.counts_for(proposal),
+            asker_may_grant=given.asker_may_grant,
         )
         added.create_time.FromMilliseconds(given.created_at_ms)
     return message

@@ -16,6 +16,10 @@ Key = Annotated[Path, typer.Option("--key", help="Your signing key, from `argy k
 Revision = Annotated[
     str, typer.Option("--revision", help="A git revision; the working tree if not given.")
 ]
+Since = Annotated[
+    str,
+    typer.Option("--since", help="Whoever wrote commits after this one is told as an author."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -28,11 +32,12 @@ def bundle(
     key: Key,
     out: Annotated[Path, typer.Option("--out", help="The file to write.")],
     revision: Revision = "",
+    since: Since = "",
     folder: Folder = DEFAULT_FOLDER,
     json_output: Json = False,
 ) -> None:
     """Write a signed bundle of the policy; the same policy and key give the same bytes."""
-    made, envelope = signed_bundle(folder, revision, key)
+    made, envelope = signed_bundle(folder, revision, key, since=since)
     out.write_bytes(envelope)
     value = {"file": str(out), **about(made)}
     Output(as_json=json_output).result(value, lambda: f"{out}\n{lines(made)}")
@@ -54,22 +59,29 @@ def verify(
     Output(as_json=json_output).result(value, lambda: f"{file}: verified\n{lines(opened)}")
 
 
-def signed_bundle(folder: Path, revision: str, key: Path) -> "tuple[Bundle, bytes]":
-    """The policy's bundle, and the same signed.
+def signed_bundle(
+    folder: Path, revision: str, key: Path, *, since: str = ""
+) -> "tuple[Bundle, bytes]":
+    """The policy's bundle, and the same signed; it tells who wrote the commits after ``since``.
 
     Raises:
         InvalidArgument: when the policy does not load.
         FailedPrecondition: when the key can't be read, or others may read it.
     """
+    from dataclasses import replace
+
     from argy.base.dsse import SigningKeys
     from argy.base.errors import InvalidArgument
     from argy.policy.bundle import build_bundle, read_bundle, sign_bundle
     from argy.policy.errors import PolicyError
-    from argy.policy.files import read_policy_files
+    from argy.policy.files import read_authors, read_policy_files
 
     keys = SigningKeys.load(key)
     try:
-        payload = build_bundle(read_policy_files(folder, revision))
+        files = read_policy_files(folder, revision)
+        if files.commit:
+            files = replace(files, authors=read_authors(folder, files.commit, since))
+        payload = build_bundle(files)
     except PolicyError as error:
         raise InvalidArgument(error.message, reason=error.reason) from error
     return read_bundle(payload), sign_bundle(payload, keys)
@@ -81,6 +93,7 @@ def about(made: "Bundle") -> dict[str, Any]:
         "bundle_digest": made.digest,
         "policy_revision": made.source.revision,
         "commit": made.manifest.commit,
+        "authors": list(made.manifest.authors),
         "files": len(made.files),
         "rules": len(made.source.rules),
     }
@@ -93,6 +106,7 @@ def lines(made: "Bundle") -> str:
         f"  bundle  {made.digest}\n"
         f"  policy  {made.source.revision}\n"
         f"  commit  {commit}\n"
+        f"  authors {', '.join(made.manifest.authors) or 'not known'}\n"
         f"  holds   {len(made.files)} files, {len(made.source.rules)} rules"
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from argy.api.authz.v1 import policy_pb2 as pb
+from argy.cli.approvals import ASKER_MAY_GRANT
 from argy.policy.compare.diff_report import holder, located, place
 
 _MARKS = {"gained": "+", "lost": "-", "changed": "~"}
@@ -26,6 +27,8 @@ def proposal_json(proposal: pb.Proposal) -> dict[str, Any]:
         "title": proposal.title,
         "description": proposal.description,
         "author": proposal.author,
+        "makers": list(proposal.makers),
+        "unknown_makers": list(proposal.unknown_makers),
         "created": _time(proposal.create_time),
         "policy": _ref(proposal.policy),
         "base": _ref(proposal.base),
@@ -39,6 +42,7 @@ def proposal_json(proposal: pb.Proposal) -> dict[str, Any]:
                 "comment": given.comment,
                 "created": _time(given.create_time),
                 "counts": given.counts,
+                "asker_may_grant": given.asker_may_grant,
             }
             for given in proposal.approvals
         ],
@@ -67,6 +71,7 @@ def proposal_text(proposal: pb.Proposal) -> str:
         f"{proposal.title}  [{state_of(proposal)}]",
         f"  proposal  {proposal.proposal_id or 'none: it was only validated'}",
         f"  author    {proposal.author}",
+        f"  made by   {_makers(proposal)}",
         f"  bundle    {proposal.policy.bundle_digest}",
         f"  commit    {proposal.policy.commit or 'none'}",
         f"  diff      {proposal.diff_digest}",
@@ -77,7 +82,9 @@ def proposal_text(proposal: pb.Proposal) -> str:
     if proposal.rejection:
         told.append(f"  rejected  {proposal.rejection}")
     for given in proposal.approvals:
-        void = "" if given.counts else "  (of an earlier diff: does not count)"
+        void = f"  ({ASKER_MAY_GRANT})" if given.asker_may_grant else ""
+        if not given.counts:
+            void = "  (of an earlier diff, or of who made it: does not count)"
         told.append(f"    {given.approver}  {given.comment}{void}")
     if not proposal.change_count:
         told.append("It changes no decision.")
@@ -152,6 +159,12 @@ def activation_text(activation: pb.Activation) -> str:
     if value["reason"]:
         told.append(f"  because {value['reason']}")
     return "\n".join(told)
+
+
+def _makers(proposal: pb.Proposal) -> str:
+    """Who signed and wrote it; addresses that are nobody's here are marked."""
+    known = [*proposal.makers, *(f"{one} (nobody here)" for one in proposal.unknown_makers)]
+    return ", ".join(known) or "not known: neither the key nor a commit says"
 
 
 def _change_json(change: pb.AccessChange) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """``argy policy publish``: hand a policy in, and see what it would change."""
 
+import asyncio
+from contextlib import suppress
 from typing import Annotated
 from uuid import uuid4
 
@@ -7,6 +9,7 @@ import typer
 
 from argy.api.authz.v1 import policy_pb2 as pb
 from argy.api.authz.v1.policy_pb2_grpc import PolicyServiceStub
+from argy.base.errors import PermissionDenied
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.cli.output import Output
 from argy.cli.policy.bundle import Key, Revision, signed_bundle
@@ -39,14 +42,21 @@ def publish(
 ) -> None:
     """Bundle the policy, sign it and propose it; nothing is in force before it is approved.
 
-    A trusted key must sign it; the author must be allowed to propose:
+    The bundle tells who wrote the commits since the policy in force: none of them,
+    nor whose key signs it, can approve it. A trusted key must sign it; the author
+    must be allowed to propose:
     `argy policy publish --key author.json --title "Raise quotas" --as user:<id>`.
     On the platform of `argy up` the key is `.argy/keys/policy-author.json`.
     """
-    _, envelope = signed_bundle(folder, revision, key)
 
     async def work(connection: Connection, output: Output) -> None:
         stub = PolicyServiceStub(connection.channel(PLATFORM_TENANT_ID, subject=subject))
+        since = ""
+        # Who may propose and not read tells the last commit's authors.
+        with suppress(PermissionDenied):
+            active = await stub.GetActivePolicy(pb.GetActivePolicyRequest())
+            since = active.activation.policy.commit
+        _, envelope = await asyncio.to_thread(signed_bundle, folder, revision, key, since=since)
         response = await stub.ProposePolicy(
             pb.ProposePolicyRequest(
                 bundle=envelope,

@@ -196,10 +196,14 @@ class Town:
     make: Callable[..., Awaitable[str]]
 
     async def person(
-        self, *roles: str, groups: tuple[UUID, ...] = (), org: UUID | None = None
+        self,
+        *roles: str,
+        groups: tuple[UUID, ...] = (),
+        org: UUID | None = None,
+        let_in_by: str = "service:directory",
     ) -> Person:
         """Somebody new, with roles in the tenant or in one org."""
-        subject = await self.make(self.tenant.tenant_id, *groups)
+        subject = await self.make(self.tenant.tenant_id, *groups, let_in_by=let_in_by)
         for role in filter(None, roles):
             await self.grant(subject, role, org)
         return self.people.as_(subject)

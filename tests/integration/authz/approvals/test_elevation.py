@@ -280,13 +280,15 @@ async def test_who_was_appointed_by_whoever_broke_it_cant_review(
     assert (await review(checker, made.elevation_id)).reviewed_by == checker.subject
 
 
-async def test_who_was_let_into_the_reviewers_group_since_cant_review(town: Make) -> None:
+async def test_who_was_let_into_the_reviewers_group_by_whoever_broke_it_cant_review(
+    town: Make,
+) -> None:
     home = await town()
     dev, group = await home.person(DEV), uuid7()
     veteran = await home.person(groups=(group,))
     await home.grant(f"group:{group}", "role:CHECKER")
     made = (await dev.elevate(BOSS, 600, break_glass=True)).elevation
-    friend = await home.person(groups=(group,))
+    friend = await home.person(groups=(group,), let_in_by=dev.subject)
     await end(dev, made.elevation_id)
     assert await refusal(review(friend, made.elevation_id)) == (
         PermissionDenied,

@@ -203,7 +203,7 @@ async def test_rows_beside_the_signed_approvals_count_for_nothing(started: Any) 
     with pytest.raises(FailedPrecondition) as lowered:
         await world.at(replica).activate(proposal)
     assert lowered.value.reason == "APPROVALS_MISSING"
-    await world.execute("UPDATE authz.policy_proposal SET author = 'user:somebody-else'")
+    await world.execute("UPDATE authz.policy_proposal SET author = $1", world.people.admin)
     with pytest.raises(FailedPrecondition) as disowned:
         await world.at(replica).activate(proposal)
     assert disowned.value.reason == "APPROVALS_MISSING"

@@ -146,14 +146,17 @@ def test_it_is_for_one_action(name: str, value: object) -> None:
         ("service:s", "NOT_A_PERSON"),
         ("agent:a", "NOT_A_PERSON"),
         ("user:c", "NOT_AN_APPROVER"),
+        ("user:a", "APPOINTED_BY_ASKER"),
     ],
 )
 def test_who_does_not_vote(voter: str, told: str) -> None:
     found = approval()
-    check_voter(found, found.requirements, voter="user:a", held=roles("user:a"))
+    held = roles("user:a")
+    check_voter(found, found.requirements, voter="user:a", held=held, independent=held)
     held = frozenset({"role:A"}) if told != "NOT_AN_APPROVER" else roles(voter)
+    independent = frozenset[str]() if told == "APPOINTED_BY_ASKER" else held
     with pytest.raises(PermissionDenied) as refused:
-        check_voter(found, found.requirements, voter=voter, held=held)
+        check_voter(found, found.requirements, voter=voter, held=held, independent=independent)
     assert reason(refused) == told
 
 

@@ -1,0 +1,1 @@
+"""Where power comes from: who counts as somebody else than whoever asks."""
