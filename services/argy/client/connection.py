@@ -126,8 +126,10 @@ class Connection:
     ) -> SignedChannel:
         """The signed channel for a tenant and org: give it to any generated stub.
 
-        ``subject`` is whom this service acts for; see ``SignedChannel.for_tenant``.
+        ``subject`` is whom this service acts for, if not itself; see ``SignedChannel.for_tenant``.
         """
+        if subject == f"service:{self._source}":
+            subject = ""
         return self._channel.for_tenant(tenant_id, org_id, subject=subject)
 
     async def serving(self, *, timeout_s: float) -> bool:

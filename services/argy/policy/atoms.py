@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 from argy.base.errors import InvalidArgument
 from argy.policy.budget import spender
+from argy.policy.globs import NAMED_ONLY_ACTIONS
 
 STATES_PER_ATOM: Final = 64
 """States that are visited for each atom of the limit: names are about as long."""
@@ -87,7 +88,16 @@ def action_atoms(patterns: Collection[str], *, limit: int) -> list[Atom]:
     Raises:
         TooManyAtoms: past ``limit`` classes, or ``limit`` × ``STATES_PER_ATOM`` states.
     """
-    return sorted(_explore(patterns, _ACTION, limit), key=lambda atom: atom.witness)
+    # Named to the automata, so that no other class has such an action for its witness.
+    named = {*patterns, *NAMED_ONLY_ACTIONS}
+    found: dict[frozenset[str], Atom] = {}
+    for atom in _explore(named, _ACTION, limit):
+        if atom.witness not in NAMED_ONLY_ACTIONS:
+            found[atom.patterns] = atom
+    for action in sorted(NAMED_ONLY_ACTIONS):
+        matching = frozenset((action,)).intersection(patterns)
+        found.setdefault(matching, Atom(action, matching))
+    return sorted(found.values(), key=lambda atom: atom.witness)
 
 
 class _Product:

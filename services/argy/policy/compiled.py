@@ -11,7 +11,7 @@ from operator import attrgetter
 
 from argy.policy.approvals import Gate
 from argy.policy.conditions import Condition, compile_condition
-from argy.policy.globs import Glob, compiled_glob, domain_match, domain_of
+from argy.policy.globs import Glob, action_match, compiled_glob, domain_match, domain_of
 from argy.policy.hierarchy import expand
 from argy.policy.interpreted import InterpretedView
 from argy.policy.model import Effect, Model
@@ -99,7 +99,7 @@ class CompiledPolicy:
                 rule = self.rules[order]
                 if not domain_match(domain, rule.dom):
                     continue
-                if not compiled_glob(rule.act).matches(act):
+                if not action_match(act, rule.act):
                     continue
                 condition = self._conditions.get(rule.condition)
                 found.append(Candidate(order, rule, _rest(rule.obj, kind), condition))
@@ -115,7 +115,7 @@ class CompiledPolicy:
         return tuple(
             Gate(rule, _rest(rule.obj, kind), self._conditions.get(rule.condition))
             for rule in found
-            if domain_match(domain, rule.dom) and compiled_glob(rule.act).matches(act)
+            if domain_match(domain, rule.dom) and action_match(act, rule.act)
         )
 
     def applicable(self, names: Iterable[str], domain: str) -> list[Rule]:

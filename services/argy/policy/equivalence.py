@@ -27,10 +27,10 @@ _SUBJECTS = ("user:a", "user:b", "user:a", "agent:c", "service:s", "user:strange
 _ROLES = ("role:A", "role:B", "role:C", "role:D")
 _DOMAINS = ("*",) * 5 + ("acme", "acme", "acme/x", "acme/y", "other", "acme2")
 _OBJECTS = ("doc:*", "doc:*", "doc:1", "doc:a-*", "*", "d*:1", "*:1", "doc:*-*", "key:a-1")
-_ACTIONS = ("read", "read", "write", "*", "r*", "*e*")
+_ACTIONS = ("read", "read", "write", "*", "r*", "*e*", "act_for", "act_*")
 _CONDITIONS = ("true",) * 4 + ("ctx.ok", "has(ctx.ok) && ctx.ok", "sub == 'user:a'", "org == 'x'")
 _ASKED_OBJECTS = ("doc:1", "doc:a-1", "doc:-", "key:a-1", "dx:1", "doc:a")
-_ASKED_ACTIONS = ("read", "read", "write", "erase")
+_ASKED_ACTIONS = ("read", "read", "write", "erase", "act_for")
 _CONTEXTS: tuple[dict[str, object] | None, ...] = (None, {"ok": True}, {"ok": False}, {"ok": "yes"})
 _MODEL = """[request_definition]
 r = sub, dom, obj, act, ctx
@@ -116,7 +116,7 @@ def small_worlds(rules: int = 2) -> Iterator[World]:
         for role in ("role:A", "role:B")
         for domain in ("*", "acme/x")
         for obj in ("doc:*", "doc:2")
-        for act in ("read", "*")
+        for act in ("read", "*", "act_for")
         for effect in ("allow", "deny")
     ]
     assignments = [Assignment("user:a", "role:A"), Assignment("user:b", "role:B", "x")]
@@ -137,7 +137,7 @@ def small_questions() -> list[Question]:
         (subject, org, "doc:1", act, None)
         for subject in ("user:a", "user:b")
         for org in ORGS
-        for act in ("read", "write")
+        for act in ("read", "write", "act_for")
     ]
 
 

@@ -5,7 +5,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from argy.policy.conditions import ConditionError, Facts
-from argy.policy.globs import compiled_glob, domain_match, domain_of
+from argy.policy.globs import (
+    NAMED_ONLY_ACTIONS,
+    action_match,
+    compiled_glob,
+    domain_match,
+    domain_of,
+)
 from argy.policy.rules import (
     NEEDS_APPROVAL,
     SUBJECT_DISABLED,
@@ -74,7 +80,7 @@ def _lines(snapshot: "TenantSnapshot", facts: Facts) -> Iterator[ApprovalMatch]:
     for rule in snapshot.policy.approvals:
         if (
             domain_match(here, rule.dom)
-            and compiled_glob(rule.act).matches(facts.act)
+            and action_match(facts.act, rule.act)
             and compiled_glob(rule.obj).matches(facts.obj)
         ):
             yield _line(snapshot, rule, facts)
@@ -109,7 +115,7 @@ def _failures(
         yield _ROLE
     if not domain_match(domain_of(snapshot.tenant, facts.org), rule.dom):
         yield _DOMAIN
-    if not compiled_glob(rule.act).matches(facts.act):
+    if not action_match(facts.act, rule.act):
         yield _ACTION
     if not compiled_glob(rule.obj).matches(facts.obj):
         yield _OBJECT
@@ -139,7 +145,9 @@ def _detail(snapshot: "TenantSnapshot", rule: Rule, facts: Facts, failed: int, n
     if failed == _DOMAIN:
         return f"holds in {rule.dom}, not in {here}"
     if failed == _ACTION:
-        return f"action differs: the rule says {rule.act}, asked was {facts.act}"
+        named = ", which only a rule that names it allows"
+        told = named if facts.act in NAMED_ONLY_ACTIONS else ""
+        return f"action differs: the rule says {rule.act}, asked was {facts.act}{told}"
     if failed == _OBJECT:
         return f"object differs: the rule says {rule.obj}, asked was {facts.obj}"
     return _missing_role(snapshot, rule.role, facts, now_ms)

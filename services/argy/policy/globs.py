@@ -5,8 +5,16 @@ a name nor run away: matching walks the text once, by literal pieces.
 """
 
 from functools import lru_cache
+from typing import Final
 
 MAX_STARS = 8
+NAMED_ONLY_ACTIONS: Final = frozenset(("act_for",))
+"""Actions that no wildcard of a row matches, whatever the row's effect.
+
+Who acts for others is each of them, with more rights than any row shows: ``*`` for an
+administrator must not make a service the voice of every person. A denial's wildcard doesn't match
+either, for Casbin's matcher doesn't know the effect; the linter tells of one (P305).
+"""
 
 
 class Glob:
@@ -48,8 +56,15 @@ def compiled_glob(pattern: str) -> Glob:
 
 
 def glob_match(text: str, pattern: str) -> bool:
-    """``objMatch`` and ``actMatch`` of the model: does ``pattern`` fit the whole of ``text``."""
+    """``objMatch`` of the model: does ``pattern`` fit the whole of ``text``."""
     return compiled_glob(pattern).matches(text)
+
+
+def action_match(action: str, pattern: str) -> bool:
+    """``actMatch`` of the model: as ``objMatch``, but for ``NAMED_ONLY_ACTIONS``."""
+    if action in NAMED_ONLY_ACTIONS:
+        return action == pattern
+    return compiled_glob(pattern).matches(action)
 
 
 def covers(wide: str, narrow: str) -> bool:
@@ -77,6 +92,18 @@ def overlaps(one: str, other: str) -> bool:
     end, other_end = one.rpartition("*")[2], other.rpartition("*")[2]
     starts_agree = start.startswith(other_start) or other_start.startswith(start)
     return starts_agree and (end.endswith(other_end) or other_end.endswith(end))
+
+
+def action_covers(wide: str, narrow: str) -> bool:
+    """``covers`` for the actions of two rows. Exact."""
+    return wide == narrow if narrow in NAMED_ONLY_ACTIONS else covers(wide, narrow)
+
+
+def action_overlaps(one: str, other: str) -> bool:
+    """``overlaps`` for the actions of two rows. Exact: two wildcards meet in more than one name."""
+    if not NAMED_ONLY_ACTIONS.isdisjoint((one, other)):
+        return one == other
+    return overlaps(one, other)
 
 
 def domain_match(domain: str, pattern: str) -> bool:

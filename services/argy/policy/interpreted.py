@@ -17,7 +17,7 @@ from simpleeval import InvalidExpression  # type: ignore[import-untyped]
 
 from argy.policy.conditions import Condition, ConditionError, Facts, compile_condition
 from argy.policy.errors import Problem
-from argy.policy.globs import domain_match, domain_of, glob_match
+from argy.policy.globs import action_match, domain_match, domain_of, glob_match
 from argy.policy.model import Effect, Model
 from argy.policy.rules import (
     ALLOWED_BY_DEFAULT,
@@ -179,7 +179,7 @@ def register_functions(enforcer: Any, condition: Any) -> None:
     """Register what ``model.conf`` calls; ``condition`` takes its text and the request."""
     enforcer.add_function("domainMatch", domain_match)
     enforcer.add_function("objMatch", glob_match)
-    enforcer.add_function("actMatch", glob_match)
+    enforcer.add_function("actMatch", action_match)
     enforcer.add_function("condition", condition)
 
 

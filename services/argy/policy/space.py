@@ -18,7 +18,7 @@ from typing import Final
 from argy.base.errors import InvalidArgument
 from argy.policy.atoms import action_atoms, object_atoms
 from argy.policy.compiled import CompiledPolicy, compile_policy
-from argy.policy.globs import domain_of
+from argy.policy.globs import NAMED_ONLY_ACTIONS, domain_of
 from argy.policy.model import Effect
 from argy.policy.rules import ALLOWED_BY_DEFAULT, ALLOWED_BY_RULE, Assignment, PolicySource, Rule
 from argy.policy.snapshot import TenantSnapshot
@@ -121,8 +121,9 @@ def objects(source: PolicySource, extra: Iterable[str] = ()) -> list[str]:
 
 
 def actions(source: PolicySource, extra: Iterable[str] = ()) -> list[str]:
-    """A witness of each class of actions, told apart by the policy's globs and ``extra``."""
+    """As ``objects`` for actions; each of ``NAMED_ONLY_ACTIONS`` is a class of its own."""
     globs = {rule.act for rule in source.rules} | {line.act for line in source.approvals}
+    globs |= NAMED_ONLY_ACTIONS
     return [atom.witness for atom in action_atoms(globs | set(extra), limit=MAX_ATOMS)]
 
 

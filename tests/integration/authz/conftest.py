@@ -50,6 +50,7 @@ g, role:ACCESS_MANAGER, role:PLATFORM_USER, *
 """
 SERVICES = """\
 g, service:cli, role:PLATFORM_ADMIN, *
+p, service:cli, *, authz.subject:user/*, act_for, allow, true
 g, service:manager, role:ACCESS_MANAGER, *
 g, service:delegate, role:ACCESS_MANAGER, *
 g, service:delegate, role:ACCESS_DELEGATE, *

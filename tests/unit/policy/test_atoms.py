@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argy.policy.atoms import TooManyAtoms, action_atoms, atoms, object_atoms
-from argy.policy.globs import glob_match
+from argy.policy.globs import action_match, glob_match
 
 ACTION = re.compile(r"[a-z][a-z0-9_.-]*")
 OBJECT = re.compile(r"[a-z][a-z0-9_.]*:[A-Za-z0-9._@+/=-]+")
@@ -32,7 +32,8 @@ object_globs = st.lists(
 
 
 def _matching(text: str, patterns: list[str]) -> frozenset[str]:
-    return frozenset(pattern for pattern in patterns if glob_match(text, pattern))
+    match = glob_match if ":" in text else action_match
+    return frozenset(pattern for pattern in patterns if match(text, pattern))
 
 
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
@@ -44,9 +45,9 @@ def test_action_classes_are_those_of_brute_force(patterns: list[str]) -> None:
         assert atom.patterns == _matching(atom.witness, patterns)
     classes = [atom.patterns for atom in found]
     assert len(set(classes)) == len(classes)
-    assert {_matching(word, patterns) for word in WORDS} <= set(classes)
+    assert {_matching(word, patterns) for word in (*WORDS, "act_for")} <= set(classes)
     shortest: dict[frozenset[str], int] = {}
-    for word in WORDS:
+    for word in (*WORDS, "act_for"):
         shortest.setdefault(_matching(word, patterns), len(word))
     for atom in found:
         assert len(atom.witness) <= shortest.get(atom.patterns, len(atom.witness))
@@ -74,7 +75,18 @@ def test_a_finite_class_between_globs_is_found_and_only_while_no_name_takes_it()
 
 def test_no_character_is_made_up_where_each_is_named() -> None:
     every_first = [f"{char}*" for char in "abcdefghijklmnopqrstuvwxyz"]
-    assert frozenset() not in {atom.patterns for atom in action_atoms(every_first, limit=100)}
+    unmatched = [atom for atom in action_atoms(every_first, limit=100) if not atom.patterns]
+    assert [atom.witness for atom in unmatched] == ["act_for"]
+
+
+def test_what_no_wildcard_matches_is_a_class_of_its_own() -> None:
+    for named in ([], ["act_for"]):
+        patterns = ["*", "act_*", "act_for*", *named]
+        found = {atom.witness: atom.patterns for atom in action_atoms(patterns, limit=100)}
+        assert found["act_for"] == frozenset(named)
+        for witness, matching in found.items():
+            assert matching == {one for one in patterns if action_match(witness, one)}
+        assert {"*", "act_*", "act_for*"} in found.values()
 
 
 def test_objects_come_by_type_and_unnamed_types_are_one_class() -> None:
@@ -87,7 +99,7 @@ def test_objects_come_by_type_and_unnamed_types_are_one_class() -> None:
 
 def test_the_shape_follows_from_the_globs() -> None:
     assert all(":" in atom.witness for atom in atoms(["*", "doc:*"], limit=10))
-    assert [atom.witness for atom in atoms(["*", "read"], limit=10)] == ["read", "x"]
+    assert [atom.witness for atom in atoms(["*", "read"], limit=10)] == ["act_for", "read", "x"]
     assert [atom.witness for atom in atoms([], limit=10)] == ["x"]
 
 

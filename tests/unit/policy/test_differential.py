@@ -46,7 +46,7 @@ def test_seeded_worlds_of_every_effect() -> None:
 
 def test_every_policy_of_one_rule() -> None:
     tally = Tally()
-    assert list(exhaustive_part(tally, rules=1))[-1] == 32 * len(Effect) * 12
+    assert list(exhaustive_part(tally, rules=1))[-1] == 48 * len(Effect) * 18
     assert tally.mismatches == []
 
 

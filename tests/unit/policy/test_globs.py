@@ -7,6 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argy.policy.globs import (
+    NAMED_ONLY_ACTIONS,
+    action_covers,
+    action_match,
+    action_overlaps,
     covers,
     domain_covers,
     domain_match,
@@ -77,6 +81,18 @@ def test_no_text_contradicts_covering_or_overlapping(wide: str, narrow: str, tex
     if glob_match(text, narrow):
         assert not covers(wide, narrow) or glob_match(text, wide)
         assert not glob_match(text, wide) or overlaps(wide, narrow)
+
+
+def test_rows_about_actions_cover_and_overlap_as_they_match() -> None:
+    patterns = ["*", "act_*", "*_for", "act_for", "act_for*", "act", "read"]
+    asked = ["act_for", "act_forx", "act_for_for", "act_", "act_x_for", "x_for", "act", "read", "x"]
+    matched = {one: {act for act in asked if action_match(act, one)} for one in patterns}
+    assert {one for one in patterns if not NAMED_ONLY_ACTIONS.isdisjoint(matched[one])} == {
+        "act_for"
+    }
+    for one, other in product(patterns, patterns):
+        assert action_covers(one, other) is (matched[other] <= matched[one]), (one, other)
+        assert action_overlaps(one, other) is bool(matched[one] & matched[other]), (one, other)
 
 
 DOMAINS = ["*", "acme", "acme/x", "acme/y", "acme2", "acme2/x"]

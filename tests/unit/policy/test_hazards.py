@@ -73,6 +73,19 @@ def snapshot_of(rows: str, *assignments: Assignment, effect: Effect = Effect.DEN
     return TenantSnapshot(policy, "acme", assignments)
 
 
+@pytest.mark.parametrize("effect", Effect)
+@pytest.mark.parametrize("eft", ["allow", "deny"])
+def test_no_wildcard_acts_for_anybody_or_denies_it(effect: Effect, eft: str) -> None:
+    for wildcard, also in (("*", "read"), ("act_*", "act_x"), ("*_for", "x_for")):
+        row = ["role:A", "*", "*", wildcard, eft, "true"]
+        ours = snapshot_of(f"p, {', '.join(row)}", Assignment("user:u", "role:A"), effect=effect)
+        theirs = pycasbin([row], [["user:u", "role:A", "acme"]], model_text(effect))
+        for act in ("act_for", also):
+            decision = ours.check("user:u", "", "authz.subject:user/v", act, None, 0)
+            assert (decision.rule is not None) is (act == also)
+            assert decision.allowed is ask(theirs, "user:u", "authz.subject:user/v", act)[0]
+
+
 def test_our_files_load_unmodified_in_pycasbin(policy_root: Path) -> None:
     enforcer = casbin.Enforcer(str(policy_root / "model.conf"), str(policy_root / "roles/user.csv"))
     register_functions(enforcer, condition)

@@ -28,7 +28,7 @@ from argy.policy.compare.places import Blame, Place, escalates, kind_of
 from argy.policy.compare.row_changes import approval_changes, row_changes
 from argy.policy.compare.sides import Pair, RuleLine, merge_domains
 from argy.policy.compiled import CompiledPolicy
-from argy.policy.globs import domain_match
+from argy.policy.globs import NAMED_ONLY_ACTIONS, domain_match
 from argy.policy.model import Effect
 
 __all__ = ["AccessChange", "PolicyDiff", "diff_policies"]
@@ -81,8 +81,9 @@ def _strangers(base: CompiledPolicy, head: CompiledPolicy) -> Iterator[AccessCha
     before, after = access((), base.effect), access((), head.effect)
     if before != after:
         gained = after == ALLOWED
-        yield AccessChange(kind_of(before, after), EVERYBODY, "*", "*", "*", str(before),
-                           str(after), (_MODEL,), gained)  # fmt: skip
+        for action in ("*", *sorted(NAMED_ONLY_ACTIONS)):
+            yield AccessChange(kind_of(before, after), EVERYBODY, "*", "*", action, str(before),
+                               str(after), (_MODEL,), gained)  # fmt: skip
 
 
 def _role_changes(pair: Pair, name: str, known: _Known, parts: list[str]) -> list[AccessChange]:

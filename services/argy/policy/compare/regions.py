@@ -13,7 +13,7 @@ from typing import Final
 
 from argy.policy.atoms import Atom
 from argy.policy.budget import spender
-from argy.policy.globs import glob_match
+from argy.policy.globs import action_match, glob_match
 
 _MAX_CANDIDATES: Final = 4_000
 """Pairs of globs that are tried as exceptions of one rectangle."""
@@ -34,10 +34,10 @@ class Region:
     def covers(self, obj: str, act: str) -> bool:
         """Whether a concrete question is in it."""
         return all(
-            glob_match(obj, resource) and glob_match(act, action)
+            glob_match(obj, resource) and action_match(act, action)
             for resource, action in ((self.resource, self.action), *self.also)
         ) and not any(
-            glob_match(obj, resource) and glob_match(act, action)
+            glob_match(obj, resource) and action_match(act, action)
             for resource, action in self.exceptions
         )
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from argy.policy.compiled import CompiledPolicy, compile_policy
-from argy.policy.globs import compiled_glob, domain_match, domain_of
+from argy.policy.globs import action_match, compiled_glob, domain_match, domain_of
 from argy.policy.invariants.format import Placed
 from argy.policy.invariants.violations import Checked, Found, Violation, bounded
 from argy.policy.mutation.mutants import Row
@@ -60,7 +60,7 @@ def _abroad(space: Space, row: Row, tenant: str) -> Iterator[Cell]:
             for obj in space.objs:
                 for act in space.acts:
                     if isinstance(row, Link) or (
-                        compiled_glob(row.act).matches(act) and compiled_glob(row.obj).matches(obj)
+                        action_match(act, row.act) and compiled_glob(row.obj).matches(obj)
                     ):
                         yield Cell(names, other, org, obj, act)
 

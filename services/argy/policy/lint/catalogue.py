@@ -155,6 +155,16 @@ RULES: Final = (
         "Deny one of both to the role.",
     ),
     FindingRule(
+        ids.NAMED_ONLY,
+        "warning",
+        "A wildcard that does not match act_for.",
+        "Acting for others is granted by name: no wildcard of an action matches act_for, in a "
+        "rule that allows, in one that denies, or in a line of the approvals.",
+        "p, role:A, *, authz.subject:*, *, deny, true",
+        "Write a row whose action is act_for beside it; or silence this and say that act_for is "
+        "not meant.",
+    ),
+    FindingRule(
         ids.CONSTANT,
         "warning",
         "The condition, or a part of it, doesn't depend on the request.",

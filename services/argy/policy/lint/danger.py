@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from argy.policy.findings import Finding
-from argy.policy.globs import covers, domain_covers, overlaps
+from argy.policy.globs import covers, domain_covers, glob_match, overlaps
 from argy.policy.lint import ids
 from argy.policy.lint.scope import (
     Reached,
@@ -19,7 +19,7 @@ from argy.policy.lint.scope import (
     meets,
     objects,
 )
-from argy.policy.rules import Rule
+from argy.policy.rules import ApprovalRule, Rule
 
 SENSITIVE: Final = (
     "audit.event",
@@ -61,6 +61,7 @@ POWERS: Final = (
     Power("authz.role", "elevate", "take a role for a while"),
     Power("authz.role", "break_glass", "take a role by breaking the glass"),
 )
+_ACT_FOR: Final = Power("authz.subject", "act_for", "")
 _PROPOSE: Final = Power("policy", "propose", "propose policies")
 _APPROVE: Final = Power("policy", "approve", "approve policies")
 
@@ -118,6 +119,25 @@ def check_own_approval(scope: Scope) -> Iterator[Finding]:
             paths = f"{_path(name, proposes)}; {_path(name, approves)}"
             message = f"{name} can propose policies and approve them: {paths}"
             yield found(ids.OWN_APPROVAL, _place(approves), message)
+
+
+def check_named_only(scope: Scope) -> Iterator[Finding]:
+    """Rows about subjects whose wildcard looks as if it matched ``act_for``, which none does.
+
+    Denials and approvals that reach subjects at all; allows that are about nothing else.
+    """
+    rows: tuple[Rule | ApprovalRule, ...] = (*scope.source.rules, *scope.source.approvals)
+    for row in rows:
+        if "*" not in row.act or not glob_match(_ACT_FOR.act, row.act):
+            continue
+        allows = isinstance(row, Rule) and row.effect == "allow"
+        if allows and kind_of(row.obj) != _ACT_FOR.kind:
+            continue
+        if not overlaps(objects(row.obj), _ACT_FOR.obj):
+            continue
+        does = "ask for approval of" if not isinstance(row, Rule) else row.effect
+        message = f"action {row.act!r} doesn't {does} act_for, which is matched by its name only"
+        yield found(ids.NAMED_ONLY, row, message)
 
 
 def _exercises(scope: Scope, name: str, power: Power) -> Iterator[_Exercise]:

@@ -9,7 +9,12 @@ from argy.policy.findings import Finding, of_problem, order
 from argy.policy.lint import ids
 from argy.policy.lint.approvals import check_approvals
 from argy.policy.lint.conditions import check_conditions
-from argy.policy.lint.danger import check_escalation, check_own_approval, check_wildcards
+from argy.policy.lint.danger import (
+    check_escalation,
+    check_named_only,
+    check_own_approval,
+    check_wildcards,
+)
 from argy.policy.lint.model import FILE, check_model
 from argy.policy.lint.names import check_roles, check_vocabulary
 from argy.policy.lint.reach import check_links, check_reach
@@ -29,6 +34,7 @@ _CHECKS: Final[tuple[Check, ...]] = (
     check_wildcards,
     check_escalation,
     check_own_approval,
+    check_named_only,
     check_conditions,
     check_approvals,
     check_tenants,

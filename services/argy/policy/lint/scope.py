@@ -10,7 +10,14 @@ from itertools import product
 from typing import Protocol
 
 from argy.policy.findings import Finding
-from argy.policy.globs import covers, domain_covers, domain_overlaps, overlaps
+from argy.policy.globs import (
+    action_covers,
+    action_overlaps,
+    covers,
+    domain_covers,
+    domain_overlaps,
+    overlaps,
+)
 from argy.policy.lint.catalogue import explained
 from argy.policy.lint.words import Words
 from argy.policy.rules import Link, PolicySource, Rule
@@ -152,7 +159,7 @@ def covers_target(wide: Target, narrow: Target) -> bool:
     """Whether ``wide`` matches every request that ``narrow`` matches."""
     return (
         domain_covers(wide.dom, narrow.dom)
-        and covers(wide.act, narrow.act)
+        and action_covers(wide.act, narrow.act)
         and covers(objects(wide.obj), objects(narrow.obj))
     )
 
@@ -161,7 +168,7 @@ def meets(one: Target, other: Target) -> bool:
     """Whether some request is matched by both."""
     return (
         domain_overlaps(one.dom, other.dom)
-        and overlaps(one.act, other.act)
+        and action_overlaps(one.act, other.act)
         and overlaps(objects(one.obj), objects(other.obj))
     )
 

@@ -19,7 +19,7 @@ from argy.policy.cases.facts import WrittenCase, differ, facts_of_cases, find_fa
 from argy.policy.cases.questions import Question, QuestionSet
 from argy.policy.cases.run import chosen, spread
 from argy.policy.compiled import CompiledPolicy, compile_policy
-from argy.policy.globs import compiled_glob
+from argy.policy.globs import action_match, glob_match
 from argy.policy.mutation.mutants import Mutant, Row, mutants
 from argy.policy.rules import ApprovalRule, Link, PolicySource, Rule
 from argy.policy.snapshot import TenantSnapshot
@@ -228,8 +228,8 @@ class Judge:
         acts = self._witnesses(actions, frozenset(row.act for row in rows))
         objs = self._witnesses(objects, frozenset(row.obj for row in rows))
         if rows:
-            acts = [act for act in acts if _any_matches((row.act for row in rows), act)]
-            objs = [obj for obj in objs if _any_matches((row.obj for row in rows), obj)]
+            acts = [act for act in acts if any(action_match(act, row.act) for row in rows)]
+            objs = [obj for obj in objs if any(glob_match(obj, row.obj) for row in rows)]
         return acts, objs
 
     def _witnesses(self, of: Witnesses, extra: frozenset[str]) -> list[str]:
@@ -273,12 +273,7 @@ def _may_notice(mutant: Mutant, question: Question) -> bool:
     if isinstance(mutant.row, Link):
         return True
     return any(
-        compiled_glob(row.obj).matches(question.obj)
-        and compiled_glob(row.act).matches(question.act)
+        glob_match(question.obj, row.obj) and action_match(question.act, row.act)
         for row in mutant.rows()
         if not isinstance(row, Link)
     )
-
-
-def _any_matches(globs: Iterable[str], text: str) -> bool:
-    return any(compiled_glob(glob).matches(text) for glob in globs)

@@ -81,6 +81,7 @@ p, role:KEY_MAKER, *, authn.api_key:*, create, allow, true
 """
 SERVICES = """\
 g, service:cli, role:PLATFORM_ADMIN, *
+p, service:cli, *, authz.subject:user/*, act_for, allow, true
 p, service:edge, *, authz.decision:*, check, allow, true
 p, service:example, *, authn.credential:*, verify, allow, true
 """

@@ -67,6 +67,7 @@ p, role:CHECKER, *, authz.decision:*, check, allow, true
 """
 SERVICES = """\
 g, service:cli, role:PLATFORM_ADMIN, *
+p, service:cli, *, authz.subject:user/*, act_for, allow, true
 p, service:directory, *, authn.credential:*, verify, allow, true
 p, service:billing, *, authz.decision:*, check, allow, true
 p, service:billing, *, directory.org:*, *, allow, true

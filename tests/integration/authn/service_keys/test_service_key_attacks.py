@@ -261,6 +261,23 @@ async def test_acting_for_people_needs_a_scope_of_its_own(
     assert await reason(refused) == "ACCESS_DENIED"
 
 
+async def test_an_administrator_s_wildcard_makes_no_key_that_acts_for_people(
+    world: Any, authn: Any, tenant: Any
+) -> None:
+    """Whoever holds act_for by ``*`` alone hands it to nobody; the owner's right is not enough."""
+    _, admin = await world.person(tenant, "role:PLATFORM_ADMIN")
+    channel = world.channel(authn, tenant.tenant_id, RootKeys(world.ring), source="edge")
+    stub: Any = CredentialServiceStub(channel)
+    refused = world.make(tenant.tenant_id, CHECK, ACT_FOR, stub=stub, metadata=admin)
+    assert await reason(refused) == "SCOPE_BEYOND_RIGHTS"
+    made = await world.make(tenant.tenant_id, CHECK, stub=stub, metadata=admin)
+    assert await world.check(authn, made.key, tenant.tenant_id)
+    # Nor can a key be made for a service that would hold it by ``*`` alone.
+    await world.grant(tenant.tenant_id, "service:bot", "role:PLATFORM_ADMIN")
+    refused = world.make(tenant.tenant_id, CHECK, ACT_FOR, service="bot")
+    assert await reason(refused) == "SCOPE_BEYOND_RIGHTS"
+
+
 async def test_a_person_s_token_adds_nothing_to_the_key_that_carries_it(
     world: Any, authn: Any, tenant: Any
 ) -> None:

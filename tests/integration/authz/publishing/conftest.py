@@ -58,7 +58,10 @@ p, role:POLICY_AUTHOR, *, policy:*, read, allow, true
 p, role:POLICY_AUTHOR, *, policy:*, propose, allow, true
 p, role:PLATFORM_USER, *, project:*, read, allow, true
 """
-SERVICES = "g, service:cli, role:PLATFORM_ADMIN, *\n"
+SERVICES = """\
+g, service:cli, role:PLATFORM_ADMIN, *
+p, service:cli, *, authz.subject:*, act_for, allow, true
+"""
 CASES = """\
 tenant: acme
 assignments:

@@ -32,7 +32,7 @@ async def test_an_activation_reaches_every_replica(started: Any) -> None:
         assert active.activation.sequence == 2
         assert active.activation.kind == pb.ACTIVATION_KIND_PROPOSAL
         assert active.problem == ""
-        assert active.rules == 9
+        assert active.rules == 10
     (_, event) = await world.events("authz.policy.activate")  # the bootstrap came first
     assert world.people.cora in event["detail"]
     assert event["actor"] == "service:cli"

@@ -58,7 +58,7 @@ async def test_afterwards_the_folder_counts_for_nothing(world: Any) -> None:
     second = await world.replica()
     first.authz.poke()
     assert second.authz.holder.in_force.digest == first.authz.holder.in_force.digest
-    assert len(second.authz.holder.current.rules) == 8
+    assert len(second.authz.holder.current.rules) == 9
     (row,) = await world.fetch("SELECT count(*) AS found FROM authz.policy_activation")
     assert row["found"] == 1
 
@@ -67,7 +67,7 @@ async def test_in_development_a_changed_folder_is_in_force_everywhere(world: Any
     replicas = [await world.replica(unsafe=True) for _ in range(3)]
     world.write(world.deploy)
     for replica in replicas:
-        await world.until(lambda replica=replica: len(replica.authz.holder.current.rules) == 9)
+        await world.until(lambda replica=replica: len(replica.authz.holder.current.rules) == 10)
     rows = await world.fetch("SELECT kind FROM authz.policy_activation ORDER BY sequence")
     assert [row["kind"] for row in rows] == ["BOOTSTRAP", "FOLDER"]
     assert {replica.sequence for replica in replicas} == {2}

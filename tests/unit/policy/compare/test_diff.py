@@ -17,13 +17,13 @@ from argy.policy.atoms import action_atoms, object_atoms
 from argy.policy.compare.diff import AccessChange, PolicyDiff, diff_policies
 from argy.policy.equivalence import model_text
 from argy.policy.files import read_folder
-from argy.policy.globs import domain_match, glob_match
+from argy.policy.globs import NAMED_ONLY_ACTIONS, action_match, domain_match, glob_match
 from argy.policy.model import Effect
 
 ROLES = ("role:A", "role:B", "role:C")
 DOMAINS = ("*", "*", "*", "acme", "acme/x", "other")
 OBJECTS = ("doc:*", "doc:1", "doc:a-*", "*", "d*:1", "*:1", "key:*")
-ACTIONS = ("read", "write", "*", "r*")
+ACTIONS = ("read", "write", "*", "r*", "act_for")
 CONDITIONS = ("true", "true", "true", "ctx.a", "ctx.b")
 WHERE = (
     ("acme", ""),
@@ -122,7 +122,7 @@ def limits(text: str) -> tuple[list[str], list[str], list[str]]:
 
 def fits(change: AccessChange, told: str, obj: str, act: str) -> bool:
     action, on, resource = told.rpartition("on ")
-    return glob_match(obj, resource if on else change.resource) and glob_match(
+    return glob_match(obj, resource if on else change.resource) and action_match(
         act, (action.strip() or change.action) if on else told
     )
 
@@ -133,7 +133,7 @@ def covers(change: AccessChange, domain: str, obj: str, act: str) -> bool:
         domain_match(domain, change.domain)
         and not any(domain_match(domain, other) for other in elsewhere)
         and glob_match(obj, change.resource)
-        and glob_match(act, change.action)
+        and action_match(act, change.action)
         and all(fits(change, told, obj, act) for told in only)
         and not any(fits(change, told, obj, act) for told in outside)
     )
@@ -142,7 +142,7 @@ def covers(change: AccessChange, domain: str, obj: str, act: str) -> bool:
 def questions(*policies: CompiledPolicy) -> Iterator[tuple[str, str, str, str]]:
     rules = [rule for policy in policies for rule in policy.rules]
     objects = object_atoms({rule.obj for rule in rules}, limit=1_000)
-    actions = action_atoms({rule.act for rule in rules}, limit=1_000)
+    actions = action_atoms({rule.act for rule in rules} | NAMED_ONLY_ACTIONS, limit=1_000)
     for (tenant, org), obj, act in itertools.product(WHERE, objects, actions):
         yield tenant, org, obj.witness, act.witness
 
@@ -182,8 +182,8 @@ def test_no_change_to_holders_of_a_second_role_hides_from_the_diff(rng: random.R
     rows, changed = random_pair(rng)
     base, head = compiled(rows), compiled(changed)
     diff = diff_policies(base, head)
-    everything = "p, role:ALL, *, *, *, allow, true"
-    pair = compiled([*rows, everything]), compiled([*changed, everything])
+    everything = [f"p, role:ALL, *, *, {act}, allow, true" for act in ("*", *NAMED_ONLY_ACTIONS)]
+    pair = compiled([*rows, *everything]), compiled([*changed, *everything])
     true = set()
     for name in ROLES:
         grants = [Assignment("user:u", name), Assignment("user:u", "role:ALL")]

@@ -18,7 +18,7 @@ from argy.policy.compare.changes import AccessChange
 from argy.policy.compare.impact import SubjectImpact, impact
 from argy.policy.equivalence import model_text
 from argy.policy.export import Held, TenantFacts, facts_text, read_facts
-from argy.policy.globs import domain_match, glob_match
+from argy.policy.globs import action_match, domain_match, glob_match
 from argy.policy.model import Effect
 
 ROLES = ("role:A", "role:B", "role:C")
@@ -60,7 +60,7 @@ def random_facts(rng: random.Random) -> TenantFacts:
 
 
 def covers(change: AccessChange, domain: str, obj: str, act: str) -> bool:
-    if not (glob_match(obj, change.resource) and glob_match(act, change.action)):
+    if not (glob_match(obj, change.resource) and action_match(act, change.action)):
         return False
     if not domain_match(domain, change.domain):
         return False
@@ -71,7 +71,7 @@ def covers(change: AccessChange, domain: str, obj: str, act: str) -> bool:
             continue
         for told in part.removeprefix("except ").split(", "):
             action, on, resource = told.rpartition("on ")
-            if glob_match(obj, resource if on else change.resource) and glob_match(
+            if glob_match(obj, resource if on else change.resource) and action_match(
                 act, (action.strip() or change.action) if on else told
             ):
                 return False

@@ -209,6 +209,30 @@ TABLE: list[tuple[str, Files, str, Files]] = [
         cond("has(ctx.a) && ctx.a == true || has(ctx.b)"),
     ),
     ("P401", cond("'sub' == 'ctx.a'"), f"{X}:2", cond("sub == 'true || false'")),
+    (
+        "P305",
+        rows(p("A * authz.subject:* * deny"), p("B * authz.subject:* act_for allow")),
+        f"{X}:1",
+        rows(p("A * authz.subject:* act_for deny"), p("B * authz.subject:* act_for allow")),
+    ),
+    (
+        "P305",
+        rows(p("A * *:* act_* deny"), p("B * authz.subject:* act_for allow")),
+        f"{X}:1",
+        rows(p("A * doc:* act_* deny"), p("B * authz.subject:* act_for allow")),
+    ),
+    (
+        "P305",
+        rows(p("A * authz.subject:user/* * allow")),
+        f"{X}:1",
+        rows(p("A * * * allow")),
+    ),
+    (
+        "P305",
+        {LINES: "a, *, authz.*:*, *, 1, role:A, require, 1h, true", **rows(A)},
+        f"{LINES}:1",
+        {LINES: "a, *, authz.*:*, act_for, 1, role:A, require, 1h, true", **rows(A)},
+    ),
     ("P402", cond("ctx.a == sub"), f"{X}:2", cond("has(ctx.a) && ctx.a == sub")),
     (
         "P402",
