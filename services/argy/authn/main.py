@@ -26,7 +26,7 @@ from argy.authn.tokens.signing_keys import SigningKeys
 from argy.authn.tokens.use_cases import TokenUse
 from argy.base.clock import Clock
 from argy.base.envelope import Kms
-from argy.rpc.access import AccessDecider
+from argy.rpc.access import Decider
 from argy.rpc.page_token import PageTokens
 from argy.rpc.pair_keys import RootKeys
 from argy.rpc.tokens import TokenVerifier
@@ -69,7 +69,7 @@ def assemble(
     keys: SigningKeys,
     roots: RootKeys,
     verifier: TokenVerifier,
-    access: AccessDecider,
+    access: Decider,
     pages: PageTokens,
     clock: Clock,
     mail: MailSink,

@@ -36,7 +36,7 @@ from argy.authn.tokens.issuing import TokenIssuer
 from argy.authn.tokens.revocation import RevocationList
 from argy.base.clock import Clock
 from argy.base.envelope import Kms
-from argy.rpc.access import AccessDecider
+from argy.rpc.access import Decider
 from argy.store.database import Database
 from argy.store.redis import RedisStore
 
@@ -72,7 +72,7 @@ def assemble_sign_in(
     kek: Kms,
     issuer: TokenIssuer,
     revocations: RevocationList,
-    access: AccessDecider,
+    access: Decider,
 ) -> SignIn:
     """Wire the services; ``db`` acts as argy_authn."""
     log = SignInLog(db, clock)

@@ -13,15 +13,26 @@ from typing import Final
 from uuid import UUID
 
 from argy.api.authz.v1.authz_pb2 import Question
+from argy.authz.delegation import Giver, missing_of
 from argy.authz.snapshots import Snapshots
 from argy.authz.view import LazyContext, TenantView
 from argy.base.clock import Clock
-from argy.base.ids import PLATFORM_TENANT_ID
 from argy.policy import BEYOND_SCOPES, NEEDS_APPROVAL, Decision, Explanation
-from argy.rpc.access import ANY, auth_facts, covers, denied, own_facts, tell_sign_in
+from argy.rpc.access import (
+    ANY,
+    GRANT_ANY,
+    asked_tenant,
+    auth_facts,
+    check_delegable,
+    covers,
+    denied,
+    own_facts,
+    tell_sign_in,
+)
 from argy.rpc.call import Call
 from argy.rpc.claims import Claims
 from argy.rpc.credentials import check_scope
+from argy.rpc.delegation import Delegation, Missing
 from argy.rpc.provisional import check_not_provisional
 from argy.rpc.stages import ACT_FOR, subject_id
 
@@ -77,6 +88,20 @@ def would_still_allow(
 def may(view: TenantView, call: Call, resource: str, action: str, now_ms: int) -> bool:
     """Whether the caller has a permission beside the one that its method declares."""
     return decide(view, call, call.tenant.org_slug, resource, action, None, now_ms).allowed
+
+
+def giver_of(view: TenantView, call: Call, org: str, now_ms: int) -> Giver:
+    """The call's caller as somebody who hands on authority in an org, or in the whole tenant."""
+    check_not_provisional(call.claims)
+    kind, action = GRANT_ANY.rsplit(":", 1)
+    return Giver(
+        view,
+        call.caller,
+        org,
+        own_facts(None, call.claims, call.received_ms),
+        now_ms,
+        only_what_is_held=not covers(call.scopes, action, f"{kind}:{ANY}"),
+    )
 
 
 def answer(view: TenantView, call: Call, question: Question, now_ms: int) -> Decision:
@@ -153,7 +178,7 @@ async def subjects(
 
 
 class LocalAccess:
-    """Implements ``argy.rpc.access.AccessDecider``; answers at once when the tenant is loaded.
+    """Implements ``argy.rpc.access.Decider``; answers at once when the tenant is loaded.
 
     Decisions are not remembered here: roles end and conditions look at the clock, and the engine
     answers from its own tables as fast as a memory of answers would.
@@ -173,13 +198,21 @@ class LocalAccess:
         check_not_provisional(call.claims)
         if call.scopes is not None:
             check_scope(call.scopes, permission)
-        tenant_id = PLATFORM_TENANT_ID if platform else call.tenant_id
+        tenant_id, _ = asked_tenant(call, platform=platform)
         view = self._snapshots.peek(tenant_id)
         org = "" if platform else call.tenant.org_slug
         if view is None:
             return self._load(tenant_id, call, org, permission, resource_id)
         self._decide(view, call.caller, org, permission, resource_id, call.claims)
         return None
+
+    async def missing(self, call: Call, wanted: Delegation) -> Missing | None:
+        """See ``Delegations``."""
+        check_delegable(call, wanted)
+        tenant_id, _ = asked_tenant(call, platform=False)
+        view = await self._snapshots.get(tenant_id)
+        giver = giver_of(view, call, call.tenant.org_slug, self._clock.now_ms())
+        return missing_of(giver, wanted)
 
     def readmit(self, view: TenantView, call: Call) -> None:
         """Ask again, of the tenant's newest view, what the chain asked when the call began.

@@ -6,14 +6,12 @@ from typing import Final
 from uuid import UUID
 
 from argy.authz import store
-from argy.authz.access import decide
+from argy.authz.access import giver_of
+from argy.authz.delegation import missing_role
 from argy.authz.domain import (
-    ASSIGNMENT_RESOURCE,
-    GRANT_ANY,
     Grant,
     RoleGrant,
     check_expiry,
-    check_may_grant,
     check_role_defined,
     directory_id,
     scope_of_grant,
@@ -137,14 +135,10 @@ class Assignments:
 
     async def _guard(self, call: Call, wish: Grant, org: str, now_ms: int) -> None:
         view = await self._snapshots.get(call.tenant_id)
-        held, grant_any = {wish.role}, True
-        for moment_ms in (now_ms, max(now_ms, wish.last_ms)):
-            then = view.snapshot.holding(call.caller, org, moment_ms)
-            held &= set(then.view.paths if then.fixed is None else ())
-            grant_any &= decide(
-                view, call, org, ASSIGNMENT_RESOURCE, GRANT_ANY, None, moment_ms
-            ).allowed
-        check_may_grant(wish.role, held=held, grant_any=grant_any)
+        giver = giver_of(view, call, org, now_ms)
+        missing = missing_role(giver, wish.role, org=org, last_ms=wish.last_ms)
+        if missing is not None:
+            raise missing.refusal("ROLE_NOT_HELD", field="role")
 
     async def _record(
         self, tx: Tx, call: Call, action: str, grant: RoleGrant, revision: int

@@ -12,12 +12,9 @@ from argy.base.errors import (
 )
 from argy.base.ids import parse_uuid
 from argy.policy import SCOPE_INSUFFICIENT, Assignment, Decision, Membership
+from argy.rpc.delegation import ENDLESS_MS
 
-GRANT_ANY: Final = "grant_any"
-"""Action on ``authz.role_assignment`` that lets a caller give roles which it does not hold."""
-ASSIGNMENT_RESOURCE: Final = "authz.role_assignment:-"
 _ROLES_SHOWN: Final = 50
-_ENDLESS_MS: Final = 253_402_300_799_999  # the last moment of 9999
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ class Grant:
     @property
     def last_ms(self) -> int:
         """The last moment at which the role would be held."""
-        return _ENDLESS_MS if self.expires_at_ms is None else self.expires_at_ms - 1
+        return ENDLESS_MS if self.expires_at_ms is None else self.expires_at_ms - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,25 +131,6 @@ def directory_id(subject: str) -> UUID | None:
     """
     kind, _, name = subject.partition(":")
     return parse_uuid(name, field="subject") if kind in ("user", "group") else None
-
-
-def check_may_grant(role: str, *, held: Collection[str], grant_any: bool) -> None:
-    """Refuse escalation: nobody gives a role that it does not hold in the same scope itself.
-
-    ``held`` and ``grant_any`` (policy lets the caller give roles regardless) are what the caller
-    has for as long as the role would last: what ends can't be made to last.
-
-    Raises:
-        PermissionDenied: ``ROLE_NOT_HELD``.
-    """
-    if grant_any or role in held:
-        return
-    raise PermissionDenied(
-        f"To grant {role} you must hold it in the same scope and for as long, or have the "
-        f"permission 'authz.role_assignment:{GRANT_ANY}' for as long",
-        reason="ROLE_NOT_HELD",
-        field="role",
-    )
 
 
 def not_permitted(

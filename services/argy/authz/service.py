@@ -5,6 +5,8 @@ from contextlib import aclosing
 from typing import Any, Final
 from uuid import UUID
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from argy.api.authz.v1 import assignment_pb2 as assignment
 from argy.api.authz.v1 import authz_pb2 as authz
 from argy.api.authz.v1.assignment_pb2_grpc import AssignmentServiceServicer
@@ -12,17 +14,19 @@ from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceServicer
 from argy.authz.access import LocalAccess, answers, explain
 from argy.authz.assignments import Assignments
 from argy.authz.decision_log import DecisionLog
+from argy.authz.delegation import Giver, missing_of
 from argy.authz.domain import Grant, RoleGrant
 from argy.authz.listing import Listing
 from argy.authz.revision_watch import RevisionWatch
 from argy.authz.shadow.evaluation import Shadow
 from argy.authz.snapshots import Snapshots
-from argy.authz.view import TenantView
+from argy.authz.view import LazyContext, TenantView
 from argy.authz.wire import DecisionEncoder, decision_message, effect_of, rule_ref
 from argy.base.clock import Clock
 from argy.base.errors import InvalidArgument
 from argy.base.revisions import parse_revision
 from argy.rpc.call import Call, current_call
+from argy.rpc.delegation import Delegation
 from argy.rpc.page_token import PageTokens, page_size
 
 READMIT_S: Final = 1.0
@@ -119,6 +123,32 @@ class AuthzService(AuthzServiceServicer):
             revision=view.token,
         )
 
+    async def CheckDelegation(
+        self, request: authz.CheckDelegationRequest, context: Any
+    ) -> authz.CheckDelegationResponse:
+        """Tell whether somebody may hand on authority."""
+        call = current_call()
+        giver = Giver(
+            await self._snapshots.get(call.tenant_id),
+            request.giver,
+            call.tenant.org_slug,
+            LazyContext(request.context),
+            self._clock.now_ms(),
+            only_what_is_held=request.only_what_is_held,
+        )
+        wanted = Delegation(
+            permissions=[(one.permission, one.resource_id) for one in request.permissions],
+            ends_at_ms=millis_of(request, "end_time"),
+            group_id=UUID(request.group_id) if request.group_id else None,
+        )
+        missing = missing_of(giver, wanted)
+        if missing is None:
+            return authz.CheckDelegationResponse(allowed=True)
+        answer = authz.CheckDelegationResponse(missing=missing.name)
+        if missing.held_until_ms is not None:
+            answer.held_until_time.FromMilliseconds(missing.held_until_ms)
+        return answer
+
     async def ListPermissions(
         self, request: authz.ListPermissionsRequest, context: Any
     ) -> authz.ListPermissionsResponse:
@@ -167,7 +197,7 @@ class AssignmentService(AssignmentServiceServicer):
             subject=request.subject,
             role=request.role,
             org_id=UUID(request.org_id) if request.org_id else None,
-            expires_at_ms=_expiry(request),
+            expires_at_ms=millis_of(request, "expire_time"),
             reason=request.reason,
             request_id=UUID(request.request_id) if request.request_id else None,
         )
@@ -206,15 +236,14 @@ class AssignmentService(AssignmentServiceServicer):
         )
 
 
-def _expiry(request: assignment.GrantRoleRequest) -> int | None:
-    if not request.HasField("expire_time"):
+def millis_of(request: Any, field: str) -> int | None:
+    """A moment of a request, in milliseconds since the Unix epoch; None when there is none."""
+    if not request.HasField(field):
         return None
-    time = request.expire_time
+    time: Timestamp = getattr(request, field)
     # 0001-01-01 to 9999-12-31, as google.protobuf.Timestamp says.
     if not (-62_135_596_800 <= time.seconds <= 253_402_300_799 and 0 <= time.nanos < 10**9):
-        raise InvalidArgument(
-            "expire_time is out of range", reason="TIME_OUT_OF_RANGE", field="expire_time"
-        )
+        raise InvalidArgument(f"{field} is out of range", reason="TIME_OUT_OF_RANGE", field=field)
     return time.seconds * 1000 + time.nanos // 1_000_000
 
 

@@ -14,18 +14,21 @@ from argy.directory.domain import (
     require_tenant_scope,
 )
 from argy.directory.store import ERRORS, Q, not_found, one, page, revision_after
+from argy.rpc.access import Delegations
 from argy.rpc.call import Call
+from argy.rpc.delegation import Delegation
 from argy.store.database import Database
 
 
 class Groups:
     """The use cases of groups."""
 
-    __slots__ = ("_db", "_record")
+    __slots__ = ("_access", "_db", "_record")
 
-    def __init__(self, db: Database, record: Recorder) -> None:
+    def __init__(self, db: Database, record: Recorder, access: Delegations) -> None:
         self._db = db
         self._record = record
+        self._access = access
 
     async def create(
         self, call: Call, *, slug: str, display_name: str, request_id: UUID | None
@@ -95,8 +98,14 @@ class Groups:
         """Put a user into a group; returns the revision token that contains the membership.
 
         Raises:
+            PermissionDenied: ``ROLE_NOT_HELD``: whoever lets somebody in hands on what the group
+                holds, so must hold it for as long.
             NotFound: ``GROUP_UNKNOWN`` or ``USER_UNKNOWN``.
         """
+        require_tenant_scope(call.org_id)
+        missing = await self._access.missing(call, Delegation(group_id=group_id))
+        if missing is not None:
+            raise missing.refusal("ROLE_NOT_HELD", field="group_id")
         return await self._change(
             call, "add_member", Q.insert_member, group_id, user_id, call.caller
         )

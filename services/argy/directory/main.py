@@ -10,12 +10,13 @@ from argy.directory.orgs import Orgs
 from argy.directory.service import GroupService, OrgService, TenantService, UserService
 from argy.directory.tenants import Tenants
 from argy.directory.users import Users
+from argy.rpc.access import Delegations
 from argy.rpc.page_token import PageTokens
 from argy.store.database import Database
 
 
 def assemble(
-    *, db: Database, pages: PageTokens, clock: Clock
+    *, db: Database, access: Delegations, pages: PageTokens, clock: Clock
 ) -> tuple[tuple[object, ServiceDescriptor], ...]:
     """Wire the services; ``db`` acts as argy_directory."""
     record = Recorder(clock)
@@ -24,5 +25,5 @@ def assemble(
         (TenantService(Tenants(db, record), pages), tenants["TenantService"]),
         (OrgService(Orgs(db, record), pages), tenants["OrgService"]),
         (UserService(Users(db, record), pages), users["UserService"]),
-        (GroupService(Groups(db, record), pages), users["GroupService"]),
+        (GroupService(Groups(db, record, access), pages), users["GroupService"]),
     )

@@ -32,7 +32,7 @@ from argy.local.refusals import RefusalLog
 from argy.local.serving import channel_to, listening, notifier, policy_keys
 from argy.local.settings import DEFAULT_SERVICES, ELSEWHERE, SERVICES, Settings
 from argy.local.tuning import let_threads_finish, spare_the_collector
-from argy.rpc.access import AccessDecider, RemoteAccess
+from argy.rpc.access import Decider, RemoteAccess
 from argy.rpc.page_token import PageTokens
 from argy.rpc.pair_keys import RootKeys
 from argy.rpc.server import MAX_REQUEST_BYTES, Server
@@ -166,7 +166,7 @@ async def _assemble(
     await lane.start()
     stack.push_async_callback(lane.close)
     parts: list[tuple[object, Any]] = []
-    access: AccessDecider
+    access: Decider
     replication: ReplicationService | None = None
     if "authz" in services:
         keys_of_policy, floor = policy_keys(settings), PolicyFloor(redis)
@@ -212,7 +212,9 @@ async def _assemble(
     if replication is not None and sign_in.replicated is not None:
         replication.use_tokens(sign_in.replicated)
     if "directory" in services:
-        parts += directory.assemble(db=databases["directory"], pages=pages, clock=clock)
+        parts += directory.assemble(
+            db=databases["directory"], access=access, pages=pages, clock=clock
+        )
     if "audit" in services:
         parts += audit.assemble(db=databases["audit"], lane=lane, pages=pages, clock=clock)
     server = Server(

@@ -15,7 +15,7 @@ from argy.base.clock import Clock
 from argy.base.envelope import KeyRingKms
 from argy.base.errors import InvalidArgument
 from argy.local.settings import Settings
-from argy.rpc.access import AccessDecider
+from argy.rpc.access import Decider
 from argy.rpc.client import SignedChannel
 from argy.rpc.credentials import CredentialVerifier, RemoteCredentials
 from argy.rpc.jwks import RemoteKeys
@@ -57,7 +57,7 @@ async def host(
     *,
     db: Database,
     redis: RedisStore,
-    access: AccessDecider,
+    access: Decider,
     roots: RootKeys,
     pages: PageTokens,
     clock: Clock,

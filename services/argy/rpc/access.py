@@ -5,12 +5,16 @@ as well: of a person who brought a token the platform knows both, and believes n
 """
 
 from collections.abc import Awaitable, Mapping
+from datetime import UTC
 from typing import Any, Final, Protocol
+from uuid import UUID
 
 from argy.api.authz.v1.authz_pb2 import (
     EFFECT_ALLOW,
     EFFECT_NEEDS_APPROVAL,
+    CheckDelegationRequest,
     CheckRequest,
+    DelegatedPermission,
     Question,
 )
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
@@ -20,11 +24,14 @@ from argy.rpc.call import Call
 from argy.rpc.claims import Claims
 from argy.rpc.client import SignedChannel
 from argy.rpc.credentials import check_scope
+from argy.rpc.delegation import Delegation, Missing
 from argy.rpc.provisional import check_not_provisional
 
 ANY: Final = "-"
 """The id that asks about resources of a type as such, not about one of them."""
 
+GRANT_ANY: Final = "authz.role_assignment:grant_any"
+"""The permission to give roles which the giver doesn't hold."""
 _AUTH: Final = "auth"
 
 
@@ -44,6 +51,47 @@ class AccessDecider(Protocol):
                 credential is limited to others, or ``PASSKEY_REQUIRED`` in a provisional session.
         """
         ...
+
+
+class Delegations(Protocol):
+    """Decides whether a call's caller may hand on authority."""
+
+    async def missing(self, call: Call, wanted: Delegation) -> Missing | None:
+        """What the call's caller lacks to hand on ``wanted`` in the call's tenant and org.
+
+        Raises:
+            PermissionDenied: as ``permit``, for a credential or session that holds nothing of it.
+            Unavailable: when nobody can say; never a yes.
+        """
+        ...
+
+
+class Decider(AccessDecider, Delegations, Protocol):
+    """Decides both."""
+
+
+def asked_tenant(call: Call, *, platform: bool) -> tuple[UUID, UUID | None]:
+    """The tenant and org in which a caller is asked about: a principal is of a tenant.
+
+    Raises:
+        PermissionDenied: ``PRINCIPAL_OF_ANOTHER_TENANT`` where its name means nobody, or another.
+    """
+    where = (PLATFORM_TENANT_ID, None) if platform else (call.tenant_id, call.org_id)
+    if call.home_id not in (PLATFORM_TENANT_ID, where[0]):
+        raise PermissionDenied(
+            "This is decided in the platform tenant, and the caller is of another: call with "
+            "x-tenant-id and a credential of the platform tenant",
+            reason="PRINCIPAL_OF_ANOTHER_TENANT",
+        )
+    return where
+
+
+def check_delegable(call: Call, wanted: Delegation) -> None:
+    """Hold a delegation to what the caller's session and credential may do at all."""
+    check_not_provisional(call.claims)
+    if call.scopes is not None:
+        for permission, _ in wanted.permissions:
+            check_scope(call.scopes, permission)
 
 
 def denied(permission: str, *, needs_approval: bool = False) -> PermissionDenied:
@@ -141,12 +189,39 @@ class RemoteAccess:
         check_not_provisional(call.claims)
         if call.scopes is not None:
             check_scope(call.scopes, permission)
-        tenant_id, org_id = (
-            (PLATFORM_TENANT_ID, None) if platform else (call.tenant_id, call.org_id)
-        )
+        tenant_id, org_id = asked_tenant(call, platform=platform)
         stub = AuthzServiceStub(self._channel.for_tenant(tenant_id, org_id))
         question = access_question(call, permission, resource_id)
         response = await stub.Check(CheckRequest(question=question), timeout=self._timeout_s)
         effect = response.decision.effect
         if effect != EFFECT_ALLOW:
             raise denied(permission, needs_approval=effect == EFFECT_NEEDS_APPROVAL)
+
+    async def missing(self, call: Call, wanted: Delegation) -> Missing | None:
+        """See ``Delegations``."""
+        check_delegable(call, wanted)
+        tenant_id, org_id = asked_tenant(call, platform=False)
+        request = CheckDelegationRequest(
+            giver=call.caller,
+            permissions=[
+                DelegatedPermission(permission=permission, resource_id=resource_id)
+                for permission, resource_id in wanted.permissions
+            ],
+            group_id="" if wanted.group_id is None else str(wanted.group_id),
+            only_what_is_held=call.scopes is not None and GRANT_ANY not in call.scopes,
+        )
+        if wanted.ends_at_ms is not None:
+            request.end_time.FromMilliseconds(wanted.ends_at_ms)
+        facts = auth_facts(call.claims, call.received_ms)
+        if facts is not None:
+            context: Any = request.context
+            context.update(facts)
+        stub = AuthzServiceStub(self._channel.for_tenant(tenant_id, org_id))
+        answer = await stub.CheckDelegation(request, timeout=self._timeout_s)
+        if answer.allowed:
+            return None
+        held = None
+        if answer.HasField("held_until_time"):
+            until = answer.held_until_time.ToDatetime(tzinfo=UTC)
+            held = int(until.timestamp() * 1000)
+        return Missing(answer.missing, held)

@@ -4,6 +4,7 @@ from contextvars import ContextVar
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+from argy.base.ids import PLATFORM_TENANT_ID
 from argy.rpc.claims import Claims
 from argy.rpc.declarations import Method
 from argy.rpc.service_key_id import ServiceKeyId
@@ -35,6 +36,7 @@ class Call:
         "body",
         "caller",
         "claims",
+        "credential",
         "metadata",
         "method",
         "org_id",
@@ -68,6 +70,8 @@ class Call:
     """The subject that acts. Once access is granted, who is named in ``acts_for`` if anybody is."""
     claims: Claims | None
     """What the access token says that came with the call; None when there was none."""
+    credential: bool
+    """Whether a token or key of somebody's came with the call."""
     scopes: frozenset[str] | None
     """Permissions that the token or key is limited to, as ``type:action``; None for no limit."""
     service_key: ServiceKeyId | None
@@ -85,12 +89,26 @@ class Call:
         self.acts_for = ""
         self.caller = ""
         self.claims = None
+        self.credential = False
         self.scopes = None
         self.service_key = None
         self.request_id = ""
         self.trace_id = ""
         self.org_id = None
         self.audited = False
+
+    @property
+    def home_id(self) -> UUID:
+        """The tenant that the caller is of: its names mean nothing in any other.
+
+        A credential, a service key and a named subject are of a tenant; a service that signs with a
+        key of the platform's own, and speaks for itself, is of the platform.
+        """
+        if self.service_key is not None:
+            return self.service_key.tenant_id
+        if self.caller == f"service:{self.source}" and not self.acts_for and not self.credential:
+            return PLATFORM_TENANT_ID
+        return self.tenant_id
 
     def mark_audited(self) -> None:
         """Say that the change and its audit record are committed together."""

@@ -29,6 +29,7 @@ def end_caller(
         PermissionDenied: ``ORG_NOT_IN_TOKEN``, when the token is bound to another org.
         Unavailable: when nobody can say.
     """
+    call.credential = True
     secret = presented(call.metadata)
     if secret:
         if credentials is None:

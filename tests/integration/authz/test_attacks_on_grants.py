@@ -10,6 +10,7 @@ import pytest
 
 from argy.api.authz.v1.assignment_pb2 import ListRoleAssignmentsRequest
 from argy.api.directory.v1.user_pb2 import DESCRIPTOR
+from argy.authz.access import LocalAccess
 from argy.authz.assignments import GRANTED
 from argy.base.clock import FixedClock, SystemClock
 from argy.base.errors import InvalidArgument, PermissionDenied
@@ -61,7 +62,8 @@ async def test_a_grant_that_races_a_deletion_leaves_no_role_behind(
     subject = user if kind == "user" else f"group:{group}"
     deleted = UUID(subject.partition(":")[2])
     db, recorder = await db_factory("argy_directory", max_size=2), Recorder(SystemClock())
-    delete = (Users if kind == "user" else Groups)(db, recorder).delete
+    access = LocalAccess(replica.authz.snapshots, SystemClock())
+    delete = (Users(db, recorder) if kind == "user" else Groups(db, recorder, access)).delete
     call = directory_call(tenant.tenant_id)
     steps: dict[str, Callable[[], Awaitable[Any]]] = {
         "grant": lambda: client.grant(subject, USER),

@@ -17,6 +17,7 @@ from argy.base.ids import PLATFORM_TENANT_ID
 from argy.directory.main import assemble
 from argy.rpc.call import Call
 from argy.rpc.client import SignedChannel
+from argy.rpc.delegation import Delegation, Missing
 from argy.rpc.page_token import PageTokens
 from argy.rpc.pair_keys import RootKeys
 from argy.rpc.server import Server, ServerConfig
@@ -36,6 +37,9 @@ class EveryoneMay:
     def permit(
         self, call: Call, permission: str, platform: bool, resource_id: str = "-"
     ) -> Awaitable[None] | None:
+        return None
+
+    async def missing(self, call: Call, wanted: Delegation) -> Missing | None:
         return None
 
 
@@ -82,7 +86,9 @@ async def directory_port(db_factory: Any, redis_url: str) -> AsyncIterator[int]:
             ),
         )
         pages = PageTokens(b"p" * 32)
-        for servicer, descriptor in assemble(db=db, pages=pages, clock=SystemClock()):
+        for servicer, descriptor in assemble(
+            db=db, access=EveryoneMay(), pages=pages, clock=SystemClock()
+        ):
             server.add(servicer, descriptor)
         port = await server.start()
         stack.push_async_callback(server.stop)

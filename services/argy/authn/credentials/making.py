@@ -4,7 +4,13 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from argy.authn.credentials.domain import Credential, Kind, beyond_rights, unknown_credential
+from argy.authn.credentials.domain import (
+    Credential,
+    Kind,
+    beyond_rights,
+    expiry,
+    unknown_credential,
+)
 from argy.authn.credentials.rights import Rights
 from argy.authn.security_notices import store as security_notice_store
 from argy.authn.sessions.domain import DeviceInfo
@@ -33,10 +39,13 @@ def random_secret(kind: Kind) -> str:
     return new_token(_SECRET_KIND[kind])
 
 
-async def check_rights(rights: Rights, call: Call, subject: str, scopes: Sequence[str]) -> None:
-    """Each scope is held by its owner, and by whoever learns the secret.
+async def check_rights(
+    rights: Rights, call: Call, kind: Kind, subject: str, scopes: Sequence[str], ends_at_ms: int
+) -> None:
+    """Each scope is held by its owner, and by whoever learns the secret for as long as it is good.
 
-    A maker who is limited to scopes holds no others: it can't hand on more than it may.
+    A maker who is limited to scopes holds no others: it can't hand on more than it may. A personal
+    access token hands nothing on: each use of it is held to what its owner may at that moment.
 
     Raises:
         PermissionDenied: ``SCOPE_BEYOND_RIGHTS``.
@@ -45,9 +54,16 @@ async def check_rights(rights: Rights, call: Call, subject: str, scopes: Sequenc
         for who in dict.fromkeys((subject, call.caller)):
             if not await rights.holds(call, who, scope, _ASKED_OF.get(scope, ANY)):
                 raise beyond_rights(scope, who)
+    if kind != "TOKEN":
+        asked = [(scope, _ASKED_OF.get(scope, ANY)) for scope in scopes]
+        missing = await rights.missing(call, asked, ends_at_ms)
+        if missing is not None:
+            raise missing.refusal("SCOPE_BEYOND_RIGHTS", field="scopes")
 
 
-async def check_may_rotate(rights: Rights, call: Call, found: Credential | None) -> None:
+async def check_may_rotate(
+    rights: Rights, call: Call, found: Credential | None, now_ms: int
+) -> None:
     """A token is rotated by its owner, a key by whoever may make one with its scopes.
 
     Raises:
@@ -61,7 +77,8 @@ async def check_may_rotate(rights: Rights, call: Call, found: Credential | None)
             raise unknown_credential()
     elif not await rights.holds(call, call.caller, _MAKE[found.kind]):
         raise unknown_credential()
-    await check_rights(rights, call, found.subject, found.scopes)
+    ends_at_ms = expiry(now_ms, found.lifetime_days)
+    await check_rights(rights, call, found.kind, found.subject, found.scopes, ends_at_ms)
 
 
 def check_maker(call: Call) -> None:

@@ -1,8 +1,11 @@
 """What somebody may do now, asked of whoever decides the access of calls."""
 
+from collections.abc import Sequence
+
 from argy.base.errors import PermissionDenied
-from argy.rpc.access import ANY, AccessDecider
+from argy.rpc.access import ANY, Decider
 from argy.rpc.call import Call
+from argy.rpc.delegation import Delegation, Missing
 
 
 class Rights:
@@ -10,7 +13,7 @@ class Rights:
 
     __slots__ = ("_access",)
 
-    def __init__(self, access: AccessDecider) -> None:
+    def __init__(self, access: Decider) -> None:
         self._access = access
 
     async def holds(
@@ -33,6 +36,14 @@ class Rights:
         except PermissionDenied:
             return False
         return True
+
+    async def missing(
+        self, call: Call, permissions: Sequence[tuple[str, str]], ends_at_ms: int
+    ) -> Missing | None:
+        """What the caller lacks to hand on permissions until they end; see ``Delegations``."""
+        return await self._access.missing(
+            call, Delegation(permissions=permissions, ends_at_ms=ends_at_ms)
+        )
 
     async def might_hold(self, call: Call, subject: str, permission: str) -> bool:
         """Whether ``subject`` would hold ``permission`` if it had signed in as the caller did.

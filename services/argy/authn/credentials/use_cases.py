@@ -144,7 +144,7 @@ class Credentials:
         making.check_maker(call)
         async with self._db.tenant(call.tenant_id) as tx:
             found = await store.find(tx, credential_id, lock=False)
-        await making.check_may_rotate(self._rights, call, found)
+        await making.check_may_rotate(self._rights, call, found, self._clock.now_ms())
         async with self._db.tenant(call.tenant_id) as tx:
             now_ms = self._clock.now_ms()
             live = check_live(await store.find(tx, credential_id, lock=True), now_ms=now_ms)
@@ -259,7 +259,8 @@ class Credentials:
     ) -> Made:
         name, wanted = checked_name(name), checked_scopes(scopes)
         check_days(kind, days)
-        await making.check_rights(self._rights, call, subject, wanted)
+        ends_at_ms = expiry(self._clock.now_ms(), days)
+        await making.check_rights(self._rights, call, kind, subject, wanted, ends_at_ms)
         made_id, generation = uuid7(), FIRST_GENERATION if kind == "SERVICE" else 0
         secret, key_id = self._secret(call, kind, made_id, generation, subject)
         async with self._db.tenant(call.tenant_id, errors=store.ERRORS) as tx:

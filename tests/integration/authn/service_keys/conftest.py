@@ -64,6 +64,9 @@ p, role:PLATFORM_ADMIN, *, *, *, allow, true
 p, role:KEY_MAKER, *, authn.service_key:*, create, allow, true
 p, role:KEY_MAKER, *, authz.decision:*, check, allow, true
 p, role:CHECKER, *, authz.decision:*, check, allow, true
+p, role:ACTOR, *, authz.subject:user/*, act_for, allow, true
+p, role:ENGINEER, *, authz.elevation:*, request, allow, true
+p, role:ENGINEER, *, authz.role:PLATFORM_ADMIN, break_glass, allow, true
 """
 SERVICES = """\
 g, service:cli, role:PLATFORM_ADMIN, *
@@ -185,10 +188,23 @@ class World:
                 CredentialService(credentials, PageTokens(bytes(32))),
                 pb.DESCRIPTOR.services_by_name["CredentialService"],
             ),
+            *assemble_directory(
+                db=await self._db_factory("argy_directory", max_size=2),
+                access=authz.access,
+                pages=PageTokens(bytes(32)),
+                clock=SystemClock(),
+            ),
         )
         verifier = TokenVerifier(keys=keys, revocations=mirror, public_url=URL, clock=self.clock)
         replica = await self._serve(
-            authz, redis, mirror, Counted(hosted), parts, ring, tokens=verifier
+            authz,
+            redis,
+            mirror,
+            Counted(hosted),
+            parts,
+            ring,
+            tokens=verifier,
+            credentials=credentials,
         )
         replica.used, replica.db, replica.hosted = used, db, hosted
         replica.issuer = TokenIssuer(
@@ -203,6 +219,7 @@ class World:
         channel = self.channel(authn, PLATFORM_TENANT_ID, RootKeys(self.ring), source="directory")
         directory = assemble_directory(
             db=await self._db_factory("argy_directory", max_size=2),
+            access=authz.access,
             pages=PageTokens(bytes(32)),
             clock=SystemClock(),
         )

@@ -37,6 +37,7 @@ from argy.base.ids import uuid7
 from argy.rpc.access import denied
 from argy.rpc.call import CURRENT, Call
 from argy.rpc.declarations import declared_methods
+from argy.rpc.delegation import Delegation, Missing
 from argy.rpc.tokens import TokenVerifier
 from argy.store.database import Database
 from argy.store.migrate import with_login
@@ -59,6 +60,9 @@ class Access:
     ) -> Awaitable[None] | None:
         if (call.caller, permission) not in self.held:
             raise denied(permission)
+        return None
+
+    async def missing(self, call: Call, wanted: Delegation) -> Missing | None:
         return None
 
 
