@@ -14,6 +14,8 @@ SNAPSHOT = "services/argy/authz/access.py"
 DOORS: Mapping[str, frozenset[str]] = {
     # Asks a policy that is only tried out what was decided before, with the context of then.
     "services/argy/authz/shadow/evaluation.py": frozenset({"check"}),
+    # Asks about a giver as of later moments; whose sign-in and scopes count, its callers say.
+    "services/argy/authz/delegation.py": frozenset({"check"}),
     # Asks for whose token it verified, or for whom its own service says.
     "services/argy/client/local_authorizer.py": frozenset({"check"}),
     SNAPSHOT: frozenset({"check", "explain", "list_subjects"}),
