@@ -14,6 +14,7 @@ from argy.base.ids import parse_uuid
 from argy.policy import SCOPE_INSUFFICIENT, Assignment, Decision, Membership
 from argy.rpc.delegation import ENDLESS_MS
 
+ASSIGNMENT_RESOURCE: Final = "authz.role_assignment:-"
 _ROLES_SHOWN: Final = 50
 
 

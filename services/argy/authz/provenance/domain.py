@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from argy.authz.domain import ASSIGNMENT_RESOURCE, GRANT_ANY
+from argy.authz.domain import ASSIGNMENT_RESOURCE
 from argy.base.errors import PermissionDenied
 from argy.policy import Assignment, TenantSnapshot
 
@@ -19,6 +19,7 @@ WINDOW_MS: Final = 30 * 86_400_000
 ANYBODY: Final = "*"
 """The giver of a link of which nobody said who made it."""
 APPOINTED_BY_ASKER: Final = "APPOINTED_BY_ASKER"
+_GRANT_ANY: Final = "grant_any"
 _GRANT: Final = "grant"
 
 
@@ -82,7 +83,7 @@ def may_grant(snapshot: TenantSnapshot, asker: str, org: str, role: str, now_ms:
         return False
     held = snapshot.holding(asker, org, now_ms)
     return (held.fixed is None and role in held.view.paths) or snapshot.check(
-        asker, org, ASSIGNMENT_RESOURCE, GRANT_ANY, None, now_ms
+        asker, org, ASSIGNMENT_RESOURCE, _GRANT_ANY, None, now_ms
     ).allowed
 
 

@@ -306,8 +306,7 @@ async def test_a_personal_access_token_made_meanwhile_is_over_with_the_role(
             more = user_pb2.CreateGroupRequest(slug=f"more-{number}", display_name="More")
             try:
                 await groups.CreateGroup(more, metadata=bearer)
-            except PermissionDenied as refused:
-                assert refused.reason == "ACCESS_DENIED"
+            except PermissionDenied:
                 return
 
 
