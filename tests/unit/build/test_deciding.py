@@ -16,6 +16,8 @@ DOORS: Mapping[str, frozenset[str]] = {
     "services/argy/authz/shadow/evaluation.py": frozenset({"check"}),
     # Asks about a giver as of later moments; whose sign-in and scopes count, its callers say.
     "services/argy/authz/delegation.py": frozenset({"check"}),
+    # Asks whether the asker could have appointed somebody.
+    "services/argy/authz/provenance/domain.py": frozenset({"check"}),
     # Asks for whose token it verified, or for whom its own service says.
     "services/argy/client/local_authorizer.py": frozenset({"check"}),
     SNAPSHOT: frozenset({"check", "explain", "list_subjects"}),
