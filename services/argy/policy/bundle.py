@@ -98,7 +98,8 @@ class Bundle:
     def to_files(self) -> PolicyFiles:
         """The files as a folder or a git revision would give them."""
         name = f"bundle {self.digest[:12]}"
-        return PolicyFiles(self.files, name, self.manifest.commit, self.manifest.commit_time_s)
+        about = self.manifest
+        return PolicyFiles(self.files, name, about.commit, about.commit_time_s, about.authors)
 
 
 def build_bundle(files: PolicyFiles) -> bytes:

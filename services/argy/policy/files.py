@@ -178,11 +178,13 @@ def _commit_of(root: Path, files: Mapping[str, str]) -> tuple[str, int]:
 
 
 def _addresses(root: Path, commits: str, *options: str) -> tuple[str, ...]:
-    """Who wrote what changed ``root`` in some commits; merges that changed nothing are left out."""
+    """Who wrote what ``root`` became by some commits.
+
+    A merge that took one side as it was is nobody's writing; one that joined two is its author's.
+    """
     told = _git(
         root,
         "log",
-        "--full-history",
         "--format=<%ae>%n%(trailers:key=Co-authored-by,valueonly)",
         *options,
         "--end-of-options",

@@ -13,6 +13,7 @@ from argy.base.dsse import (
     TrustedKeys,
     UntrustedSignature,
     joined,
+    owners_of,
     seal,
     unseal,
 )
@@ -100,6 +101,35 @@ def test_signatures_of_other_bytes_or_too_many_are_not_joined() -> None:
     with pytest.raises(InvalidArgument) as refused:
         joined(envelope, last, payload_type=KIND)
     assert refused.value.reason == "TOO_MANY_SIGNATURES"
+
+
+def test_whose_keys_have_signed(tmp_path: Path) -> None:
+    other = SigningKeys.generate("p2")
+    envelope = joined(
+        seal(b"x", payload_type=KIND, keys=KEYS),
+        seal(b"x", payload_type=KIND, keys=other),
+        payload_type=KIND,
+    )
+    both = KEYS.public() | other.public()
+    ada = TrustedKeys(both.keys, {"p1": "ada@example.test"})
+    file = tmp_path / "trusted.json"
+    file.write_text(json.dumps((ada | TrustedKeys(both.keys, {"p2": "user:eva"})).to_json()))
+
+    def owners(keys: TrustedKeys) -> frozenset[str]:
+        return owners_of(envelope, payload_type=KIND, keys=keys)
+
+    assert owners(both) == frozenset()
+    assert owners(ada) == {"ada@example.test"}
+    assert owners(TrustedKeys.load(file)) == {"ada@example.test", "user:eva"}
+    # A key of the same id that signed nothing makes nobody an author.
+    stranger = SigningKeys.generate("p1").public()
+    assert owners(TrustedKeys(stranger.keys, {"p1": "user:eva"})) == frozenset()
+
+
+@pytest.mark.parametrize("owners", [{"p1": ""}, {"p1": "eva"}, {"p2": "user:eva"}])
+def test_an_owner_is_a_subject_or_an_address_and_of_a_key(owners: dict[str, str]) -> None:
+    with pytest.raises(InvalidArgument):
+        TrustedKeys(KEYS.public().keys, owners)
 
 
 def test_without_trusted_keys_nothing_verifies() -> None:

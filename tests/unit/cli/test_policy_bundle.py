@@ -56,6 +56,10 @@ def test_a_key_is_secret_and_its_public_part_is_not(key: Path, tmp_path: Path) -
     both = told("keys", "policy-public", tmp_path / "other.json", "--into", trusted)
     assert len(both) == 2  # each key has an id of its own
     assert first.items() <= both.items() == json.loads(trusted.read_text()).items()
+    owned = told("keys", "policy-public", key, "--owner", "ada@example.com", "--into", trusted)
+    assert {one["owner"] for one in owned.values() if not isinstance(one, str)} == {
+        "ada@example.com"
+    }
     done = argy("keys", "policy-new", key)
     assert done.exit_code != 0  # never written over
 
@@ -69,10 +73,11 @@ def test_a_bundle_is_deterministic_and_names_its_commit(
     assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
     assert one["bundle_digest"] == other["bundle_digest"]
     assert one["commit"] == git(folder.parent, "rev-parse", "HEAD")
+    assert one["authors"] == ["ada@example.com"]
     # The working tree as it is, once it was changed, is of no commit.
     (folder / "services.csv").write_text((folder / "services.csv").read_text() + "# changed\n")
     changed = told("policy", "bundle", "--policy", folder, "--key", key, "--out", tmp_path / "new")
-    assert changed["commit"] == ""
+    assert (changed["commit"], changed["authors"]) == ("", [])
     assert changed["bundle_digest"] != one["bundle_digest"]
 
 

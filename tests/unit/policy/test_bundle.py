@@ -69,6 +69,36 @@ def test_any_tar_reads_it() -> None:
     assert manifest["commit"] == COMMIT
 
 
+def test_a_bundle_tells_who_wrote_it_when_that_is_known() -> None:
+    written = replace(FILES, authors=("eva@example.test", "ada@example.test"))
+    payload = build_bundle(written)
+    bundle = read_bundle(payload)
+    assert bundle.manifest.authors == ("ada@example.test", "eva@example.test")
+    assert build_bundle(bundle.to_files()) == payload
+    assert bundle.digest != read_bundle(PAYLOAD).digest
+    raw = bundle.manifest.to_json()
+    assert json.loads(raw)["format"] == 2
+    # Whoever signs it may not spell the same authors in two ways, nor hide one of them.
+    for found, other in (
+        (b'"format":2', b'"format":1'),
+        (b'"ada@example.test","eva@', b'"eva@example.test","ada@'),
+        (b"ada@example.test", b"ADA@example.test"),
+        (b"ada@example.test", b"ada example.test"),
+        (b"ada@example.test", b"eva@example.test"),
+    ):
+        assert found in payload
+        with pytest.raises(BundleError):
+            read_bundle(payload.replace(found, other))
+
+
+@pytest.mark.parametrize(
+    "authors", [("a b",), ("",), tuple(f"a{n:02}@example.test" for n in range(65))]
+)
+def test_what_is_no_author_or_too_many_makes_no_bundle(authors: tuple[str, ...]) -> None:
+    with pytest.raises(BundleError):
+        build_bundle(replace(FILES, authors=authors))
+
+
 def test_the_products_policy_is_a_bundle() -> None:
     files = read_folder(Path(__file__).parents[3] / "policy")
     bundle = open_bundle(sign_bundle(build_bundle(files), KEYS), TRUSTED)

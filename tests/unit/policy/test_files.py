@@ -10,7 +10,7 @@ import pytest
 
 from argy.base.errors import FailedPrecondition, InvalidArgument, NotFound
 from argy.policy.errors import PolicyError
-from argy.policy.files import read_folder, read_policy_files, read_revision
+from argy.policy.files import read_authors, read_folder, read_policy_files, read_revision
 from argy.policy.loader import MAX_FILE_BYTES
 
 
@@ -41,6 +41,38 @@ def repository(tmp_path: Path) -> Path:
     (policy / "roles" / "ä b.csv").write_text("p, second\n")
     git(root, "commit", "-q", "-am", "two")
     return root
+
+
+def test_who_wrote_a_policy_are_authors_and_co_authors_since_then(repository: Path) -> None:
+    policy = repository / "rules" / "policy"
+
+    def commit(author: str, *message: str, file: str = "rules/policy/roles/ä b.csv") -> str:
+        path = repository / file
+        path.write_text((path.read_text() if path.exists() else "") + "p, more\n")
+        git(repository, "add", ".")
+        told = [word for text in message for word in ("-m", text)]
+        git(repository, "commit", "-q", f"--author=A <{author}>", *told)
+        return git(repository, "rev-parse", "HEAD")
+
+    commit("Ada@example.test", "three", "Co-authored-by: Bob <bob@example.test>")
+    commit("other@example.test", "elsewhere", file="README.md")
+    git(repository, "checkout", "-q", "-b", "side")
+    commit("side@example.test", "on a branch")
+    git(repository, "checkout", "-q", "main")
+    # Whoever merges a branch wrote nothing in it.
+    git(repository, "merge", "-q", "--no-ff", "side", "-m", "merge")
+    head = git(repository, "rev-parse", "HEAD")
+    assert read_authors(policy, head, "HEAD~2") == ("side@example.test",)
+    assert read_authors(policy, head, "first") == (
+        "ada@example.test",
+        "bob@example.test",
+        "eva@example.test",
+        "side@example.test",
+    )
+    # Of the last commit alone where nothing, or nothing known, was in force.
+    for since in ("", "5" * 40):
+        assert read_authors(policy, head, since) == ("side@example.test",)
+    assert read_authors(repository.parent, head) == ()
 
 
 def test_a_revision_is_read_without_a_checkout(repository: Path) -> None:
