@@ -36,6 +36,9 @@ async def make_group(client: Any, slug: str = "devs", **fields: Any) -> pb.Group
     return made
 
 
+LET_IN_BY = "SELECT created_by FROM directory.group_member WHERE tenant_id = $1"
+
+
 async def grant(admin: Any, tenant_id: UUID, subject: str, org_id: UUID | None = None) -> None:
     await admin.execute(
         "INSERT INTO authz.role_assignment (tenant_id, id, subject, role, org_id, created_by)"
@@ -121,6 +124,8 @@ async def test_groups(directory: Any, tenant_factory: Any, admin: Any) -> None:
     assert all(parse_revision_token(tenant.tenant_id, token) >= 1 for token in tokens)
     members = pb.ListMembersRequest(group_id=group.group_id)
     assert list((await client.groups.ListMembers(members)).users) == [user]
+    # Who let them in is kept: a member owes their power to that one.
+    assert await admin.fetchval(LET_IN_BY, tenant.tenant_id) == "service:cli"
     removed = (await client.groups.RemoveMember(pb.RemoveMemberRequest(**pair))).revision
     assert parse_revision_token(tenant.tenant_id, removed) > parse_revision_token(
         tenant.tenant_id, tokens[-1]
