@@ -440,3 +440,63 @@ async def test_a_made_up_token_is_refused(terry: Terry, secret: str) -> None:
     with pytest.raises((Unauthenticated, PermissionDenied)) as refused:
         await terry.may_check(secret)
     assert refused.value.reason == "CREDENTIAL_INVALID"
+
+
+async def test_who_signed_in_acts_and_an_engineer_makes_nobody_administrator(
+    terminal: Terminal, terry: Terry, platform: Any, argy: Any
+) -> None:
+    user = f"user:{terry.user_id}"
+    engineer = argy("grant", user, "PLATFORM_ENGINEER", "--tenant", "acme", "-m", "a test")
+    assert engineer.returncode == 0, engineer.stderr
+    place = platform.endpoint
+    there = {
+        "ARGY_TARGET": place.target,
+        "ARGY_CLIENT_KEYS_FILE": place.keys_file,
+        "ARGY_CA_FILE": place.ca_file,
+    }
+    terminal.env |= there
+    unsigned = terminal.run("whoami")
+    assert (unsigned.returncode, "until then service:cli acts" in unsigned.stderr) == (3, True)
+    told = terminal.run("approval", "list", "--tenant", "acme", "--as", user)
+    assert (told.returncode, told.stderr) == (0, f"acting service:cli, for {user}\n")
+    code, _, errors = await terminal.login(terry.decide)
+    assert code == 0, errors
+
+    admin = ("grant", user, "PLATFORM_ADMIN", "-m", "because I can")
+    for refused in (terminal.run(*admin), terminal.run(*admin, "--tenant", "acme")):
+        assert refused.returncode == 3
+        assert "ACCESS_DENIED" in refused.stderr
+    assert terminal.run("check", user, "deploy", "project:alpha").returncode == 0
+    asked = terminal.json("approval", "request", user, "promote", "deployment:prod-t", "-m", "x")
+    assert asked["requester"] == user
+    # What is another tenant's is refused; the service does not do it in their place.
+    for elsewhere in (("tenant", "list"), ("user", "list", "--tenant", "platform"), ("policy", "history")):  # fmt: skip
+        refused = terminal.run(*elsewhere)
+        assert refused.returncode == 5
+        assert "SIGNED_IN_ELSEWHERE" in refused.stderr
+    assert "SIGNED_IN" in terminal.run("approval", "list", "--as", "user:x").stderr
+    terminal.env["ARGY_AS_SERVICE"] = "1"
+    assert terminal.run("tenant", "list").returncode == 0
+    assert terminal.json("whoami") == {"subject": "service:cli"}
+    del terminal.env["ARGY_AS_SERVICE"]
+
+    made = terminal.json(
+        "token", "create", "ci", "-s", "authz.decision:check", "-s", "project:deploy"
+    )
+    assert terminal.json("logout")["signed_in"] is False
+    terminal.env |= {"ARGY_TOKEN": made["secret"], "ARGY_TENANT": "acme"}
+    assert terminal.json("whoami")["subject"] == user
+    assert terminal.run("check", user, "deploy", "project:alpha").returncode == 0
+    assert "SCOPE_INSUFFICIENT" in terminal.run(*admin).stderr
+    foreign = terminal.run("check", user, "read", "project:x", "--tenant", "platform")
+    assert (foreign.returncode, "CREDENTIAL_INVALID" in foreign.stderr) == (3, True)
+    assert made["secret"] not in foreign.stderr
+    del terminal.env["ARGY_TENANT"]
+    assert "TENANT_REQUIRED" in terminal.run("check", user, "read", "project:x").stderr
+    events = argy(
+        "audit", "tail", "--tenant", "acme", "-n", "200", "--actor", user, "--json"
+    ).stdout
+    assert {e["action"] for e in map(json.loads, events.splitlines())} >= {
+        "authz.decision.check",
+        "authz.approval.request",
+    }

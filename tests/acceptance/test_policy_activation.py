@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from link_sign_in import access_token
 from ports import reserved_port
 
 from argy.api.authz.v1.authz_pb2 import EFFECT_ALLOW, CheckRequest, Question
@@ -90,14 +91,19 @@ class Author:
 class Terminal:
     """``argy`` in another terminal; with ``endpoint`` at one server of several."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    def __init__(self, platform: Any) -> None:
+        self.home: Path = platform.home
+        self._platform = platform
+        self._mails: dict[str, str] = {}
+        self._tokens: dict[str, str] = {}
 
     def run(
-        self, *arguments: str, typed: str = "", endpoint: Endpoint | None = None
+        self, *arguments: str, typed: str = "", endpoint: Endpoint | None = None, by: str = ""
     ) -> "subprocess.CompletedProcess[str]":
         env = {name: value for name, value in os.environ.items() if not name.startswith("ARGY_")}
         env |= {"ARGY_HOME": str(self.home), "NO_COLOR": "1", "COLUMNS": "200"}
+        if by:
+            env["ARGY_TOKEN"] = self.token(by)
         if endpoint is not None:
             env |= {
                 "ARGY_TARGET": endpoint.target,
@@ -123,15 +129,22 @@ class Terminal:
         """The exit code and the reason of a command that must fail."""
         done = self.run(*arguments, "--json", **options)
         assert done.returncode, done.stdout
-        return done.returncode, json.loads(done.stderr)["error"]
+        return done.returncode, json.loads(done.stderr.splitlines()[-1])["error"]
 
     def person(self, name: str, role: str) -> str:
-        made = self.json(
-            "user", "create", f"{name}@example.test", "--name", name, "--tenant", "platform"
-        )
+        mail = f"{name}@example.test"
+        made = self.json("user", "create", mail, "--name", name, "--tenant", "platform")
         subject = f"user:{made['user_id']}"
+        self._mails[subject] = mail
         self.json("grant", subject, role, "--reason", "test", "--tenant", "platform")
         return subject
+
+    def token(self, subject: str) -> str:
+        """The access token of somebody who signed in."""
+        if subject not in self._tokens:
+            mail = self._mails[subject]
+            self._tokens[subject] = access_token(self._platform, PLATFORM_TENANT_ID, mail)
+        return self._tokens[subject]
 
 
 @pytest.fixture
@@ -152,6 +165,9 @@ def serve(tmp_path: Path, run_server: Callable[..., None]) -> Callable[..., Endp
             "ARGY_TLS_KEY": str(home / "tls" / "server.key"),
             "ARGY_LISTEN": f"127.0.0.1:{port}",
             "ARGY_SPOOL_DIR": str(tmp_path / "spool"),
+            "ARGY_AUTHN_TARGET": platform.endpoint.target,
+            "ARGY_AUTHN_CA": platform.endpoint.ca_file,
+            "ARGY_PUBLIC_URL": platform.ready["edge"]["url"],
         }
         run_server([ARGY, "serve"], env | settings)
         endpoint = platform.endpoint
@@ -181,14 +197,21 @@ async def until(connection: Connection, tenant: UUID, bob: str, *, allowed: bool
 
 
 async def measured(
-    connections: list[Connection], tenant: UUID, bob: str, change: Any, *, allowed: bool
+    connections: list[Connection],
+    tenant: UUID,
+    bob: str,
+    change: Any,
+    *,
+    token: str,
+    allowed: bool,
 ) -> str:
     """Change the policy through the first server; how long until each decides by it."""
     stub: Any = PolicyServiceStub(connections[0].channel(PLATFORM_TENANT_ID))
     seen = [asyncio.create_task(until(each, tenant, bob, allowed=allowed)) for each in connections]
     method = "ActivateProposal" if allowed else "RollbackPolicy"
     begun = time.monotonic()
-    made = await getattr(stub, method)(change)
+    bearer = (("authorization", f"Bearer {token}"),)
+    made = await getattr(stub, method)(change, metadata=bearer)
     answered = time.monotonic()
     times = [moment - begun for moment in await asyncio.gather(*seen)]
     told = ", ".join(f"{seconds * 1000:.0f} ms" for seconds in times)
@@ -213,7 +236,7 @@ def test_propose_approve_activate_on_three_processes_and_roll_back(
     deployed = tmp_path / "deployed"
     shutil.copytree(author_folder.policy, deployed)
     platform = platform_factory(tmp_path / "home", "--policy", str(deployed))
-    terminal = Terminal(platform.home)
+    terminal = Terminal(platform)
     key = str(platform.home / "keys" / "policy-author.json")
     endpoints = [serve(platform, deployed) for _ in range(3)]
     bob = next(one["subject"] for one in platform.ready["checks"] if one["who"] == "Bob")
@@ -221,10 +244,12 @@ def test_propose_approve_activate_on_three_processes_and_roll_back(
     author = terminal.person("author", "PLATFORM_ENGINEER")
     cora, carl = (terminal.person(name, "COMPLIANCE_APPROVER") for name in ("cora", "carl"))
     user = terminal.person("user", "PLATFORM_USER")
+    ops = terminal.person("ops", "PLATFORM_ADMIN")
+    token = terminal.token(ops)
 
     commit = author_folder.add_rule(WILDCARD, 1_790_000_100)
     published = ("policy", "publish", "--policy", str(author_folder.policy), "--revision", "HEAD")
-    proposal = terminal.json(*published, "--key", key, "--title", "users", "--as", author)
+    proposal = terminal.json(*published, "--key", key, "--title", "users", by=author)
     assert proposal["policy"]["commit"] == commit
     assert proposal["approvals_needed"] == 2
     escalations = [one for one in proposal["changes"] if one["escalation"]]
@@ -239,21 +264,21 @@ def test_propose_approve_activate_on_three_processes_and_roll_back(
     # Nobody else's key, and nobody who may not.
     stranger = str(tmp_path / "stranger.json")
     terminal.json("keys", "policy-new", stranger)
-    assert terminal.refused(*published, "--key", stranger, "--title", "x", "--as", author) == (
+    assert terminal.refused(*published, "--key", stranger, "--title", "x", by=author) == (
         CONFLICT,
         "SIGNATURE_UNTRUSTED",
     )
-    approve = ("policy", "approve", number, "--yes", "--as")
-    assert terminal.refused(*approve, author) == (REFUSED, "AUTHOR_APPROVES")
-    assert terminal.refused(*approve, user)[0] == REFUSED
+    approve = ("policy", "approve", number, "--yes")
+    assert terminal.refused(*approve, by=author) == (REFUSED, "AUTHOR_APPROVES")
+    assert terminal.refused(*approve, by=user)[0] == REFUSED
     # A person is shown the diff, and asked.
-    asked = terminal.run("policy", "approve", number, "--as", cora, typed="n\n")
+    asked = terminal.run("policy", "approve", number, by=cora, typed="n\n")
     assert asked.returncode == 1
     assert "ESCALATION" in asked.stdout
-    asked = terminal.run("policy", "approve", number, "--as", cora, typed="y\n")
+    asked = terminal.run("policy", "approve", number, by=cora, typed="y\n")
     assert "approved: 1 of 2" in asked.stdout
-    assert terminal.refused("policy", "activate", number) == (CONFLICT, "APPROVALS_MISSING")
-    assert terminal.json(*approve, carl)["state"] == "APPROVED"
+    assert terminal.refused("policy", "activate", number, by=ops) == (CONFLICT, "APPROVALS_MISSING")
+    assert terminal.json(*approve, by=carl)["state"] == "APPROVED"
 
     async def on_three() -> None:
         connections = [Connection(endpoint, timeout_s=30) for endpoint in endpoints]
@@ -263,14 +288,14 @@ def test_propose_approve_activate_on_three_processes_and_roll_back(
             for connection in connections:
                 await until(connection, acme, bob, allowed=False)
             activate = ActivateProposalRequest(proposal_id=number)
-            await measured(connections, acme, bob, activate, allowed=True)
+            await measured(connections, acme, bob, activate, token=token, allowed=True)
             for connection in connections:
                 stub: Any = PolicyServiceStub(connection.channel(PLATFORM_TENANT_ID))
                 active = await stub.GetActivePolicy(GetActivePolicyRequest())
                 assert (active.activation.sequence, active.problem) == (2, "")
                 assert active.activation.policy.commit == commit
             back = RollbackPolicyRequest(reason="too much")
-            await measured(connections, acme, bob, back, allowed=False)
+            await measured(connections, acme, bob, back, token=token, allowed=False)
         finally:
             for connection in connections:
                 await connection.close()
@@ -284,13 +309,14 @@ def test_propose_approve_activate_on_three_processes_and_roll_back(
 
     # Forward again; then what is older than the running one needs a rollback.
     author_folder.add_rule(NARROW, 1_790_000_200)
-    later = terminal.json(*published, "--key", key, "--title", "again", "--as", author)
+    later = terminal.json(*published, "--key", key, "--title", "again", by=author)
     for approver in (cora, carl):
-        terminal.json("policy", "approve", later["proposal_id"], "--yes", "--as", approver)
-    assert terminal.json("policy", "activate", later["proposal_id"])["sequence"] == 4
-    older = (*published[:-1], "HEAD~1", "--key", key, "--title", "old", "--as", author)
-    assert terminal.refused(*older) == (CONFLICT, "POLICY_OLDER")
-    assert terminal.json("policy", "rollback", "--reason", "older", "--to", "2")["sequence"] == 5
+        terminal.json("policy", "approve", later["proposal_id"], "--yes", by=approver)
+    assert terminal.json("policy", "activate", later["proposal_id"], by=ops)["sequence"] == 4
+    older = (*published[:-1], "HEAD~1", "--key", key, "--title", "old")
+    assert terminal.refused(*older, by=author) == (CONFLICT, "POLICY_OLDER")
+    back = ("policy", "rollback", "--reason", "older", "--to", "2")
+    assert terminal.json(*back, by=ops)["sequence"] == 5
 
 
 def test_a_changed_folder_is_in_force_on_every_process_and_refused_by_others(
@@ -298,7 +324,7 @@ def test_a_changed_folder_is_in_force_on_every_process_and_refused_by_others(
 ) -> None:
     policy = Author(tmp_path / "repository").policy
     platform = platform_factory(tmp_path / "home", "--policy", str(policy), "--processes", "3")
-    terminal = Terminal(platform.home)
+    terminal = Terminal(platform)
     bob = next(one["subject"] for one in platform.ready["checks"] if one["who"] == "Bob")
     # A server as in production, that was there before.
     careful = serve(platform, policy)

@@ -24,14 +24,22 @@ from argy.api.authz.v1.authz_pb2 import Question
 from argy.base.errors import InvalidArgument
 from argy.cli.decide import Action, Context, Resource, Subject, parse_facts
 from argy.cli.output import Output
-from argy.cli.session import Json, Org, Tenant, every, find_org, find_tenant, run
+from argy.cli.session import (
+    As,
+    Json,
+    Org,
+    Tenant,
+    acting_channel,
+    every,
+    find_org,
+    find_tenant,
+    run,
+    signed_in_person,
+)
 from argy.client import Connection, request_digest
 
 app = typer.Typer(help="Approvals of single actions.", no_args_is_help=True)
 
-As = Annotated[
-    str, typer.Option("--as", metavar="SUBJECT", help="Act for this person, such as user:<id>.")
-]
 Id = Annotated[str, typer.Argument(metavar="APPROVAL_ID", help="From `argy approval list`.")]
 Digest = Annotated[str, typer.Option("--digest", help="SHA-256 of what would be done, in hex.")]
 Body = Annotated[
@@ -48,7 +56,7 @@ def request(
     action: Action,
     resource: Resource,
     reason: Annotated[str, typer.Option("--reason", "-m", help="Why; the approvers read it.")],
-    tenant: Tenant = "platform",
+    tenant: Tenant = "",
     org: Org = "",
     context: Context = "{}",
     digest: Digest = "",
@@ -58,7 +66,7 @@ def request(
 ) -> None:
     """Ask for approval of what `argy check` answered with NEEDS_APPROVAL.
 
-    Asks as SUBJECT, unless --as names who asks:
+    Whoever is signed in asks; when nobody is, the service for SUBJECT, or for who --as names:
     `argy approval request user:<id> promote deployment:prod-shop -t acme -m "7.1"`.
     """
 
@@ -69,7 +77,8 @@ def request(
             reason=reason,
             request_id=str(uuid4()),
         )
-        stub = await _stub(connection, tenant, org, as_ or subject)
+        for_ = as_ or ("" if signed_in_person(connection) else subject)
+        stub = await _stub(connection, output, tenant, org, for_)
         _show(output, (await stub.RequestApproval(asked)).approval)
 
     run(json_output, work)
@@ -79,7 +88,7 @@ def request(
 def list_(
     subject: Annotated[str, typer.Argument(help="Only those for this subject.")] = "",
     state: Annotated[str, typer.Option(help=f"Only {', '.join(_STATES)}.")] = "",
-    tenant: Tenant = "platform",
+    tenant: Tenant = "",
     org: Org = "",
     as_: As = "",
     json_output: Json = False,
@@ -93,7 +102,7 @@ def list_(
         asked = ListApprovalsRequest(
             state=ApprovalState.Value(name), subject=subject, page_size=1000
         )
-        stub = await _stub(connection, tenant, org, as_)
+        stub = await _stub(connection, output, tenant, org, as_)
         rows = [_row(found) for found in await every(stub.ListApprovals, asked, "approvals")]
         output.rows(
             rows, ("approval_id", "state", "subject", "action", "resource", "votes", "expires")
@@ -105,7 +114,7 @@ def list_(
 @app.command()
 def show(
     approval_id: Id,
-    tenant: Tenant = "platform",
+    tenant: Tenant = "",
     org: Org = "",
     as_: As = "",
     json_output: Json = False,
@@ -113,7 +122,7 @@ def show(
     """Show one approval with its votes."""
 
     async def work(connection: Connection, output: Output) -> None:
-        stub = await _stub(connection, tenant, org, as_)
+        stub = await _stub(connection, output, tenant, org, as_)
         found = await stub.GetApproval(GetApprovalRequest(approval_id=approval_id))
         _show(output, found.approval)
 
@@ -124,7 +133,7 @@ def show(
 def approve(
     approval_id: Id,
     comment: Annotated[str, typer.Option("--comment", "-m", help="What to say about it.")] = "",
-    tenant: Tenant = "platform",
+    tenant: Tenant = "",
     org: Org = "",
     as_: As = "",
     json_output: Json = False,
@@ -132,7 +141,7 @@ def approve(
     """Vote for an approval. Neither requester nor subject may."""
 
     async def work(connection: Connection, output: Output) -> None:
-        stub = await _stub(connection, tenant, org, as_)
+        stub = await _stub(connection, output, tenant, org, as_)
         voted = await stub.Approve(ApproveRequest(approval_id=approval_id, comment=comment))
         _show(output, voted.approval)
 
@@ -143,7 +152,7 @@ def approve(
 def reject(
     approval_id: Id,
     comment: Annotated[str, typer.Option("--comment", "-m", help="Why.")],
-    tenant: Tenant = "platform",
+    tenant: Tenant = "",
     org: Org = "",
     as_: As = "",
     json_output: Json = False,
@@ -151,7 +160,7 @@ def reject(
     """End a request."""
 
     async def work(connection: Connection, output: Output) -> None:
-        stub = await _stub(connection, tenant, org, as_)
+        stub = await _stub(connection, output, tenant, org, as_)
         voted = await stub.Reject(RejectRequest(approval_id=approval_id, comment=comment))
         _show(output, voted.approval)
 
@@ -161,7 +170,7 @@ def reject(
 @app.command()
 def cancel(
     approval_id: Id,
-    tenant: Tenant = "platform",
+    tenant: Tenant = "",
     org: Org = "",
     as_: As = "",
     json_output: Json = False,
@@ -169,7 +178,7 @@ def cancel(
     """Withdraw a request, or an approval that was not used."""
 
     async def work(connection: Connection, output: Output) -> None:
-        stub = await _stub(connection, tenant, org, as_)
+        stub = await _stub(connection, output, tenant, org, as_)
         ended = await stub.Cancel(CancelRequest(approval_id=approval_id))
         _show(output, ended.approval)
 
@@ -182,7 +191,7 @@ def redeem(
     subject: Subject,
     action: Action,
     resource: Resource,
-    tenant: Tenant = "platform",
+    tenant: Tenant = "",
     org: Org = "",
     context: Context = "{}",
     digest: Digest = "",
@@ -201,7 +210,7 @@ def redeem(
             question=_question(subject, action, resource, context),
             request_digest=_digest(digest, body),
         )
-        stub = await _stub(connection, tenant, org, as_)
+        stub = await _stub(connection, output, tenant, org, as_)
         used = await stub.RedeemApproval(asked)
         value = {
             "effect": "ALLOW",
@@ -213,10 +222,12 @@ def redeem(
     run(json_output, work)
 
 
-async def _stub(connection: Connection, tenant: str, org: str, subject: str) -> Any:
+async def _stub(connection: Connection, output: Output, tenant: str, org: str, subject: str) -> Any:
     tenant_id = await find_tenant(connection, tenant)
     org_id = await find_org(connection, tenant_id, org)
-    return ApprovalServiceStub(connection.channel(tenant_id, org_id, subject=subject))
+    return ApprovalServiceStub(
+        acting_channel(connection, output, tenant_id, org_id, subject=subject)
+    )
 
 
 def _question(subject: str, action: str, resource: str, context: str) -> Question:

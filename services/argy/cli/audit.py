@@ -21,7 +21,7 @@ _POLL_S = 1.0
 
 @app.command("tail")
 def tail(
-    tenant: Tenant = "platform",
+    tenant: Tenant = "",
     org: Org = "",
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=1000, help="How many.")] = 20,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as events come.")] = False,

@@ -12,7 +12,7 @@ from argy.api.authz.v1.authz_pb2 import EFFECT_ALLOW, Effect, ExplainRequest, Qu
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
 from argy.base.errors import InvalidArgument
 from argy.cli.output import Exit, Output
-from argy.cli.session import Json, Org, Tenant, find_org, find_tenant, run
+from argy.cli.session import Json, Org, Tenant, find_org, find_tenant, run, tenant_name
 from argy.client import Authorizer, Connection
 
 Subject = Annotated[str, typer.Argument(help="user:<id>, service:<name>, agent:<id>, group:<id>.")]
@@ -32,7 +32,7 @@ def check(
     subject: Subject,
     action: Action,
     resource: Resource,
-    tenant: Tenant = "platform",
+    tenant: Tenant = "",
     org: Org = "",
     context: Context = "{}",
     at_least: AtLeast = "",
@@ -71,7 +71,7 @@ def check(
             for need in answer.approvals
         ]
         if answer.approvals:
-            where = f" --tenant {tenant}{f' --org {org}' if org else ''}"
+            where = f" --tenant {tenant_name(connection, tenant)}{f' --org {org}' if org else ''}"
             asked = f"{subject} {action} {resource}"
             lines.append(f"  ask   argy approval request {asked}{where} -m …")
         lines.append(f"  at    policy {answer.policy_revision[:12]}, revision {answer.revision}")
@@ -86,7 +86,7 @@ def explain(
     subject: Subject,
     action: Action,
     resource: Resource,
-    tenant: Tenant = "platform",
+    tenant: Tenant = "",
     org: Org = "",
     context: Context = "{}",
     json_output: Json = False,

@@ -15,10 +15,22 @@ from argy.api.authz.v1.approval_pb2 import (
 )
 from argy.api.authz.v1.approval_pb2_grpc import ElevationServiceStub
 from argy.base.errors import FailedPrecondition, InvalidArgument
-from argy.cli.approvals import ASKER_MAY_GRANT, As
+from argy.cli.approvals import ASKER_MAY_GRANT
 from argy.cli.output import Output
 from argy.cli.roles import parse_duration
-from argy.cli.session import Json, Org, Tenant, every, find_org, find_tenant, run
+from argy.cli.session import (
+    As,
+    Json,
+    Org,
+    Tenant,
+    acting_channel,
+    every,
+    find_org,
+    find_tenant,
+    run,
+    signed_in_person,
+    tenant_name,
+)
 from argy.client import Connection
 
 app = typer.Typer(help="Roles for a while.", no_args_is_help=True)
@@ -41,7 +53,7 @@ def elevate(
         bool, typer.Option("--break-glass", help="At once, for an hour at most; it is reviewed.")
     ] = False,
     approval: Annotated[str, typer.Option(help="The granted approval to use.")] = "",
-    tenant: Tenant = "platform",
+    tenant: Tenant = "",
     org: Org = "",
     as_: As = "",
     json_output: Json = False,
@@ -49,7 +61,7 @@ def elevate(
     """Take a role for a while, for oneself.
 
     With an approval that was granted for it, or at once by breaking the glass:
-    `argy elevate PLATFORM_ADMIN --break-glass -t acme --as user:<id> -m INC-7`.
+    `argy elevate PLATFORM_ADMIN --break-glass -t acme -m INC-7`.
     """
 
     async def work(connection: Connection, output: Output) -> None:
@@ -61,11 +73,13 @@ def elevate(
             approval_id=approval,
             request_id=str(uuid4()),
         )
-        stub = await _stub(connection, tenant, org, as_)
+        stub = await _stub(connection, output, tenant, org, as_)
         try:
             response = await stub.Elevate(asked)
         except FailedPrecondition as error:
-            raise _with_command(error, tenant, org, as_) from error
+            person = signed_in_person(connection)
+            who = as_ or (person.subject if person is not None else "") or "<yourself>"
+            raise _with_command(error, tenant_name(connection, tenant), org, who) from error
         _show(output, response.elevation, {"revision": response.revision})
 
     run(json_output, work)
@@ -74,7 +88,7 @@ def elevate(
 @app.command("list")
 def list_(
     review: Annotated[str, typer.Option(help=f"Only {', '.join(_REVIEWS)}.")] = "",
-    tenant: Tenant = "platform",
+    tenant: Tenant = "",
     org: Org = "",
     as_: As = "",
     json_output: Json = False,
@@ -85,7 +99,7 @@ def list_(
         if review and review not in _REVIEWS:
             raise InvalidArgument(f"--review is one of {', '.join(_REVIEWS)}", field="review")
         name = f"REVIEW_STATE_{review.upper().replace('-', '_') or 'UNSPECIFIED'}"
-        stub = await _stub(connection, tenant, org, as_)
+        stub = await _stub(connection, output, tenant, org, as_)
         asked = ListElevationsRequest(review=ReviewState.Value(name), page_size=1000)
         rows = [_row(made) for made in await every(stub.ListElevations, asked, "elevations")]
         output.rows(
@@ -98,7 +112,7 @@ def list_(
 @app.command()
 def end(
     elevation_id: Id,
-    tenant: Tenant = "platform",
+    tenant: Tenant = "",
     org: Org = "",
     as_: As = "",
     json_output: Json = False,
@@ -106,7 +120,7 @@ def end(
     """Give a role back before it expires."""
 
     async def work(connection: Connection, output: Output) -> None:
-        stub = await _stub(connection, tenant, org, as_)
+        stub = await _stub(connection, output, tenant, org, as_)
         response = await stub.EndElevation(EndElevationRequest(elevation_id=elevation_id))
         _show(output, response.elevation, {"revision": response.revision})
 
@@ -120,7 +134,7 @@ def review_(
     justified: Annotated[
         bool, typer.Option("--justified/--unjustified", help="Whether the use was justified.")
     ],
-    tenant: Tenant = "platform",
+    tenant: Tenant = "",
     org: Org = "",
     as_: As = "",
     json_output: Json = False,
@@ -131,7 +145,7 @@ def review_(
     """
 
     async def work(connection: Connection, output: Output) -> None:
-        stub = await _stub(connection, tenant, org, as_)
+        stub = await _stub(connection, output, tenant, org, as_)
         closed = await stub.CloseReview(
             CloseReviewRequest(elevation_id=elevation_id, justified=justified, comment=comment)
         )
@@ -140,10 +154,12 @@ def review_(
     run(json_output, work)
 
 
-async def _stub(connection: Connection, tenant: str, org: str, subject: str) -> Any:
+async def _stub(connection: Connection, output: Output, tenant: str, org: str, subject: str) -> Any:
     tenant_id = await find_tenant(connection, tenant)
     org_id = await find_org(connection, tenant_id, org)
-    return ElevationServiceStub(connection.channel(tenant_id, org_id, subject=subject))
+    return ElevationServiceStub(
+        acting_channel(connection, output, tenant_id, org_id, subject=subject)
+    )
 
 
 def _with_command(

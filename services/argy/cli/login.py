@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import time
 import webbrowser
 from pathlib import Path
@@ -9,28 +10,27 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from argy.api.authn.v1.credential_pb2 import VerifyCredentialRequest
+from argy.api.authn.v1.credential_pb2_grpc import CredentialServiceStub
 from argy.base.errors import (
     ArgyError,
-    InvalidArgument,
     PermissionDenied,
     Unauthenticated,
     Unavailable,
 )
-from argy.cli import signed_in
+from argy.cli import acting, signed_in
 from argy.cli.edge_client import Answer, EdgeClient
+from argy.cli.endpoints import EDGE_CA, EDGE_URL, edge_client, endpoint
 from argy.cli.output import Output, printable
-from argy.cli.session import STATE_FILE, Json, state_folder
+from argy.cli.session import Json, find_tenant, run
 from argy.cli.signed_in import CLIENT_ID, Login, Vault
+from argy.client import Connection
 
 GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:device_code"
 _SLOWER_S: Final = 5
 
-Edge = Annotated[
-    str, typer.Option("--edge", envvar="ARGY_EDGE_URL", help="https:// URL of the edge.")
-]
-Ca = Annotated[
-    str, typer.Option("--ca", envvar="ARGY_EDGE_CA_FILE", help="CA file to trust for it.")
-]
+Edge = Annotated[str, typer.Option("--edge", envvar=EDGE_URL, help="https:// URL of the edge.")]
+Ca = Annotated[str, typer.Option("--ca", envvar=EDGE_CA, help="CA file to trust for it.")]
 LoginTenant = Annotated[
     str, typer.Option("--tenant", "-t", envvar="ARGY_TENANT", help="Tenant, by slug.")
 ]
@@ -82,10 +82,45 @@ def login(
     out.result({"signed_in": True, **told}, lambda: f"signed in to {tenant} as {_called(told)}")
 
 
-def whoami(json_output: Json = False) -> None:
-    """Tell who is signed in here, as the platform knows them."""
-    told = signed_in.ask(_whoami).checked()
-    Output(as_json=json_output).result(told, lambda: _described(told))
+def whoami(
+    tenant: Annotated[
+        str,
+        typer.Option("--tenant", "-t", envvar=acting.TENANT, help="Of a token that is personal."),
+    ] = "",
+    json_output: Json = False,
+) -> None:
+    """Tell who acts here: who is signed in, or whose ARGY_TOKEN is, as the platform knows them."""
+    out = Output(as_json=json_output)
+    person = acting.acting()
+    if person is not None and person.tenant_id is None:
+        run(json_output, lambda connection, output: _tell_owner(connection, output, tenant))
+    elif person is None and acting.as_service():
+        subject = f"service:{endpoint().source}"
+        out.result({"subject": subject}, lambda: f"{subject}, by {acting.AS_SERVICE}")
+    elif person is None:
+        raise signed_in.not_signed_in(_nobody())
+    else:
+        told = acting.ask(_whoami).checked()
+        out.result(told, lambda: _described(told))
+
+
+def _nobody() -> str:
+    message = "you are not signed in: run `argy login`"
+    try:
+        return f"{message}; until then service:{endpoint().source} acts"
+    except ArgyError:
+        return message
+
+
+async def _tell_owner(connection: Connection, output: Output, tenant: str) -> None:
+    """Whose personal access token acts, which only the platform can say."""
+    tenant_id = await find_tenant(connection, tenant)
+    stub: Any = CredentialServiceStub(connection.own_channel(tenant_id))
+    asked = VerifyCredentialRequest(secret=os.environ[acting.TOKEN].strip())
+    found = (await stub.VerifyCredential(asked)).credential
+    scopes = " ".join(found.scopes)
+    told = {"subject": found.subject, "tenant": tenant, "scope": scopes}
+    output.result(told, lambda: f"{found.subject} in {tenant}, for {scopes}")
 
 
 def logout(json_output: Json = False) -> None:
@@ -93,7 +128,14 @@ def logout(json_output: Json = False) -> None:
     folder, vault = signed_in.config_folder(), signed_in.system_vault()
     with signed_in.locked(folder):
         # Nobody saves other tokens meanwhile: these are the last ones.
-        held = signed_in.load(folder, vault)
+        try:
+            held = signed_in.load(folder, vault)
+        except Unauthenticated:
+            # What the platform ended leaves nothing to end there.
+            if not signed_in.remove(folder):
+                raise
+            Output(as_json=json_output).result({"signed_in": False}, lambda: "signed out")
+            return
         try:
             signed_in.end(held)
         finally:
@@ -101,25 +143,6 @@ def logout(json_output: Json = False) -> None:
     Output(as_json=json_output).result(
         {"signed_in": False, "tenant": held.tenant}, lambda: f"signed out of {held.tenant}"
     )
-
-
-def edge_client(url: str, ca: str) -> EdgeClient:
-    """The edge to call: as told, or the one of a running ``argy up``.
-
-    Raises:
-        InvalidArgument: ``NO_EDGE``.
-    """
-    if url:
-        return EdgeClient(url.rstrip("/"), str(Path(ca).absolute()) if ca else "")
-    try:
-        edge = json.loads((state_folder() / STATE_FILE).read_text())["edge"]
-        return EdgeClient(str(edge["url"]), str(edge["ca_file"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InvalidArgument(
-            "no edge is known: give --edge https://…, or run `argy up`",
-            reason="NO_EDGE",
-            field="edge",
-        ) from None
 
 
 def _held_before(folder: Path, vault: Vault | None) -> Login | ArgyError | None:

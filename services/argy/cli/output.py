@@ -97,6 +97,14 @@ class Output:
             # Never cut: what is shown is there to be copied. A narrow terminal wraps it.
             self._out.print(Text("  ".join(padded).rstrip(), style="" if number else "bold"))
 
+    def note(self, value: Mapping[str, str]) -> None:
+        """Something to know besides the result, on stderr."""
+        if self.as_json:
+            sys.stderr.write(json.dumps(dict(value), sort_keys=True) + "\n")
+            return
+        told = ", ".join(f"{name} {text}" for name, text in value.items())
+        self._err.print(Text(printable(told), style="dim"))
+
     def error(self, error: ArgyError) -> None:
         """An error, with its stable reason and the fields at fault."""
         if self.as_json:

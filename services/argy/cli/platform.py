@@ -10,8 +10,9 @@ import typer
 from argy.base import config
 from argy.base.errors import InvalidArgument
 from argy.cli import keys
+from argy.cli.endpoints import state_folder
 from argy.cli.output import Output
-from argy.cli.session import Json, state_folder
+from argy.cli.session import Json
 
 SERVICES = ("authz", "audit", "directory")
 EDGE = "edge"

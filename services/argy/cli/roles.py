@@ -34,7 +34,7 @@ def grant(
     subject: Annotated[str, typer.Argument(help="user:<id>, group:<id>, service:<name>, …")],
     role: Annotated[str, typer.Argument(help="The role, such as PLATFORM_USER.")],
     reason: Annotated[str, typer.Option("--reason", "-m", help="Why; kept in the audit log.")],
-    tenant: Tenant = "platform",
+    tenant: Tenant = "",
     org: Org = "",
     expires: Annotated[str, typer.Option(help="How long it lasts: 30m, 8h, 7d.")] = "",
     json_output: Json = False,
@@ -71,7 +71,7 @@ def grant(
 def revoke(
     assignment_id: Annotated[str, typer.Argument(help="UUID, from `argy roles`.")],
     reason: Annotated[str, typer.Option("--reason", "-m", help="Why; kept in the audit log.")],
-    tenant: Tenant = "platform",
+    tenant: Tenant = "",
     json_output: Json = False,
 ) -> None:
     """Take a role assignment away."""
@@ -90,7 +90,7 @@ def revoke(
 
 def roles(
     subject: Annotated[str, typer.Argument(help="Only this subject's.")] = "",
-    tenant: Tenant = "platform",
+    tenant: Tenant = "",
     json_output: Json = False,
 ) -> None:
     """List role assignments."""

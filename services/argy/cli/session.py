@@ -1,104 +1,116 @@
-"""Where the platform is and who we are: flags, then environment, then the state of ``argy up``."""
+"""A command's connection to the platform, and the names that its options give."""
 
 import asyncio
-import json
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
+import click
 import typer
 
 from argy.api.directory.v1.tenant_pb2 import ListOrgsRequest, ListTenantsRequest
 from argy.api.directory.v1.tenant_pb2_grpc import OrgServiceStub, TenantServiceStub
 from argy.base.errors import ArgyError, FailedPrecondition, InvalidArgument, NotFound
 from argy.base.ids import PLATFORM_TENANT_ID
+from argy.cli.acting import AS_SERVICE, TOKEN, Person, acting, tenant_untold
+from argy.cli.endpoints import endpoint
 from argy.cli.output import Output, exit_code
-from argy.client.connection import Connection, Endpoint
+from argy.client.connection import Connection
+from argy.rpc.client import SignedChannel
 
 Result = TypeVar("Result")
 
-STATE_FILE = "up.json"
-
 Tenant = Annotated[
-    str, typer.Option("--tenant", "-t", envvar="ARGY_TENANT", help="Tenant, by slug or UUID.")
+    str,
+    typer.Option(
+        "--tenant",
+        "-t",
+        envvar="ARGY_TENANT",
+        help="Tenant, by slug or UUID; else the one that you are signed in at, or platform.",
+    ),
 ]
 Org = Annotated[str, typer.Option("--org", envvar="ARGY_ORG", help="Org, by slug or UUID.")]
+As = Annotated[
+    str,
+    typer.Option(
+        "--as",
+        metavar="SUBJECT",
+        help="Act for somebody who proves nothing, as when nobody can sign in yet.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one document a line.")]
-
-
-def state_folder() -> Path:
-    """The ``.argy`` folder of this checkout or project: ARGY_HOME, or the nearest one upwards."""
-    if home := os.environ.get("ARGY_HOME"):
-        return Path(home)
-    return nearest_state(Path.cwd(), uid=os.geteuid())
-
-
-def nearest_state(here: Path, *, uid: int) -> Path:
-    """The nearest ``.argy`` folder of a running platform, from ``here`` upwards, or a new one here.
-
-    Raises:
-        FailedPrecondition: when another user than ``uid`` made it. Where everybody may write, such
-            as /tmp, it could lead our keys to a server of theirs (compare CVE-2022-24765).
-    """
-    for folder in (here, *here.parents):
-        state = folder / ".argy" / STATE_FILE
-        if not state.is_file():
-            continue
-        if {state.lstat().st_uid, state.parent.lstat().st_uid} != {uid}:
-            raise FailedPrecondition(
-                f"{state.parent} belongs to another user: to use it, set ARGY_HOME={state.parent}",
-                reason="STATE_OF_ANOTHER",
-            )
-        return state.parent
-    return here / ".argy"
-
-
-def endpoint() -> Endpoint:
-    """How to reach the platform.
-
-    Raises:
-        InvalidArgument: naming what to set, when neither environment nor a running ``argy up``
-            says where the platform is.
-    """
-    if os.environ.get("ARGY_TARGET"):
-        # A service key says whose it is: the command line then signs as that service.
-        service = os.environ.get("ARGY_SERVICE_KEY", "").partition(":")[0]
-        return Endpoint.from_env(source=service or "cli")
-    state = state_folder() / STATE_FILE
-    try:
-        return Endpoint(**json.loads(state.read_text())["endpoint"])
-    except FileNotFoundError:
-        raise InvalidArgument(
-            "no platform is known: run `argy up`, or set ARGY_TARGET and ARGY_CLIENT_KEYS_FILE",
-            reason="NO_ENDPOINT",
-        ) from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidArgument(
-            f"{state} is damaged: stop the platform and run `argy up` again", reason="BAD_STATE"
-        ) from error
 
 
 @asynccontextmanager
 async def connected() -> AsyncIterator[Connection]:
-    """A signed connection to the platform."""
-    async with Connection(endpoint()) as connection:
+    """A signed connection to the platform, on which whoever is signed in acts."""
+    async with Connection(endpoint(), bearer=acting()) as connection:
         yield connection
 
 
+def signed_in_person(connection: Connection) -> Person | None:
+    """Who acts on a connection; None when the service does."""
+    return connection.bearer if isinstance(connection.bearer, Person) else None
+
+
 async def find_tenant(connection: Connection, name: str) -> UUID:
-    """A tenant's id from its slug or UUID."""
-    if name == "platform":
+    """A tenant's id from its slug or UUID; without a name the one of who acts, or the platform's.
+
+    Raises:
+        FailedPrecondition: ``SIGNED_IN_ELSEWHERE``, when who acts is of another one.
+        NotFound: when there is none of that name.
+    """
+    person = signed_in_person(connection)
+    if person is not None and person.tenant_id is not None:
+        if name and name != person.tenant and _as_uuid(name) != person.tenant_id:
+            raise person.elsewhere(name)
+        return person.tenant_id
+    if person is not None and not name:
+        raise tenant_untold()
+    if name in {"", "platform"}:
         return PLATFORM_TENANT_ID
     if (known := _as_uuid(name)) is not None:
         return known
-    stub = TenantServiceStub(connection.channel(PLATFORM_TENANT_ID))
+    # Which tenant a name means is the service's question: it is nobody's act in another one.
+    stub = TenantServiceStub(connection.own_channel(PLATFORM_TENANT_ID))
     found = await stub.ListTenants(ListTenantsRequest(slug=name, page_size=1))
     if not found.tenants:
         raise NotFound(f"there is no tenant '{name}'", reason="TENANT_NOT_FOUND", field="tenant")
     return UUID(found.tenants[0].tenant_id)
+
+
+def tenant_name(connection: Connection, name: str) -> str:
+    """What a command's tenant is called in what it prints."""
+    person = signed_in_person(connection)
+    return name or (person.tenant if person is not None else "") or "platform"
+
+
+def acting_channel(
+    connection: Connection,
+    output: Output,
+    tenant_id: UUID,
+    org_id: UUID | None = None,
+    *,
+    subject: str = "",
+) -> SignedChannel:
+    """The channel on which who is signed in acts, or the service for ``subject``, which it tells.
+
+    Raises:
+        FailedPrecondition: ``SIGNED_IN``, when who is signed in would act for ``subject``.
+    """
+    person = signed_in_person(connection)
+    if subject and person is not None and person.subject != subject:
+        raise FailedPrecondition(
+            f"{person.origin} acts here, and --as names somebody else: leave it out, or set "
+            f"{AS_SERVICE}=1 to act as the service itself",
+            reason="SIGNED_IN",
+            field="as",
+        )
+    if person is not None or subject in {"", f"service:{connection.source}"}:
+        return connection.channel(tenant_id, org_id)
+    output.note({"acting": f"service:{connection.source}", "for": subject})
+    return connection.channel(tenant_id, org_id, subject=subject)
 
 
 async def find_org(connection: Connection, tenant_id: UUID, name: str) -> UUID | None:
@@ -140,10 +152,25 @@ def run(as_json: bool, work: Callable[[Connection, Output], Awaitable[Result]]) 
     try:
         return asyncio.run(connect_and_work())
     except ArgyError as error:
-        output.error(error)
+        output.error(_with_next_step(error))
         raise typer.Exit(exit_code(error)) from error
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _with_next_step(error: ArgyError) -> ArgyError:
+    """The error with what to do about it, when it wants a person who proves to be one."""
+    if error.reason != "PROOF_REQUIRED":
+        return error
+    context = click.get_current_context(silent=True)
+    tenant = (context.params.get("tenant") if context is not None else "") or "platform"
+    return type(error)(
+        f"{error.message}: whoever does this signs in by `argy login --tenant {tenant}`, or has "
+        f"their personal access token in {TOKEN}",
+        reason=error.reason,
+        violations=error.violations,
+        metadata=error.metadata,
+    )
 
 
 def _as_uuid(name: str) -> UUID | None:

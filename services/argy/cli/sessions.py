@@ -21,7 +21,7 @@ from argy.api.directory.v1.user_pb2 import (
 from argy.api.directory.v1.user_pb2_grpc import UserServiceStub
 from argy.base.errors import InvalidArgument, NotFound
 from argy.base.ids import parse_uuid
-from argy.cli import signed_in
+from argy.cli import acting
 from argy.cli.directory import Reason, user_app
 from argy.cli.output import Output
 from argy.cli.session import Json, Tenant, find_tenant, run
@@ -45,7 +45,7 @@ def register(root: typer.Typer) -> None:
 @app.command("list")
 def list_(json_output: Json = False) -> None:
     """List your sessions, newest first."""
-    answer = signed_in.ask(
+    answer = acting.ask(
         lambda held: held.client.get(held.path("sessions"), token=held.access_token)
     ).checked()
     rows = [{**row, "methods": " ".join(row["methods"])} for row in answer["sessions"]]
@@ -62,7 +62,7 @@ def end(
     if bool(session_id) == others:
         raise InvalidArgument("name a session, or say --others", field="session_id")
     path = "sessions?keep_current=true" if others else f"sessions/{quote(session_id, safe='')}"
-    answer = signed_in.ask(
+    answer = acting.ask(
         lambda held: held.client.delete(held.path(path), token=held.access_token)
     ).checked()
     ended = int(answer["ended"]) if others else 1

@@ -30,7 +30,7 @@ _PEM: Final = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE---
 
 
 @app.command()
-def show(tenant: Tenant = "platform", json_output: Json = False) -> None:
+def show(tenant: Tenant = "", json_output: Json = False) -> None:
     """Show the policy, and whom it leaves out."""
 
     async def work(connection: Connection, output: Output) -> None:
@@ -64,7 +64,7 @@ def set_(
     yes: Annotated[
         bool, typer.Option("--yes", help="Turn links off though people have no passkey.")
     ] = False,
-    tenant: Tenant = "platform",
+    tenant: Tenant = "",
     json_output: Json = False,
 ) -> None:
     """Change what is named, and leave the rest as it is.

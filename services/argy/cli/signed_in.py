@@ -23,7 +23,7 @@ from argy.cli.edge_client import Answer, EdgeClient
 CLIENT_ID: Final = "argy-cli"
 FILE: Final = "login.json"
 _SECRETS: Final = ("access_token", "refresh_token")
-_RENEWABLE: Final = frozenset(
+RENEWABLE: Final = frozenset(
     {"TOKEN_EXPIRED", "TOKEN_KEY_UNKNOWN", "TOKEN_REVOKED", "TOKEN_REVOCATION_UNKNOWN"}
 )
 """Why an access token is refused whose sign-in may go on."""
@@ -47,6 +47,10 @@ class Login:
     def client(self) -> EdgeClient:
         """The edge that it is good at."""
         return EdgeClient(self.edge, self.ca_file)
+
+    def good(self) -> bool:
+        """Whether its access token lasts for a while."""
+        return self.expires_at - _EARLY_S > time.time()
 
     def path(self, name: str) -> str:
         """The path of something of its tenant's."""
@@ -131,7 +135,9 @@ def load(folder: Path, vault: Vault | None, *, uid: int | None = None) -> Login:
         if not told["access_token"]:
             kept = "" if vault is None else vault.read(_name(told))
             if not kept:
-                raise not_signed_in()
+                raise not_signed_in(
+                    "your sign-in is over: run `argy login` again, or `argy logout`"
+                )
             secrets = json.loads(kept)
             told |= {name: secrets[name] for name in _SECRETS}
         return _checked(told)
@@ -139,6 +145,18 @@ def load(folder: Path, vault: Vault | None, *, uid: int | None = None) -> Login:
         raise FailedPrecondition(
             f"{path} is damaged: run `argy login` again", reason="LOGIN_DAMAGED"
         ) from error
+
+
+def is_kept(folder: Path) -> bool:
+    """Whether somebody signed in here and did not sign out, be it over at the platform or not."""
+    return os.path.lexists(folder / FILE)
+
+
+def remove(folder: Path) -> bool:
+    """Remove what is left of a sign-in that is over; whether there was one."""
+    kept = is_kept(folder)
+    (folder / FILE).unlink(missing_ok=True)
+    return kept
 
 
 def forget(login: Login, folder: Path, vault: Vault | None) -> None:
@@ -178,7 +196,7 @@ def ask(work: Callable[[Login], Answer]) -> Answer:
     """
     login = current()
     answer = work(login)
-    if answer.status == HTTPStatus.UNAUTHORIZED and answer.body.get("reason") in _RENEWABLE:
+    if answer.status == HTTPStatus.UNAUTHORIZED and answer.body.get("reason") in RENEWABLE:
         answer = work(current(instead_of=login.access_token))
     return answer
 
@@ -192,7 +210,7 @@ def current(*, instead_of: str = "") -> Login:
     """
 
     def good(login: Login) -> bool:
-        return login.access_token != instead_of and login.expires_at - _EARLY_S > time.time()
+        return login.access_token != instead_of and login.good()
 
     folder, vault = config_folder(), system_vault()
     login = load(folder, vault)
@@ -210,16 +228,18 @@ def current(*, instead_of: str = "") -> Login:
         }
         answer = login.client.post_form(login.path("oauth/token"), fields)
         if answer.oauth_error in {"invalid_grant", "invalid_client"}:
+            # Until they sign out, nobody else acts in their place, the service neither.
             forget(login, folder, vault)
-            raise not_signed_in()
+            save(replace(login, access_token="", refresh_token=""), folder, None)
+            return load(folder, vault)
         login = login.refreshed(answer.checked())
         save(login, folder, vault)
     return login
 
 
-def not_signed_in() -> Unauthenticated:
+def not_signed_in(message: str = "you are not signed in: run `argy login`") -> Unauthenticated:
     """The refusal of a command that needs a person."""
-    return Unauthenticated("you are not signed in: run `argy login`", reason="NOT_SIGNED_IN")
+    return Unauthenticated(message, reason="NOT_SIGNED_IN")
 
 
 @contextmanager

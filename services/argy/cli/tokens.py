@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 import typer
 
 from argy.base.errors import FailedPrecondition
-from argy.cli import signed_in
+from argy.cli import acting
 from argy.cli.edge_client import Answer
 from argy.cli.output import Output
 from argy.cli.session import Json
@@ -111,7 +111,7 @@ def _rotate(credential_id: str, overlap: int, json_output: bool) -> None:
 
 def _posted(path: str, body: dict[str, Any]) -> dict[str, Any]:
     return _checked(
-        signed_in.ask(
+        acting.ask(
             lambda held: held.client.post_json(held.path(path), body, token=held.access_token)
         )
     )
@@ -127,7 +127,7 @@ def _all(subject: str) -> list[dict[str, Any]]:
     page_token = ""
     while True:
         path = "credentials?" + urlencode({"subject": subject, "page_token": page_token})
-        page = _checked(signed_in.ask(partial(_got, path)))
+        page = _checked(acting.ask(partial(_got, path)))
         found += page["credentials"]
         page_token = page["next_page_token"]
         if not page_token:
@@ -140,9 +140,7 @@ def _got(path: str, held: Login) -> Answer:
 
 def _revoke(credential_id: str, json_output: bool) -> None:
     path = f"credentials/{quote(credential_id, safe='')}"
-    _checked(
-        signed_in.ask(lambda held: held.client.delete(held.path(path), token=held.access_token))
-    )
+    _checked(acting.ask(lambda held: held.client.delete(held.path(path), token=held.access_token)))
     Output(as_json=json_output).result(
         {"id": credential_id, "revoked": True},
         lambda: f"{credential_id} is refused from now on",

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from argy.base.errors import FailedPrecondition, InvalidArgument
 from argy.base.ids import PLATFORM_TENANT_ID
-from argy.rpc.client import SignedChannel
+from argy.rpc.client import Bearer, SignedChannel
 from argy.rpc.client_keys import ClientKeys, ServiceKey, load_keys
 from argy.rpc.tls import ClientTls
 
@@ -87,9 +87,14 @@ class Endpoint:
 
 
 class Connection:
-    """One connection for every tenant that the service works for; an async context manager."""
+    """One connection for every tenant that the service works for; an async context manager.
 
-    def __init__(self, endpoint: Endpoint, *, timeout_s: float = 5.0) -> None:
+    With a ``bearer`` every call is made by whose token that is: their permissions decide.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, *, timeout_s: float = 5.0, bearer: Bearer | None = None
+    ) -> None:
         keys = endpoint.keys()
         tls = (
             ClientTls(
@@ -101,6 +106,7 @@ class Connection:
             else None
         )
         self._source = endpoint.source
+        self._bearer = bearer
         self._channel = SignedChannel(
             endpoint.target,
             source=endpoint.source,
@@ -121,6 +127,11 @@ class Connection:
         """The name of the calling service."""
         return self._source
 
+    @property
+    def bearer(self) -> Bearer | None:
+        """Whose token goes with the calls; None when the service itself acts."""
+        return self._bearer
+
     def channel(
         self, tenant_id: UUID, org_id: UUID | None = None, *, subject: str = ""
     ) -> SignedChannel:
@@ -130,7 +141,11 @@ class Connection:
         """
         if subject == f"service:{self._source}":
             subject = ""
-        return self._channel.for_tenant(tenant_id, org_id, subject=subject)
+        return self._channel.for_tenant(tenant_id, org_id, subject=subject, bearer=self._bearer)
+
+    def own_channel(self, tenant_id: UUID) -> SignedChannel:
+        """The channel on which the service itself acts, whatever the bearer."""
+        return self._channel.for_tenant(tenant_id)
 
     async def serving(self, *, timeout_s: float) -> bool:
         """Whether the server says that it is ready (grpc.health.v1)."""

@@ -9,13 +9,13 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from argy.base.errors import ArgyError, FailedPrecondition, Unavailable
+from argy.base.errors import ArgyError, FailedPrecondition, Unauthenticated, Unavailable
 from argy.rpc.call import SUBJECT_HEADER
 from argy.rpc.declarations import destination_of, is_read_only
 from argy.rpc.errors import from_rpc_error
@@ -38,6 +38,18 @@ _OPTIONS: Final = (
     ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 5_000),
 )
+
+
+class Bearer(Protocol):
+    """Whose access token goes with each call, beside the signature of the service."""
+
+    def token(self, tenant_id: UUID) -> str:
+        """The token for a call of a tenant; raises FailedPrecondition when it is another's."""
+        ...
+
+    def renew(self, error: Unauthenticated) -> bool:
+        """Whether there is another token after this refusal, with which to try once more."""
+        ...
 
 
 class SignedChannel(grpc.aio.Channel):
@@ -77,20 +89,28 @@ class SignedChannel(grpc.aio.Channel):
         self._tenant = str(tenant_id)
         self._org = str(org_id) if org_id else ""
         self._subject = ""
+        self._bearer: Bearer | None = None
 
     def for_tenant(
-        self, tenant_id: UUID, org_id: UUID | None = None, *, subject: str = ""
+        self,
+        tenant_id: UUID,
+        org_id: UUID | None = None,
+        *,
+        subject: str = "",
+        bearer: Bearer | None = None,
     ) -> "SignedChannel":
         """The same connection for another tenant or org; cheap.
 
-        ``subject`` is whom the service acts for, which needs ``act_for`` on ``authz.subject:…``;
-        that subject's own permissions then decide.
+        ``bearer`` has the token of whom the calls are made by. Without one, ``subject`` is whom the
+        service acts for, which needs ``act_for`` on ``authz.subject:…``; that subject's own
+        permissions then decide.
         """
         view = object.__new__(SignedChannel)
         view.__dict__.update(self.__dict__)
         view._tenant = str(tenant_id)
         view._org = str(org_id) if org_id else ""
         view._subject = subject
+        view._bearer = bearer
         return view
 
     async def serving(self, timeout_s: float) -> bool:
@@ -158,6 +178,10 @@ class SignedChannel(grpc.aio.Channel):
                     )
                 except grpc.aio.AioRpcError as error:
                     ours = from_rpc_error(error)
+                if isinstance(ours, Unauthenticated) and attempt == 1 and self._renewed(ours):
+                    # Nothing was done for who was not believed: any method may be tried again.
+                    attempt += 1
+                    continue
                 if not (retryable and isinstance(ours, Unavailable) and attempt < ATTEMPTS):
                     raise ours
                 await _back_off(ours, attempt, ends_s)
@@ -210,6 +234,9 @@ class SignedChannel(grpc.aio.Channel):
         """Refused: no signature covers a stream of requests."""
         return _refused(method)
 
+    def _renewed(self, error: Unauthenticated) -> bool:
+        return self._bearer is not None and self._bearer.renew(error)
+
     def _signed(
         self, method: str, destination: str, body: bytes, extra: Metadata, streams: bool
     ) -> Metadata:
@@ -218,6 +245,9 @@ class SignedChannel(grpc.aio.Channel):
             metadata.append(("x-org-id", self._org))
         if self._subject:
             metadata.append((SUBJECT_HEADER, self._subject))
+        if self._bearer is not None:
+            token = self._bearer.token(UUID(self._tenant))
+            metadata.append(("authorization", f"Bearer {token}"))
         subject = Subject(
             method=method,
             source=self._source,

@@ -76,7 +76,7 @@ def impact(
 
 
 def export(
-    tenant: Tenant = "platform",
+    tenant: Tenant = "",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The file; standard output if not given.")
     ] = None,

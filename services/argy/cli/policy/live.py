@@ -16,7 +16,7 @@ from argy.api.directory.v1.tenant_pb2_grpc import OrgServiceStub, TenantServiceS
 from argy.api.directory.v1.user_pb2_grpc import GroupServiceStub, UserServiceStub
 from argy.base.errors import InvalidArgument
 from argy.base.ids import PLATFORM_TENANT_ID
-from argy.cli.session import find_tenant
+from argy.cli.session import find_tenant, signed_in_person
 from argy.client import Connection
 
 if TYPE_CHECKING:
@@ -91,7 +91,10 @@ async def _slug(connection: Connection, tenant_id: UUID, name: str) -> str:
     """The tenant's slug: rules name it, a UUID in its place would match none of them."""
     if tenant_id == PLATFORM_TENANT_ID:
         return "platform"
-    stub = TenantServiceStub(connection.channel(PLATFORM_TENANT_ID))
+    person = signed_in_person(connection)
+    if person is not None and person.tenant_id is not None:
+        return person.tenant
+    stub = TenantServiceStub(connection.own_channel(PLATFORM_TENANT_ID))
     response = await stub.GetTenant(tenants.GetTenantRequest(tenant_id=str(tenant_id)))
     return response.tenant.slug or name
 

@@ -21,8 +21,7 @@ from argy.cli.policy.proposed import (
     proposal_row,
     proposal_text,
 )
-from argy.cli.policy.publish import As
-from argy.cli.session import Json, every, run
+from argy.cli.session import As, Json, acting_channel, every, run
 from argy.client import Connection
 
 Id = Annotated[str, typer.Argument(metavar="PROPOSAL_ID", help="From `argy policy proposals`.")]
@@ -63,7 +62,7 @@ def proposals(
         request = pb.ListProposalsRequest(page_size=1000)
         if state is not None:
             request.state = pb.ProposalState.Value(f"PROPOSAL_STATE_{state.name}")
-        found = await every(_stub(connection).ListProposals, request, "proposals")
+        found = await every(policy_stub(connection, output).ListProposals, request, "proposals")
         columns = ("proposal_id", "state", "approvals", "changes", "title", "author", "created")
         output.rows([proposal_row(one) for one in found], columns)
 
@@ -80,7 +79,7 @@ def show(
     """Show a proposal and what it would change."""
 
     async def work(connection: Connection, output: Output) -> None:
-        stub = _stub(connection)
+        stub = policy_stub(connection, output)
         found = await _find(stub, proposal_id)
         tenants: list[pb.TenantImpact] = []
         if impact:
@@ -111,7 +110,7 @@ def approve(
         raise InvalidArgument("--json asks nobody: give --yes as well", field="yes")
 
     async def work(connection: Connection, output: Output) -> None:
-        stub = _stub(connection, subject)
+        stub = policy_stub(connection, output, subject)
         seen = await _find(stub, proposal_id)
         if not yes:
             Console(highlight=False, soft_wrap=True).print(Text(printable(proposal_text(seen))))
@@ -143,7 +142,7 @@ def reject(
     """End a proposal; it can't come back."""
 
     async def work(connection: Connection, output: Output) -> None:
-        response = await _stub(connection, subject).RejectProposal(
+        response = await policy_stub(connection, output, subject).RejectProposal(
             pb.RejectProposalRequest(proposal_id=proposal_id, comment=comment)
         )
         output.result(proposal_json(response.proposal), lambda: f"rejected {proposal_id}")
@@ -155,7 +154,7 @@ def activate(proposal_id: Id, subject: As = "", json_output: Json = False) -> No
     """Put an approved proposal in force on every server."""
 
     async def work(connection: Connection, output: Output) -> None:
-        response = await _stub(connection, subject).ActivateProposal(
+        response = await policy_stub(connection, output, subject).ActivateProposal(
             pb.ActivateProposalRequest(proposal_id=proposal_id)
         )
         _put(output, response)
@@ -178,7 +177,7 @@ def rollback(
     """
 
     async def work(connection: Connection, output: Output) -> None:
-        response = await _stub(connection, subject).RollbackPolicy(
+        response = await policy_stub(connection, output, subject).RollbackPolicy(
             pb.RollbackPolicyRequest(sequence=to, reason=reason)
         )
         _put(output, response)
@@ -190,7 +189,7 @@ def active(json_output: Json = False) -> None:
     """Show the policy in force on the server that answers."""
 
     async def work(connection: Connection, output: Output) -> None:
-        found = await _stub(connection).GetActivePolicy(pb.GetActivePolicyRequest())
+        found = await policy_stub(connection, output).GetActivePolicy(pb.GetActivePolicyRequest())
         value = {
             **activation_json(found.activation),
             "problem": found.problem,
@@ -211,7 +210,7 @@ def history(json_output: Json = False) -> None:
 
     async def work(connection: Connection, output: Output) -> None:
         request = pb.ListActivationsRequest(page_size=1000)
-        found = await every(_stub(connection).ListActivations, request, "activations")
+        found = await every(policy_stub(connection, output).ListActivations, request, "activations")
         columns = (
             "sequence", "kind", "policy_revision", "commit", "activated_by", "reason", "created",
         )  # fmt: skip
@@ -220,8 +219,11 @@ def history(json_output: Json = False) -> None:
     run(json_output, work)
 
 
-def _stub(connection: Connection, subject: str = "") -> Any:
-    return PolicyServiceStub(connection.channel(PLATFORM_TENANT_ID, subject=subject))
+def policy_stub(connection: Connection, output: Output, subject: str = "") -> Any:
+    """The stub of policies, which are the platform's; whoever is signed in acts."""
+    return PolicyServiceStub(
+        acting_channel(connection, output, PLATFORM_TENANT_ID, subject=subject)
+    )
 
 
 async def _find(stub: Any, proposal_id: str) -> pb.Proposal:

@@ -15,12 +15,8 @@ from argy.cli.output import Output
 from argy.cli.policy.bundle import Key, Revision, signed_bundle
 from argy.cli.policy.options import DEFAULT_FOLDER, Folder
 from argy.cli.policy.proposed import proposal_json, proposal_text
-from argy.cli.session import Json, run
+from argy.cli.session import As, Json, acting_channel, run
 from argy.client import Connection
-
-As = Annotated[
-    str, typer.Option("--as", metavar="SUBJECT", help="Act for this person, such as user:<id>.")
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -45,12 +41,14 @@ def publish(
     The bundle tells who wrote the commits since the policy in force: none of them,
     nor whose key signs it, can approve it. A trusted key must sign it; the author
     must be allowed to propose:
-    `argy policy publish --key author.json --title "Raise quotas" --as user:<id>`.
+    `argy policy publish --key author.json --title "Raise quotas"`.
     On the platform of `argy up` the key is `.argy/keys/policy-author.json`.
     """
 
     async def work(connection: Connection, output: Output) -> None:
-        stub = PolicyServiceStub(connection.channel(PLATFORM_TENANT_ID, subject=subject))
+        stub = PolicyServiceStub(
+            acting_channel(connection, output, PLATFORM_TENANT_ID, subject=subject)
+        )
         since = ""
         # Who may propose and not read tells the last commit's authors.
         with suppress(PermissionDenied):

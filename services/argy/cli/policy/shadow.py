@@ -7,13 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from argy.api.authz.v1 import policy_pb2 as pb
-from argy.api.authz.v1.policy_pb2_grpc import PolicyServiceStub
-from argy.base.ids import PLATFORM_TENANT_ID
 from argy.cli.output import Output
-from argy.cli.policy.proposals import Id
-from argy.cli.policy.publish import As
+from argy.cli.policy.proposals import Id, policy_stub
 from argy.cli.roles import parse_duration
-from argy.cli.session import Json, run
+from argy.cli.session import As, Json, run
 from argy.client import Connection
 
 _FOLLOW_S = 2.0
@@ -40,7 +37,7 @@ def shadow(
 
     async def work(connection: Connection, output: Output) -> None:
         duration_s = int(parse_duration(lasts, "for").total_seconds())
-        response = await _stub(connection, subject).StartShadow(
+        response = await policy_stub(connection, output, subject).StartShadow(
             pb.StartShadowRequest(
                 proposal_id=proposal_id, duration_s=duration_s, max_per_second=rate
             )
@@ -61,7 +58,7 @@ def shadow_report(
     """Show which decisions the proposal would have made differently."""
 
     async def work(connection: Connection, output: Output) -> None:
-        stub, told = _stub(connection), None
+        stub, told = policy_stub(connection, output), None
         while True:
             report = await stub.GetShadowReport(pb.GetShadowReportRequest(proposal_id=proposal_id))
             value = _json(report)
@@ -129,7 +126,3 @@ def _alike(samples: Sequence[Any]) -> list[list[Any]]:
         key = (one.before, one.after, one.rule_before, one.rule_after, one.tenant_id, one.org)
         found.setdefault((*key, one.caller), []).append(one)
     return sorted(found.values(), key=len, reverse=True)
-
-
-def _stub(connection: Connection, subject: str = "") -> Any:
-    return PolicyServiceStub(connection.channel(PLATFORM_TENANT_ID, subject=subject))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from argy.base.errors import FailedPrecondition
-from argy.cli.session import nearest_state
+from argy.cli.endpoints import nearest_state
 
 
 def running(folder: Path) -> Path:
