@@ -470,7 +470,8 @@ async def test_who_signed_in_acts_and_an_engineer_makes_nobody_administrator(
     asked = terminal.json("approval", "request", user, "promote", "deployment:prod-t", "-m", "x")
     assert asked["requester"] == user
     # What is another tenant's is refused; the service does not do it in their place.
-    for elsewhere in (("tenant", "list"), ("user", "list", "--tenant", "platform"), ("policy", "history")):  # fmt: skip
+    theirs = (("tenant", "list"), ("user", "list", "--tenant", "platform"), ("policy", "history"))
+    for elsewhere in theirs:
         refused = terminal.run(*elsewhere)
         assert refused.returncode == 5
         assert "SIGNED_IN_ELSEWHERE" in refused.stderr

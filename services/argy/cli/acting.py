@@ -11,17 +11,12 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-import msgspec
-
 from argy.base.errors import FailedPrecondition, InvalidArgument, Unauthenticated
-from argy.base.secret_token import is_token
 from argy.cli import signed_in
 from argy.cli.edge_client import Answer
 from argy.cli.endpoints import edge_client, edge_url
 from argy.cli.signed_in import Login
-from argy.rpc.claims import WireClaims
-from argy.rpc.credentials import PAT
-from argy.rpc.jwt import parse_token
+from argy.client.bearer import token_owner
 
 TOKEN: Final = "ARGY_TOKEN"  # noqa: S105 - the variable's name
 AS_SERVICE: Final = "ARGY_AS_SERVICE"
@@ -109,7 +104,7 @@ def acting(env: Mapping[str, str] | None = None) -> Person | None:
             f"{mend}, or set {AS_SERVICE}=1 to act as the service itself",
             reason="SIGNED_IN_ELSEWHERE",
         )
-    return _of_access_token(login.access_token, "your sign-in", login)
+    return _person("your sign-in", login.access_token, login)
 
 
 def as_service(env: Mapping[str, str] | None = None) -> bool:
@@ -130,16 +125,11 @@ def of_token(token: str) -> Person:
     Raises:
         InvalidArgument: when it is neither a personal access token nor an access token.
     """
-    if is_token(token, kind=PAT):
-        return Person(TOKEN, token)
     try:
-        return _of_access_token(token, TOKEN, None)
-    except Unauthenticated:
-        # Nothing of it is told: it may be another secret that was pasted here.
+        return _person(TOKEN, token, None)
+    except InvalidArgument as error:
         raise InvalidArgument(
-            f"{TOKEN} is neither a personal access token nor an access token, or not whole",
-            reason="TOKEN_MALFORMED",
-            field=TOKEN,
+            f"{TOKEN}: {error.message}", reason=error.reason, field=TOKEN
         ) from None
 
 
@@ -168,12 +158,8 @@ def tenant_untold() -> InvalidArgument:
     )
 
 
-def _of_access_token(token: str, origin: str, login: Login | None) -> Person:
-    """Our own token's claims, unverified: the platform verifies them with every call."""
-    try:
-        claims = msgspec.json.decode(parse_token(token).payload, type=WireClaims)
-        tenant_id = UUID(claims.tenant)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise Unauthenticated("this is no access token", reason="TOKEN_MALFORMED") from error
-    tenant = claims.iss.rpartition("/")[2]
-    return Person(origin, token, tenant, tenant_id, claims.sub, login)
+def _person(origin: str, token: str, login: Login | None) -> Person:
+    owner = token_owner(token)
+    if owner is None:
+        return Person(origin, token)
+    return Person(origin, token, owner.tenant, owner.tenant_id, owner.subject, login)

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
-import click
 import typer
 
 from argy.api.directory.v1.tenant_pb2 import ListOrgsRequest, ListTenantsRequest
@@ -17,7 +16,6 @@ from argy.cli.acting import AS_SERVICE, TOKEN, Person, acting, tenant_untold
 from argy.cli.endpoints import endpoint
 from argy.cli.output import Output, exit_code
 from argy.client.connection import Connection
-from argy.rpc.client import SignedChannel
 
 Result = TypeVar("Result")
 
@@ -93,7 +91,7 @@ def acting_channel(
     org_id: UUID | None = None,
     *,
     subject: str = "",
-) -> SignedChannel:
+) -> Any:
     """The channel on which who is signed in acts, or the service for ``subject``, which it tells.
 
     Raises:
@@ -162,10 +160,8 @@ def _with_next_step(error: ArgyError) -> ArgyError:
     """The error with what to do about it, when it wants a person who proves to be one."""
     if error.reason != "PROOF_REQUIRED":
         return error
-    context = click.get_current_context(silent=True)
-    tenant = (context.params.get("tenant") if context is not None else "") or "platform"
     return type(error)(
-        f"{error.message}: whoever does this signs in by `argy login --tenant {tenant}`, or has "
+        f"{error.message}: whoever does this signs in first, by `argy login --tenant …`, or has "
         f"their personal access token in {TOKEN}",
         reason=error.reason,
         violations=error.violations,
