@@ -32,6 +32,9 @@ class Event:
     org_id: UUID | None
     actor: str
     on_behalf_of: str
+    via: str
+    subject: str
+    permission: str
     action: str
     resource: str
     outcome: Outcome
@@ -52,6 +55,7 @@ class Filters:
     resource: str = ""
     outcome: str = ""
     request_id: str = ""
+    subject: str = ""
     first: UUID
     end: UUID
 

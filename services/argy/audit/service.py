@@ -94,16 +94,7 @@ class AuditService(AuditServiceServicer):
         """Record that the log was read; no answer is given when the lane can't take that."""
         self._lane.put(
             call.tenant_id,
-            AuditRecord(
-                actor=call.caller,
-                action=action,
-                resource=resource,
-                org_id=call.org_id,
-                request_id=call.request_id,
-                trace_id=call.trace_id,
-                detail=detail,
-                occurred_at_ms=call.received_ms,
-            ),
+            AuditRecord.of(call, action, resource, detail=detail, occurred_at_ms=call.received_ms),
         )
 
 
@@ -141,6 +132,9 @@ def _record(call: Call, event: pb.Event, *, now_ms: int, index: int) -> AuditRec
         reason=event.reason,
         org_id=event_org(uuid_or_none(event.org_id), call_org=call.org_id, field=f"{field}.org_id"),
         on_behalf_of=event.on_behalf_of,
+        via=event.via,
+        subject=event.subject,
+        permission=event.permission,
         request_id=event.request_id,
         trace_id=event.trace_id,
         detail=reported(detail_of(event, field=detail_field), by=call.caller, field=detail_field),

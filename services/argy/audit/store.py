@@ -37,6 +37,7 @@ async def list_page(tx: Tx, filters: Filters, *, limit: int) -> Sequence[Event]:
         filters.resource,
         filters.outcome,
         filters.request_id,
+        filters.subject,
         limit,
     )
     return [_event(row) for row in rows]

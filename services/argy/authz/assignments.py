@@ -156,13 +156,12 @@ class Assignments:
             detail["expires_at_ms"] = grant.expires_at_ms
         await record(
             tx,
-            AuditRecord(
-                actor=call.caller,
-                action=action,
-                resource=f"authz.role_assignment:{grant.id}",
+            AuditRecord.of(
+                call,
+                action,
+                f"authz.role_assignment:{grant.id}",
+                subject=grant.subject,
                 org_id=grant.org_id or call.org_id,
-                request_id=call.request_id,
-                trace_id=call.trace_id,
                 detail=detail,
                 occurred_at_ms=self._clock.now_ms(),
             ),

@@ -228,6 +228,10 @@ def records(
     whole = _ENCODER.encode(told)
     parts = [(0, len(told), whole)] if len(whole) <= _MAX_PART_BYTES else list(_parts(told))
     single = len(decisions) == 1
+    subject, permission, resource = "", "", BATCH_RESOURCE
+    if single:
+        subject, action, resource = asked[0]
+        permission = f"{resource.partition(':')[0]}:{action}"
     for number, (start, end, encoded) in enumerate(parts, start=1):
         detail: dict[str, Any] = {
             "policy_revision": view.policy.revision,
@@ -238,16 +242,14 @@ def records(
         if len(parts) > 1:
             detail |= {"part": number, "parts": len(parts)}
         allowed = all(map(_ALLOWED, decisions[start:end]))
-        yield AuditRecord(
-            actor=call.caller,
-            action=ACTION,
-            resource=asked[0][2] if single else BATCH_RESOURCE,
+        yield AuditRecord.of(
+            call,
+            ACTION,
+            resource,
+            subject=subject,
+            permission=permission,
             outcome="SUCCESS" if allowed else "DENIED",
             reason=decisions[0].reason if single else "",
-            org_id=call.org_id,
-            on_behalf_of=asked[0][0] if single else "",
-            request_id=call.request_id,
-            trace_id=call.trace_id,
             detail=detail,
             occurred_at_ms=call.received_ms,
         )

@@ -15,7 +15,18 @@ from argy.client import Connection
 
 app = typer.Typer(help="Read the audit log.", no_args_is_help=True)
 
-_COLUMNS = ("time", "actor", "action", "resource", "outcome", "reason", "event_id")
+_COLUMNS = (
+    "time",
+    "actor",
+    "on_behalf_of",
+    "action",
+    "subject",
+    "permission",
+    "resource",
+    "outcome",
+    "reason",
+    "event_id",
+)
 _POLL_S = 1.0
 
 

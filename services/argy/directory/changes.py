@@ -28,14 +28,12 @@ class Recorder:
         """Record ``action`` on ``resource`` by the call's caller; counts as the call's audit."""
         await record(
             tx,
-            AuditRecord(
-                actor=call.caller,
-                action=action,
-                resource=resource,
+            AuditRecord.of(
+                call,
+                action,
+                resource,
                 reason=str(detail.pop("reason", "")),
-                org_id=call.org_id,
-                request_id=call.request_id,
-                trace_id=call.trace_id,
+                subject=str(detail.pop("subject", "")),
                 detail=detail or None,
                 occurred_at_ms=self._clock.now_ms(),
             ),

@@ -133,6 +133,7 @@ class Groups:
                 call,
                 f"directory.group.{verb}",
                 f"group:{group_id}",
+                subject=f"user:{user_id}",
                 user_id=str(user_id),
                 changed=changed is not None,
                 revision=revision,

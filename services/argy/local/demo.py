@@ -120,7 +120,7 @@ async def _record(
     deadline = time.monotonic() + _RECORD_WAIT_S
     while time.monotonic() < deadline:
         for event in (await stub.QueryEvents(request)).events:
-            if event.on_behalf_of == subject:
+            if event.subject == subject:
                 return event
         await asyncio.sleep(0.02)
     raise Unavailable(f"no audit record of the decision about {subject} within {_RECORD_WAIT_S} s")

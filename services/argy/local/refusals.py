@@ -21,17 +21,16 @@ class RefusalLog:
 
     def refused(self, call: Call, error: ArgyError) -> None:
         """Record the refusal; the call is refused whether or not the lane has room."""
-        rec = AuditRecord(
-            actor=f"service:{call.source}",
-            on_behalf_of=call.acts_for,
-            action="rpc.call.refuse",
-            resource=f"rpc.method:{call.method.name}",
+        rec = AuditRecord.of(
+            call,
+            "rpc.call.refuse",
+            f"rpc.method:{call.method.name}",
+            # Nobody's, when the call was refused before its credential was.
+            actor=call.actor if call.caller else f"service:{call.source}",
             outcome="DENIED",
             reason=error.reason,
             # Not verified to belong to the tenant when the tenant stage refused it.
             org_id=call.org_id if call.caller else None,
-            request_id=call.request_id,
-            trace_id=call.trace_id,
             occurred_at_ms=call.received_ms,
         )
         try:

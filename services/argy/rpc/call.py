@@ -110,6 +110,14 @@ class Call:
             return PLATFORM_TENANT_ID
         return self.tenant_id
 
+    @property
+    def actor(self) -> str:
+        """Who proved to be somebody: whose credential came along, or else the calling service.
+
+        A subject that the service names without a proof is no actor: it acts for them.
+        """
+        return f"service:{self.source}" if self.acts_for else self.caller
+
     def mark_audited(self) -> None:
         """Say that the change and its audit record are committed together."""
         self.audited = True

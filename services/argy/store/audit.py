@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 from uuid import UUID
 
 import msgspec
@@ -19,12 +19,29 @@ _ENCODER: Final = msgspec.json.Encoder()
 _Q: Final = Queries.load(__package__)
 
 
+class Asking(Protocol):
+    """What a record takes from the call that it tells of: ``argy.rpc.call.Call``."""
+
+    org_id: UUID | None
+    source: str
+    acts_for: str
+    request_id: str
+    trace_id: str
+
+    @property
+    def actor(self) -> str:
+        """Who proved to be somebody."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRecord:
     """Who did what to which resource, and how it ended.
 
-    ``actor`` and ``on_behalf_of`` are subjects (``user:<uuid>``), ``resource`` is
-    ``<type>:<id>``. ``id`` is a UUIDv7 and is chosen here, so that writing the record again does
+    ``actor``, ``on_behalf_of`` and ``subject`` are subjects (``user:<uuid>``), ``resource`` is
+    ``<type>:<id>``. The actor proved to be who they are; ``on_behalf_of`` is whom a service named
+    without a proof, ``via`` the service that called for the actor, ``subject`` whom the event is
+    about, ``permission`` what a decision was asked (``type:action``). ``id`` is a UUIDv7 and is chosen here, so that writing the record again does
     not make a second event; its time is ``occurred_at_ms`` unless the caller gave one.
     """
 
@@ -35,11 +52,33 @@ class AuditRecord:
     reason: str = ""
     org_id: UUID | None = None
     on_behalf_of: str = ""
+    via: str = ""
+    subject: str = ""
+    permission: str = ""
     request_id: str = ""
     trace_id: str = ""
     detail: Mapping[str, Any] | None = None
     occurred_at_ms: int | None = None
     id: UUID = field(default_factory=uuid7)
+
+    @classmethod
+    def of(
+        cls, call: Asking, action: str, resource: str, *, actor: str = "", **more: Any
+    ) -> "AuditRecord":
+        """The record of what a call did; ``more`` are further fields.
+
+        ``actor`` is who just proved to be somebody, where the call can't tell yet.
+        """
+        who = actor or call.actor
+        service = f"service:{call.source}"
+        given: dict[str, Any] = {
+            "org_id": call.org_id,
+            "on_behalf_of": call.acts_for,
+            "via": "" if who == service else service,
+            "request_id": call.request_id,
+            "trace_id": call.trace_id,
+        }
+        return cls(actor=who, action=action, resource=resource, **(given | more))
 
     def detail_json(self) -> str | None:
         """Return the detail as compact JSON, in which what is no number (NaN) is null.
@@ -65,6 +104,9 @@ class AuditRecord:
             self.org_id,
             self.actor,
             self.on_behalf_of,
+            self.via,
+            self.subject,
+            self.permission,
             self.action,
             self.resource,
             self.outcome,

@@ -47,19 +47,15 @@ class SignInLog:
         ``actor`` is the person who just proved who they are, where the call can't tell yet.
         """
         told = {**detail, **({} if device is None else {"device": asdict(device)})}
-        if call.acts_for or actor:
-            told["via"] = call.source
         await record(
             tx,
-            AuditRecord(
-                actor=actor or call.caller,
-                action=action,
-                resource=resource,
+            AuditRecord.of(
+                call,
+                action,
+                resource,
+                actor=actor,
                 outcome=outcome,
                 reason=reason,
-                org_id=call.org_id,
-                request_id=call.request_id,
-                trace_id=call.trace_id,
                 detail=told or None,
                 occurred_at_ms=self._clock.now_ms(),
             ),

@@ -12,7 +12,7 @@ import json
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.rsa import (
     RSAPrivateKey,
@@ -139,22 +139,15 @@ class KeyRotation:
         self, tx: Tx, call: Call | None, done: str, kid: str, withdrawn: tuple[str, ...] = ()
     ) -> None:
         detail: dict[str, object] = {"bits": self._bits}
-        if call is not None and call.acts_for:
-            detail["via"] = call.source
         if withdrawn:
             detail["withdrawn"] = list(withdrawn)
-        await record(
-            tx,
-            AuditRecord(
-                actor="service:authn" if call is None else call.caller,
-                action=f"authn.signing_key.{done}",
-                resource=f"authn.signing_key:{kid}",
-                request_id="" if call is None else call.request_id,
-                trace_id="" if call is None else call.trace_id,
-                detail=detail,
-                occurred_at_ms=self._clock.now_ms(),
-            ),
-        )
+        action, resource = f"authn.signing_key.{done}", f"authn.signing_key:{kid}"
+        about: Any = {"detail": detail, "occurred_at_ms": self._clock.now_ms()}
+        if call is None:
+            rec = AuditRecord(actor="service:authn", action=action, resource=resource, **about)
+        else:
+            rec = AuditRecord.of(call, action, resource, org_id=None, **about)
+        await record(tx, rec)
 
 
 def thumbprint(key: RSAPublicKey) -> str:

@@ -202,14 +202,12 @@ class TokenUse:
         async with self._db.tenant(call.tenant_id) as tx:
             await record(
                 tx,
-                AuditRecord(
+                AuditRecord.of(
+                    call,
+                    "authn.token.revoke",
+                    f"authn.token:{claims.token_id}",
                     actor=claims.subject,
-                    action="authn.token.revoke",
-                    resource=f"authn.token:{claims.token_id}",
-                    org_id=call.org_id,
-                    request_id=call.request_id,
-                    trace_id=call.trace_id,
-                    detail={"via": call.source, "client_id": claims.client_id},
+                    detail={"client_id": claims.client_id},
                     occurred_at_ms=self._clock.now_ms(),
                 ),
             )
@@ -229,17 +227,14 @@ class TokenUse:
         """Record what its holder did with a refresh token, in the same transaction."""
         await record(
             tx,
-            AuditRecord(
+            AuditRecord.of(
+                call,
+                action,
+                f"authn.token_family:{token.family_id}",
                 actor=f"user:{token.grant.user_id}",
-                action=action,
-                resource=f"authn.token_family:{token.family_id}",
                 outcome=outcome,
                 reason=REUSED if outcome == "DENIED" else "",
-                org_id=call.org_id,
-                request_id=call.request_id,
-                trace_id=call.trace_id,
                 detail={
-                    "via": call.source,
                     "client_id": token.grant.client_id,
                     "session_id": str(token.grant.session_id),
                 },

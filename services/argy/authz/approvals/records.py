@@ -24,16 +24,12 @@ def record_of(
     }
     if wanted.request_digest:
         detail["request_digest"] = wanted.request_digest
-    if call.acts_for:
-        detail["via"] = call.source
-    return AuditRecord(
-        actor=call.caller,
-        action=f"authz.approval.{verb}",
-        resource=f"authz.approval:{found.id}",
+    return AuditRecord.of(
+        call,
+        f"authz.approval.{verb}",
+        f"authz.approval:{found.id}",
+        subject=wanted.subject,
         org_id=wanted.org_id,
-        on_behalf_of="" if wanted.subject == call.caller else wanted.subject,
-        request_id=call.request_id,
-        trace_id=call.trace_id,
         detail=detail,
         occurred_at_ms=now_ms,
     )

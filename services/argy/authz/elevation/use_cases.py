@@ -271,19 +271,15 @@ class Elevations:
         }
         if made.org_id is not None:
             detail["org_id"] = str(made.org_id)
-        if call.acts_for:
-            detail["via"] = call.source
         await record(
             tx,
-            AuditRecord(
-                actor=call.caller,
-                action=action,
-                resource=f"authz.elevation:{made.id}",
+            AuditRecord.of(
+                call,
+                action,
+                f"authz.elevation:{made.id}",
+                subject=made.subject,
                 reason=made.reason,
                 org_id=None if elsewhere else made.org_id,
-                on_behalf_of="" if made.subject == call.caller else made.subject,
-                request_id=call.request_id,
-                trace_id=call.trace_id,
                 detail=detail,
                 occurred_at_ms=self._clock.now_ms(),
             ),

@@ -63,16 +63,7 @@ def activation_record(call: Call, activation: Activation, **detail: object) -> A
 def _record(
     call: Call, action: str, resource: str, now_ms: int, detail: Mapping[str, object]
 ) -> AuditRecord:
-    via = {"via": call.source} if call.acts_for else {}
-    return AuditRecord(
-        actor=call.caller,
-        action=action,
-        resource=resource,
-        request_id=call.request_id,
-        trace_id=call.trace_id,
-        detail={**detail, **via},
-        occurred_at_ms=now_ms,
-    )
+    return AuditRecord.of(call, action, resource, org_id=None, detail=detail, occurred_at_ms=now_ms)
 
 
 def _name(proposal_id: UUID) -> str:
