@@ -19,7 +19,10 @@ ALTER TABLE audit.event
 CREATE INDEX event_on_behalf_of_idx ON audit.event (tenant_id, on_behalf_of, id)
   WHERE on_behalf_of <> '';
 
+RESET ROLE;
+
 -- migrate:down
-SET LOCAL ROLE argy_owner;
+SET LOCAL lock_timeout = '5s';
+SET LOCAL statement_timeout = '60s';
 DROP INDEX audit.event_on_behalf_of_idx;
 ALTER TABLE audit.event DROP COLUMN permission, DROP COLUMN subject, DROP COLUMN via;
