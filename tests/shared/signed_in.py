@@ -5,6 +5,7 @@ The tokens are real ones, verified as every server verifies them, with a key of 
 
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -61,11 +62,11 @@ class Bearer:
 
     def unary_unary(self, *args: Any, **kwargs: Any) -> Any:
         call = self._channel.unary_unary(*args, **kwargs)
-        return lambda request: call(request, metadata=self._metadata)
+        return lambda request, **options: call(request, metadata=self._metadata, **options)
 
     def unary_stream(self, *args: Any, **kwargs: Any) -> Any:
         call = self._channel.unary_stream(*args, **kwargs)
-        return lambda request: call(request, metadata=self._metadata)
+        return lambda request, **options: call(request, metadata=self._metadata, **options)
 
 
 class SignedIn:
@@ -125,3 +126,9 @@ class SignedIn:
         secret = new_token(PAT)
         self._known[secret] = VerifiedCredential(str(uuid7()), subject, frozenset(scopes))
         return secret
+
+
+@lru_cache(maxsize=1)
+def everybody() -> SignedIn:
+    """Who signs in the people of tests that are about something else; made once, for its key."""
+    return SignedIn()

@@ -36,6 +36,8 @@ class Method:
     services: frozenset[str] = field(default_factory=frozenset)
     read_only: bool = False
     platform: bool = False
+    person: bool = False
+    """Whether the caller must be a person who brings a proof of their own."""
 
 
 def destination_of(path: str) -> str:
@@ -91,6 +93,7 @@ def _declared(rpc: MethodDescriptor, problems: list[str]) -> Method | None:
         services=frozenset(declared.services.names),
         read_only=declared.read_only,
         platform=declared.platform,
+        person=declared.person,
     )
 
 

@@ -3,7 +3,7 @@
 from typing import Final
 from uuid import UUID
 
-from argy.base.errors import FailedPrecondition, Unauthenticated
+from argy.base.errors import FailedPrecondition, PermissionDenied, Unauthenticated
 from argy.rpc.call import Call
 from argy.rpc.claims import Claims
 
@@ -26,6 +26,21 @@ def require_person(call: Call) -> UUID:
             field="authorization",
         )
     return UUID(call.caller.removeprefix(_USER))
+
+
+def require_proof(call: Call) -> None:
+    """Hold a call to a person's own access token or personal access token.
+
+    Raises:
+        PermissionDenied: ``PROOF_REQUIRED``, for a service, an agent, or whom a service names.
+    """
+    if not (call.credential and call.caller.startswith(_USER)):
+        raise PermissionDenied(
+            "people answer for this themselves: sign in with `argy login`, or send authorization: "
+            "Bearer <a token of your own>",
+            reason="PROOF_REQUIRED",
+            field="authorization",
+        )
 
 
 def require_claims(call: Call) -> Claims:

@@ -28,6 +28,7 @@ from argy.rpc.errors import Context
 from argy.rpc.headers import request_id_of, tenant_header, trace_id_of
 from argy.rpc.open_streams import OpenStreams
 from argy.rpc.pair_keys import PairKeys
+from argy.rpc.person import require_proof
 from argy.rpc.provisional import check_open
 from argy.rpc.requests import metadata_of
 from argy.rpc.service_keys import ServiceKeys, admit_key
@@ -239,6 +240,7 @@ def access(deps: Dependencies, method: Method) -> Enter | None:
     """The caller holds the permission that the method declares, or is a service that it names.
 
     A provisional session holds none, and calls what is open to it alone (``argy.rpc.provisional``).
+    Where people answer for what they do, nobody else does it for them.
     """
     if method.public:
         return None
@@ -263,6 +265,8 @@ def access(deps: Dependencies, method: Method) -> Enter | None:
                 reason="ACCESS_DENIED",
             )
         check_open(method, call.claims)
+        if method.person:
+            require_proof(call)
         if call.scopes is not None:
             check_scope(call.scopes, permission)
             if call.acts_for:

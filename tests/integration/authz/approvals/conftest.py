@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from signed_in import Bearer, everybody
 
 from argy.api.authz.v1 import approval_pb2 as pb
 from argy.api.authz.v1.approval_pb2_grpc import ApprovalServiceStub, ElevationServiceStub
@@ -67,9 +68,11 @@ def add_approvals(root: Path, *, rules: str = RULES, lines: str = LINES) -> None
 
 
 class People:
-    """Calls of people in one tenant and org, through a service that acts for them."""
+    """Calls of people in one tenant and org, through a service that hands on their tokens."""
 
-    def __init__(self, target: str, ring: Any, tenant_id: UUID, org_id: UUID | None) -> None:
+    def __init__(self, target: str, ring: Any, tenant: Any, org_id: UUID | None) -> None:
+        tenant_id = tenant.tenant_id
+        self._tenant = tenant
         self._channel = SignedChannel(
             target,
             source="gateway",
@@ -82,7 +85,14 @@ class People:
         self._where = (tenant_id, org_id)
 
     def as_(self, subject: str) -> "Person":
-        """One of them; empty for the service itself."""
+        """One of them, signed in; empty for the service itself."""
+        if not subject.startswith("user:"):
+            return self.named(subject)
+        token = everybody().token(self._tenant, subject)
+        return Person(Bearer(self._channel.for_tenant(*self._where), token), subject)
+
+    def named(self, subject: str) -> "Person":
+        """One of them, of whom nothing is known but what the service says."""
         return Person(self._channel.for_tenant(*self._where, subject=subject), subject)
 
     async def close(self) -> None:
@@ -252,10 +262,11 @@ async def town(
     async def make(
         *, org: str = "", replica: Any = None, tenant: Any = None, **options: Any
     ) -> Town:
-        server = replica or await authz_replica(**options)
+        known = {"tokens": everybody().verifier, "credentials": everybody()}
+        server = replica or await authz_replica(**(known | options))
         tenant = tenant or await tenant_factory(orgs=("sales", "ops"))
         org_id = tenant.orgs[org] if org else None
-        people = People(server.target, server.ring, tenant.tenant_id, org_id)
+        people = People(server.target, server.ring, tenant, org_id)
         opened.append(people)
         roles = authz_client(server, tenant.tenant_id).roles
         return Town(tenant, people, server, roles, person)

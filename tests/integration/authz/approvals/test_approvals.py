@@ -81,7 +81,7 @@ async def test_requested_approved_by_two_used_once(town: Make, audit_events: Mak
     (request,) = await audit_events(home.tenant.tenant_id, "authz.approval.request")
     detail = json.loads(request["detail"])
     assert request["actor"] == dev.subject
-    assert detail["via"] == "gateway"
+    assert request["via"] == "service:gateway"
     assert detail["lines"] == ["approvals/a.csv:1"]
     assert detail["request_digest"] == DIGEST
     votes = await audit_events(home.tenant.tenant_id, "authz.approval.approve")
@@ -118,7 +118,7 @@ async def test_neither_requester_nor_subject_votes(town: Make) -> None:
     for_both = await home.people.as_("").ask("thing:prod-2", subject=both.subject)
     assert for_both.requester == "service:gateway"
     assert await refusal(both.approve(for_both)) == (PermissionDenied, "OWN_APPROVAL")
-    assert await refusal(home.people.as_("").approve(own)) == (PermissionDenied, "NOT_A_PERSON")
+    assert await refusal(home.people.as_("").approve(own)) == (PermissionDenied, "PROOF_REQUIRED")
 
 
 async def test_who_holds_none_of_the_roles_does_not_vote(town: Make) -> None:

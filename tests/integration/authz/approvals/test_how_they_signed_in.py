@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from signed_in import Bearer, SignedIn
+from signed_in import Bearer, SignedIn, everybody
 
 from argy.api.authz.v1 import approval_pb2 as pb
 from argy.api.authz.v1.assignment_pb2 import GrantRoleRequest
@@ -80,7 +80,7 @@ class House:
 @pytest.fixture
 async def house(town: Make, add_lines: Callable[..., None], approving_root: Any) -> House:
     add_lines(LINES, RULES)
-    signed_in = SignedIn()
+    signed_in = everybody()
     return House(await town(tokens=signed_in.verifier, credentials=signed_in), signed_in)
 
 
@@ -97,10 +97,10 @@ async def test_an_old_proof_does_not_approve_and_a_fresh_one_does(house: House) 
 async def test_who_a_service_acts_for_has_proved_nothing(house: House) -> None:
     asker, guard = await house.town.person(SECURE), await house.town.person(GUARD)
     approval = await house.aged(asker, FRESH).ask("thing:a")
-    # ``guard`` and ``asker`` as they are: named by the gateway with x-argy-subject.
-    assert await refusal(guard.approve(approval)) == "ACCESS_DENIED"
-    assert await refusal(asker.ask("thing:b")) == "ACCESS_DENIED"
-    assert await refusal(asker.elevate(OPERATOR)) == "ACCESS_DENIED"
+    named = house.town.people.named
+    assert await refusal(named(guard.subject).approve(approval)) == "PROOF_REQUIRED"
+    assert await refusal(named(asker.subject).ask("thing:b")) == "ACCESS_DENIED"
+    assert await refusal(named(asker.subject).elevate(OPERATOR)) == "PROOF_REQUIRED"
 
 
 async def test_a_personal_access_token_for_reading_does_not_approve(house: House) -> None:
@@ -135,7 +135,8 @@ async def test_a_sign_in_made_up_in_an_approvals_context_is_not_believed(
     house: House, age_s: int | None
 ) -> None:
     asker, guard = await house.town.person(SECURE), await house.town.person(GUARD)
-    mallory = asker if age_s is None else house.aged(asker, age_s)
+    named = house.town.people.named(asker.subject)
+    mallory = named if age_s is None else house.aged(asker, age_s)
     assert await refusal(mallory.ask("thing:a", context=FORGED)) == "ACCESS_DENIED"
     approval = await house.aged(asker, FRESH).ask("thing:a")
     await house.aged(guard, FRESH).approve(approval)

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
-from signed_in import SignedIn
+from signed_in import Bearer, SignedIn, everybody
 
 from argy.api.authz.v1 import policy_pb2 as pb
 from argy.api.authz.v1.assignment_pb2 import GrantRoleRequest
@@ -79,6 +80,7 @@ DEPLOY = "p, role:PLATFORM_USER, *, project:*, deploy, allow, true\n"
 """One person has to approve this one."""
 WILDCARD = "p, role:PLATFORM_USER, *, *, *, allow, true\n"
 """Two have to approve this one: a wildcard."""
+PLATFORM = SimpleNamespace(tenant_id=PLATFORM_TENANT_ID, slug="platform")
 _NUMBERS = itertools.count()
 
 
@@ -117,8 +119,9 @@ class People:
 class Caller:
     """One person at one replica."""
 
-    def __init__(self, channel: SignedChannel) -> None:
+    def __init__(self, channel: Any, person: Any = None) -> None:
         self.stub: Any = PolicyServiceStub(channel)
+        self.person: Any = person or self.stub
         self.decisions: Any = AuthzServiceStub(channel)
 
     async def propose(self, bundle: bytes, **fields: Any) -> pb.Proposal:
@@ -151,11 +154,11 @@ class Caller:
 
     async def activate(self, proposal: pb.Proposal) -> Any:
         request = pb.ActivateProposalRequest(proposal_id=proposal.proposal_id)
-        return await self.stub.ActivateProposal(request)
+        return await self.person.ActivateProposal(request)
 
     async def rollback(self, sequence: int = 0) -> Any:
         request = pb.RollbackPolicyRequest(sequence=sequence, reason="it was wrong")
-        return await self.stub.RollbackPolicy(request)
+        return await self.person.RollbackPolicy(request)
 
     async def active(self) -> Any:
         return await self.stub.GetActivePolicy(pb.GetActivePolicyRequest())
@@ -258,8 +261,8 @@ class World:
                 clock=clock,
                 telemetry=Telemetry(),
                 max_request_bytes=4 << 20,
-                tokens=None if signed_in is None else signed_in.verifier,
-                credentials=signed_in,
+                tokens=(signed_in or everybody()).verifier,
+                credentials=signed_in or everybody(),
             ),
         )
         for servicer, descriptor in authz.services:
@@ -269,7 +272,8 @@ class World:
         self.stack.push_async_callback(server.stop)
         return Replica(authz, db, lane, server.port)
 
-    def channel(self, replica: Replica, subject: str = "") -> SignedChannel:
+    def channel(self, replica: Replica, subject: str = "") -> Any:
+        """A channel of the command line, or of a person who is signed in."""
         channel = SignedChannel(
             f"127.0.0.1:{replica.port}",
             source="cli",
@@ -279,7 +283,9 @@ class World:
             timeout_s=30,
         )
         self.stack.push_async_callback(channel.close)
-        return channel.for_tenant(PLATFORM_TENANT_ID, subject=subject)
+        if not subject.startswith("user:"):
+            return channel.for_tenant(PLATFORM_TENANT_ID, subject=subject)
+        return Bearer(channel, everybody().token(PLATFORM, subject))
 
     async def connection(self, replica: Replica) -> Connection:
         """What a service's own process connects with."""
@@ -290,8 +296,17 @@ class World:
         return await self.stack.enter_async_context(Connection(endpoint, timeout_s=30))
 
     def at(self, replica: Replica, subject: str = "") -> Caller:
-        """Call a replica as somebody; as the command line itself without a subject."""
-        return Caller(self.channel(replica, subject))
+        """Call a replica as somebody; without a subject as the command line itself.
+
+        What takes a person, an administrator does in place of the command line.
+        """
+        admin = self.channel(replica, subject or self.people.admin)
+        return Caller(self.channel(replica, subject), PolicyServiceStub(admin))
+
+    def named(self, replica: Replica, subject: str) -> Caller:
+        """Call as somebody of whom nothing is known but what the command line says."""
+        own: SignedChannel = self.channel(replica)
+        return Caller(own.for_tenant(PLATFORM_TENANT_ID, subject=subject))
 
     async def settle(self, replica: Replica) -> People:
         """Make the people, with their roles."""
@@ -352,7 +367,7 @@ class World:
     async def events(self, action: str) -> list[asyncpg.Record]:
         """The audit events of an action, oldest first."""
         return await self.fetch(
-            "SELECT actor, resource, outcome, reason, detail::text FROM audit.event"
+            "SELECT actor, on_behalf_of, via, resource, outcome, reason, detail::text FROM audit.event"
             " WHERE tenant_id = $1 AND action = $2 ORDER BY id",
             PLATFORM_TENANT_ID,
             action,

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from signed_in import Bearer, SignedIn
+from signed_in import Bearer, everybody
 
 from argy.api.authz.v1.assignment_pb2 import (
     ListRoleAssignmentsRequest,
@@ -100,7 +100,7 @@ async def test_a_copied_approval_is_not_good_by_the_role_of_whom_it_was_copied_t
 
 
 async def test_a_vote_by_less_than_the_rules_ask_for_today_is_given_again(world: Any) -> None:
-    signed_in = SignedIn()
+    signed_in = everybody()
     replica = await world.replica(signed_in=signed_in)
     people = await world.settle(replica)
     platform = SimpleNamespace(tenant_id=PLATFORM_TENANT_ID, slug="platform")

@@ -7,7 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import pytest
-from signed_in import URL, Bearer, SignedIn
+from signed_in import URL, Bearer, SignedIn, everybody
 
 from argy.api.authz.v1.authz_pb2 import CheckRequest, Effect, Question
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
@@ -96,7 +96,7 @@ class Both:
 
 @pytest.fixture
 async def both(world: Any) -> AsyncIterator[Both]:
-    signed_in = SignedIn()
+    signed_in = everybody()
     replica = await world.replica(signed_in=signed_in)
     replica.authz.replication.use_tokens(
         ReplicatedTokens(keys=signed_in.keys, revocations=signed_in.revocations, public_url=URL)

@@ -35,7 +35,7 @@ async def test_an_activation_reaches_every_replica(started: Any) -> None:
         assert active.rules == 10
     (_, event) = await world.events("authz.policy.activate")  # the bootstrap came first
     assert world.people.cora in event["detail"]
-    assert event["actor"] == "service:cli"
+    assert (event["actor"], event["via"]) == (world.people.admin, "service:cli")
 
 
 async def test_a_token_of_the_activation_makes_a_replica_catch_up_first(started: Any) -> None:

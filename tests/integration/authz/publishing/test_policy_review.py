@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from signed_in import Bearer, SignedIn
+from signed_in import Bearer, everybody
 
 from argy.api.authz.v1 import policy_pb2 as pb
 from argy.base.dsse import SigningKeys, TrustedKeys
@@ -37,9 +37,9 @@ async def test_a_proposal_tells_what_it_would_change(started: Any) -> None:
     assert made.approvals_needed == 1
     assert await author.get(made) == made
     (event,) = await world.events("authz.policy_proposal.propose")
-    assert event["actor"] == world.people.author
+    assert (event["actor"], event["via"]) == (world.people.author, "service:cli")
     detail = json.loads(event["detail"])
-    assert (detail["via"], detail["diff"]) == ("cli", made.diff_digest)
+    assert detail["diff"] == made.diff_digest
 
 
 async def test_an_escalation_needs_two(started: Any) -> None:
@@ -63,7 +63,7 @@ async def test_an_escalation_needs_two(started: Any) -> None:
 
 
 async def test_an_old_proof_approves_no_policy_and_a_fresh_one_does(world: Any) -> None:
-    signed_in = SignedIn()
+    signed_in = everybody()
     replica = await world.replica(signed_in=signed_in)
     await world.settle(replica)
     stale = "has(ctx.author) && (!has(ctx.auth) || ctx.auth.age_s > 300)"
@@ -82,7 +82,7 @@ async def test_an_old_proof_approves_no_policy_and_a_fresh_one_does(world: Any) 
     for who, reason in (
         (cora(age_s=4_000), "ACCESS_DENIED"),
         # Named by a service, who can't say how she signed in.
-        (world.at(replica, world.people.cora), "ACCESS_DENIED"),
+        (world.named(replica, world.people.cora), "PROOF_REQUIRED"),
         (type(author)(Bearer(own, reading)), "SCOPE_INSUFFICIENT"),
     ):
         with pytest.raises(PermissionDenied) as refused:
@@ -106,10 +106,14 @@ async def test_the_author_never_approves(started: Any) -> None:
 async def test_who_may_approve_is_decided_by_policy(started: Any) -> None:
     world, replica = started
     proposal = await world.at(replica, world.people.author).propose(world.bundle(world.deploy))
-    for who in (world.people.nobody, world.people.admin, ""):
+    for who, reason in (
+        (world.people.nobody, "ACCESS_DENIED"),
+        (world.people.admin, "ACCESS_DENIED"),
+        ("", "PROOF_REQUIRED"),
+    ):
         with pytest.raises(PermissionDenied) as refused:
             await world.at(replica, who).approve(proposal)
-        assert refused.value.reason == "ACCESS_DENIED"
+        assert refused.value.reason == reason
     with pytest.raises(PermissionDenied):
         await world.at(replica, world.people.cora).propose(world.bundle(world.deploy))
     with pytest.raises(PermissionDenied):
@@ -313,7 +317,7 @@ async def test_an_agent_with_an_approvers_role_is_no_second_person(started: Any)
     proposal = await world.at(replica, world.people.author).propose(world.bundle(world.deploy))
     with pytest.raises(PermissionDenied) as refused:
         await world.at(replica, "agent:bot").approve(proposal)
-    assert refused.value.reason == "NOT_A_PERSON"
+    assert refused.value.reason == "PROOF_REQUIRED"
 
 
 async def test_a_commit_of_next_year_does_not_make_all_later_policies_older(started: Any) -> None:
