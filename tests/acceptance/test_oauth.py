@@ -15,6 +15,7 @@ from uuid import UUID
 import httpx
 import jwt
 import pytest
+from link_sign_in import access_token
 from mail_folder import PATIENCE_S
 
 from argy.api.authn.v1.session_pb2 import ListSessionsRequest
@@ -32,7 +33,7 @@ from argy.base.clock import SystemClock
 from argy.base.crypto import KeyRing
 from argy.base.envelope import KeyRingKms
 from argy.base.errors import ArgyError
-from argy.base.ids import uuid7
+from argy.base.ids import PLATFORM_TENANT_ID, uuid7
 from argy.base.secret_token import new_token
 from argy.client import Connection
 from argy.rpc.jwt import PUBLISHED_AGE_S
@@ -158,13 +159,29 @@ async def test_a_stranger_verifies_a_token_with_what_is_published(edge: Edge, us
     )
 
 
+@pytest.fixture
+def keeper(platform: Any, rows: Any, argy: Any) -> dict[str, str]:
+    """The environment of an administrator of the platform, who answers for its keys."""
+    email = f"k{uuid7().hex}@example.com"
+    (made,) = rows("user", "create", email, "--tenant", "platform", "--name", "Kim")
+    granted = argy("grant", f"user:{made['user_id']}", "PLATFORM_ADMIN", "-m", "a test")
+    assert granted.returncode == 0, granted.stderr
+    return {"ARGY_TOKEN": access_token(platform, PLATFORM_TENANT_ID, email)}
+
+
+async def test_nobody_rotates_the_keys_without_answering_for_it(argy: Any) -> None:
+    done = await asyncio.to_thread(argy, "keys", "rotate-access")
+    assert done.returncode == 3
+    assert "argy login" in done.stderr
+
+
 async def test_a_rotated_key_is_published_beside_the_old_one(
-    edge: Edge, user_id: str, argy: Any
+    edge: Edge, user_id: str, argy: Any, keeper: dict[str, str]
 ) -> None:
     tokens = await edge.sign_in(user_id)
     old = jwt.get_unverified_header(tokens.access_token)["kid"]
     began = datetime.now(UTC)
-    done = await asyncio.to_thread(argy, "keys", "rotate-access", "--json")
+    done = await asyncio.to_thread(argy, "keys", "rotate-access", "--json", **keeper)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     kid = told["kid"]
@@ -181,11 +198,11 @@ async def test_a_rotated_key_is_published_beside_the_old_one(
 
 
 async def test_after_a_withdrawal_no_token_of_before_is_good_and_a_refresh_gives_another(
-    edge: Edge, user_id: str, argy: Any
+    edge: Edge, user_id: str, argy: Any, keeper: dict[str, str]
 ) -> None:
     tokens = await edge.sign_in(user_id)
     old = jwt.get_unverified_header(tokens.access_token)["kid"]
-    done = await asyncio.to_thread(argy, "keys", "rotate-access", "--withdraw")
+    done = await asyncio.to_thread(argy, "keys", "rotate-access", "--withdraw", **keeper)
     assert done.returncode == 0, done.stderr
     assert old in done.stdout.partition("refused from now on")[2]
     assert (await edge.introspect(tokens.access_token))["active"] is False

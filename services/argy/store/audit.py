@@ -41,8 +41,9 @@ class AuditRecord:
     ``actor``, ``on_behalf_of`` and ``subject`` are subjects (``user:<uuid>``), ``resource`` is
     ``<type>:<id>``. The actor proved to be who they are; ``on_behalf_of`` is whom a service named
     without a proof, ``via`` the service that called for the actor, ``subject`` whom the event is
-    about, ``permission`` what a decision was asked (``type:action``). ``id`` is a UUIDv7 and is chosen here, so that writing the record again does
-    not make a second event; its time is ``occurred_at_ms`` unless the caller gave one.
+    about, ``permission`` what a decision was asked (``type:action``). ``id`` is a UUIDv7 and is
+    chosen here, so that writing the record again does not make a second event; its time is
+    ``occurred_at_ms`` unless the caller gave one.
     """
 
     actor: str

@@ -270,7 +270,8 @@ async def audit_events(db_factory: Any) -> Callable[..., Awaitable[list[asyncpg.
     async def read(tenant_id: UUID, action: str) -> list[asyncpg.Record]:
         async with db.tenant(tenant_id) as tx:
             rows = await tx.fetch(
-                "SELECT actor, on_behalf_of, via, subject, resource, outcome, reason, org_id, request_id,"
+                "SELECT actor, on_behalf_of, via, subject, resource, outcome, reason, org_id,"
+                " request_id,"
                 " detail::text"
                 " FROM audit.event WHERE tenant_id = $1 AND action = $2 ORDER BY id",
                 tenant_id,

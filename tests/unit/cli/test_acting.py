@@ -94,7 +94,9 @@ def test_the_token_of_the_environment_comes_first(env: dict[str, str]) -> None:
     assert not person.renew(Unauthenticated("x", reason="TOKEN_EXPIRED"))
 
 
-@pytest.mark.parametrize("secret", ["nonsense", "a.b.c", new_token(PAT)[:-1]])
+@pytest.mark.parametrize(
+    "secret", ["nonsense", "a.b.c", new_token(PAT)[:-1]], ids=["text", "no_jwt", "cut"]
+)
 def test_what_is_no_token_is_refused_and_not_repeated(env: dict[str, str], secret: str) -> None:
     with pytest.raises(InvalidArgument) as refused:
         acting(env | {"ARGY_TOKEN": secret})

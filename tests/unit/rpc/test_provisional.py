@@ -69,6 +69,7 @@ def call(method: Method, acr: str) -> Call:
         issued_at_s=0,
         expires_at_s=600,
     )
+    made.credential = True
     return made
 
 

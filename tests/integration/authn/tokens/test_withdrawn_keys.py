@@ -24,8 +24,7 @@ URL = "https://edge.example.test"
 
 
 async def withdraw(world: Any, replica: Any) -> Any:
-    stub = world.tokens(replica, PLATFORM, source="cli")
-    return await stub.RotateSigningKey(pb.RotateSigningKeyRequest(withdraw=True))
+    return await world.rotate(replica, withdraw=True)
 
 
 async def outcome(work: Awaitable[Any]) -> str:
@@ -123,7 +122,7 @@ async def test_a_token_signed_with_a_withdrawn_key_is_refused_by_every_verifier(
         for row in await audit(PLATFORM_TENANT_ID, "authn.signing_key.withdraw")
         if row["resource"].endswith(made.kid)
     ]
-    assert record["actor"] == "service:cli"
+    assert record["actor"].startswith("user:")
     assert json.loads(record["detail"])["withdrawn"] == sorted(made.withdrawn_kids)
 
 
@@ -181,7 +180,12 @@ async def test_a_key_that_can_not_be_denied_is_not_withdrawn_by_half(
 
 async def test_who_may_not_rotate_withdraws_nothing(world: Any, replica: Any, ada: Any) -> None:
     before = await published(world, replica, ada)
-    replica.permissions.denied.add("service:cli")
-    with pytest.raises(PermissionDenied):
+    stub = world.tokens(replica, PLATFORM, source="cli")
+    with pytest.raises(PermissionDenied) as nobody:
+        await stub.RotateSigningKey(pb.RotateSigningKeyRequest(withdraw=True))
+    assert nobody.value.reason == "PROOF_REQUIRED"
+    replica.permissions.everybody = False
+    with pytest.raises(PermissionDenied) as refused:
         await withdraw(world, replica)
+    assert refused.value.reason == "ACCESS_DENIED"
     assert await published(world, replica, ada) == before

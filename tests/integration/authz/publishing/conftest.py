@@ -367,7 +367,8 @@ class World:
     async def events(self, action: str) -> list[asyncpg.Record]:
         """The audit events of an action, oldest first."""
         return await self.fetch(
-            "SELECT actor, on_behalf_of, via, resource, outcome, reason, detail::text FROM audit.event"
+            "SELECT actor, on_behalf_of, via, resource, outcome, reason, detail::text"
+            " FROM audit.event"
             " WHERE tenant_id = $1 AND action = $2 ORDER BY id",
             PLATFORM_TENANT_ID,
             action,
