@@ -90,8 +90,8 @@ def test_a_disabled_person_is_signed_out_at_once(
 
 def test_nobody_unknown_is_invited(argy: Callable[..., Any]) -> None:
     refused = argy("user", "invite", "nobody@acme.example", "--tenant", "acme")
-    assert refused.returncode == 4
-    assert "there is no user nobody@acme.example" in refused.stderr
+    assert refused.returncode == 2
+    assert "there is no subject 'nobody@acme.example' in the tenant acme" in refused.stderr
 
 
 def test_sessions_are_listed_to_who_is_signed_in_at_the_terminal(

@@ -22,20 +22,10 @@ from argy.api.authz.v1.approval_pb2 import (
 from argy.api.authz.v1.approval_pb2_grpc import ApprovalServiceStub
 from argy.api.authz.v1.authz_pb2 import Question
 from argy.base.errors import InvalidArgument
-from argy.cli.decide import Action, Context, Resource, Subject, parse_facts
-from argy.cli.output import Output
-from argy.cli.session import (
-    As,
-    Json,
-    Org,
-    Tenant,
-    acting_channel,
-    every,
-    find_org,
-    find_tenant,
-    run,
-    signed_in_person,
-)
+from argy.cli.decide import Action, Context, Resource, parse_facts
+from argy.cli.output import Output, called
+from argy.cli.session import Json, Org, Tenant, every, find_org, run, signed_in_person
+from argy.cli.subjects import As, Subject, Subjects, acting_channel, subjects_of
 from argy.client import Connection, request_digest
 
 app = typer.Typer(help="Approvals of single actions.", no_args_is_help=True)
@@ -67,19 +57,20 @@ def request(
     """Ask for approval of what `argy check` answered with NEEDS_APPROVAL.
 
     Whoever is signed in asks; when nobody is, the service for SUBJECT, or for who --as names:
-    `argy approval request user:<id> promote deployment:prod-shop -t acme -m "7.1"`.
+    `argy approval request eva@acme.example promote deployment:prod-shop -m "7.1"`.
     """
 
     async def work(connection: Connection, output: Output) -> None:
+        subjects = await subjects_of(connection, tenant)
         asked = RequestApprovalRequest(
-            question=_question(subject, action, resource, context),
+            question=_question(await subjects.find(subject), action, resource, context),
             request_digest=_digest(digest, body),
             reason=reason,
             request_id=str(uuid4()),
         )
         for_ = as_ or ("" if signed_in_person(connection) else subject)
-        stub = await _stub(connection, output, tenant, org, for_)
-        _show(output, (await stub.RequestApproval(asked)).approval)
+        stub = await _stub(connection, output, subjects, org, for_)
+        await _show(output, subjects, (await stub.RequestApproval(asked)).approval)
 
     run(json_output, work)
 
@@ -96,14 +87,15 @@ def list_(
     """List approvals, newest first: one's own, or all to who may read any."""
 
     async def work(connection: Connection, output: Output) -> None:
+        subjects = await subjects_of(connection, tenant)
         if state and state.lower() not in _STATES:
             raise InvalidArgument(f"--state is one of {', '.join(_STATES)}", field="state")
         name = f"APPROVAL_STATE_{state.upper() or 'UNSPECIFIED'}"
-        asked = ListApprovalsRequest(
-            state=ApprovalState.Value(name), subject=subject, page_size=1000
-        )
-        stub = await _stub(connection, output, tenant, org, as_)
+        whose = await subjects.find(subject, known=False) if subject else ""
+        asked = ListApprovalsRequest(state=ApprovalState.Value(name), subject=whose, page_size=1000)
+        stub = await _stub(connection, output, subjects, org, as_)
         rows = [_row(found) for found in await every(stub.ListApprovals, asked, "approvals")]
+        await subjects.named(rows, "subject", "requester")
         output.rows(
             rows, ("approval_id", "state", "subject", "action", "resource", "votes", "expires")
         )
@@ -122,9 +114,10 @@ def show(
     """Show one approval with its votes."""
 
     async def work(connection: Connection, output: Output) -> None:
-        stub = await _stub(connection, output, tenant, org, as_)
+        subjects = await subjects_of(connection, tenant)
+        stub = await _stub(connection, output, subjects, org, as_)
         found = await stub.GetApproval(GetApprovalRequest(approval_id=approval_id))
-        _show(output, found.approval)
+        await _show(output, subjects, found.approval)
 
     run(json_output, work)
 
@@ -141,9 +134,10 @@ def approve(
     """Vote for an approval. Neither requester nor subject may."""
 
     async def work(connection: Connection, output: Output) -> None:
-        stub = await _stub(connection, output, tenant, org, as_)
+        subjects = await subjects_of(connection, tenant)
+        stub = await _stub(connection, output, subjects, org, as_)
         voted = await stub.Approve(ApproveRequest(approval_id=approval_id, comment=comment))
-        _show(output, voted.approval)
+        await _show(output, subjects, voted.approval)
 
     run(json_output, work)
 
@@ -160,9 +154,10 @@ def reject(
     """End a request."""
 
     async def work(connection: Connection, output: Output) -> None:
-        stub = await _stub(connection, output, tenant, org, as_)
+        subjects = await subjects_of(connection, tenant)
+        stub = await _stub(connection, output, subjects, org, as_)
         voted = await stub.Reject(RejectRequest(approval_id=approval_id, comment=comment))
-        _show(output, voted.approval)
+        await _show(output, subjects, voted.approval)
 
     run(json_output, work)
 
@@ -178,9 +173,10 @@ def cancel(
     """Withdraw a request, or an approval that was not used."""
 
     async def work(connection: Connection, output: Output) -> None:
-        stub = await _stub(connection, output, tenant, org, as_)
+        subjects = await subjects_of(connection, tenant)
+        stub = await _stub(connection, output, subjects, org, as_)
         ended = await stub.Cancel(CancelRequest(approval_id=approval_id))
-        _show(output, ended.approval)
+        await _show(output, subjects, ended.approval)
 
     run(json_output, work)
 
@@ -205,12 +201,13 @@ def redeem(
     """
 
     async def work(connection: Connection, output: Output) -> None:
+        subjects = await subjects_of(connection, tenant)
         asked = RedeemApprovalRequest(
             approval_id=approval_id,
-            question=_question(subject, action, resource, context),
+            question=_question(await subjects.find(subject), action, resource, context),
             request_digest=_digest(digest, body),
         )
-        stub = await _stub(connection, output, tenant, org, as_)
+        stub = await _stub(connection, output, subjects, org, as_)
         used = await stub.RedeemApproval(asked)
         value = {
             "effect": "ALLOW",
@@ -222,11 +219,12 @@ def redeem(
     run(json_output, work)
 
 
-async def _stub(connection: Connection, output: Output, tenant: str, org: str, subject: str) -> Any:
-    tenant_id = await find_tenant(connection, tenant)
-    org_id = await find_org(connection, tenant_id, org)
+async def _stub(
+    connection: Connection, output: Output, subjects: Subjects, org: str, for_: str
+) -> Any:
+    org_id = await find_org(connection, subjects.tenant_id, org)
     return ApprovalServiceStub(
-        acting_channel(connection, output, tenant_id, org_id, subject=subject)
+        await acting_channel(connection, output, subjects, org_id, for_=for_)
     )
 
 
@@ -285,21 +283,23 @@ def _row(found: Approval) -> dict[str, Any]:
     }
 
 
-def _show(output: Output, found: Approval) -> None:
+async def _show(output: Output, subjects: Subjects, found: Approval) -> None:
     row = _row(found)
+    await subjects.named([row], "subject", "requester")
+    await subjects.named(row["voters"], "approver")
 
     def text() -> str:
         lines = [
             f"{row['state']}  {row['approval_id']}",
-            f"  {row['subject']} {row['action']} {row['resource']}",
-            f"  asked by {row['requester']}: {row['reason']}",
+            f"  {called(row, 'subject')} {row['action']} {row['resource']}",
+            f"  asked by {called(row, 'requester')}: {row['reason']}",
         ]
         lines += [
             f"  needs {need['approvals']} of {' or '.join(need['roles'])}  ({need['rule']})"
             for need in row["needs"]
         ]
         lines += [
-            f"  {'approved' if vote['approved'] else 'rejected'} by {vote['approver']}"
+            f"  {'approved' if vote['approved'] else 'rejected'} by {called(vote, 'approver')}"
             + (f": {vote['comment']}" if vote["comment"] else "")
             + (f"  ({ASKER_MAY_GRANT})" if vote["asker_may_grant"] else "")
             for vote in row["voters"]

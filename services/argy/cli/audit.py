@@ -10,7 +10,8 @@ from google.protobuf.json_format import MessageToDict
 from argy.api.audit.v1.audit_pb2 import Event, Outcome, QueryEventsRequest
 from argy.api.audit.v1.audit_pb2_grpc import AuditServiceStub
 from argy.cli.output import Output
-from argy.cli.session import Json, Org, Tenant, every, find_org, find_tenant, run
+from argy.cli.session import Json, Org, Tenant, every, find_org, run
+from argy.cli.subjects import subjects_of
 from argy.client import Connection
 
 app = typer.Typer(help="Read the audit log.", no_args_is_help=True)
@@ -36,7 +37,7 @@ def tail(
     org: Org = "",
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=1000, help="How many.")] = 20,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as events come.")] = False,
-    actor: Annotated[str, typer.Option(help="Only this actor's.")] = "",
+    actor: Annotated[str, typer.Option(help="Only this actor's: an e-mail address, …")] = "",
     action: Annotated[str, typer.Option(help="Only this action.")] = "",
     resource: Annotated[str, typer.Option(help="Only this resource.")] = "",
     request_id: Annotated[str, typer.Option("--request-id", help="Only this request's.")] = "",
@@ -45,11 +46,15 @@ def tail(
     """Show the newest events, oldest first; Ctrl-C ends --follow."""
 
     async def work(connection: Connection, output: Output) -> None:
-        tenant_id = await find_tenant(connection, tenant)
-        org_id = await find_org(connection, tenant_id, org)
-        stub = AuditServiceStub(connection.channel(tenant_id, org_id))
+        subjects = await subjects_of(connection, tenant)
+        org_id = await find_org(connection, subjects.tenant_id, org)
+        stub = AuditServiceStub(connection.channel(subjects.tenant_id, org_id))
         request = QueryEventsRequest(
-            actor=actor, action=action, resource=resource, request_id=request_id, page_size=lines
+            actor=await subjects.find(actor, known=False) if actor else "",
+            action=action,
+            resource=resource,
+            request_id=request_id,
+            page_size=lines,
         )
         page = await stub.QueryEvents(request)
         seen = [event.event_id for event in page.events]

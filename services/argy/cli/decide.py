@@ -1,6 +1,7 @@
 """``argy check`` and ``argy explain``: ask the platform from a terminal."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -12,10 +13,10 @@ from argy.api.authz.v1.authz_pb2 import EFFECT_ALLOW, Effect, ExplainRequest, Qu
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
 from argy.base.errors import InvalidArgument
 from argy.cli.output import Exit, Output
-from argy.cli.session import Json, Org, Tenant, find_org, find_tenant, run, tenant_name
+from argy.cli.session import Json, Org, Tenant, find_org, run, tenant_name
+from argy.cli.subjects import Subject, Subjects, subjects_of
 from argy.client import Authorizer, Connection
 
-Subject = Annotated[str, typer.Argument(help="user:<id>, service:<name>, agent:<id>, group:<id>.")]
 Action = Annotated[str, typer.Argument(help="The verb, such as read.")]
 Resource = Annotated[str, typer.Argument(help="<type>:<id>, such as project:alpha.")]
 Context = Annotated[str, typer.Option("--context", help="JSON object of facts for conditions.")]
@@ -41,17 +42,22 @@ def check(
     """Ask whether SUBJECT may do ACTION to RESOURCE. Exit code 0 is ALLOW, 1 is anything else."""
 
     async def work(connection: Connection, output: Output) -> bool:
-        tenant_id = await find_tenant(connection, tenant)
+        facts = parse_facts(context)
+        subjects = await subjects_of(connection, tenant)
+        tenant_id = subjects.tenant_id
+        org_id = await find_org(connection, tenant_id, org)
+        asked_for = await subjects.find(subject)
         answer = await Authorizer(connection).check(
-            subject,
+            asked_for,
             action,
             resource,
             tenant_id=tenant_id,
-            org_id=await find_org(connection, tenant_id, org),
-            context=parse_facts(context),
+            org_id=org_id,
+            context=facts,
             at_least=at_least,
         )
         value: dict[str, Any] = {
+            "subject": asked_for,
             "effect": answer.effect,
             "reason": answer.reason,
             "rule": answer.rule,
@@ -65,7 +71,7 @@ def check(
         if answer.rule:
             lines.append(f"  rule  {answer.rule}")
         if answer.role_path:
-            lines.append(f"  path  {' → '.join(answer.role_path)}")
+            lines.append(f"  path  {await _path(subjects, answer.role_path)}")
         lines += [
             f"  needs {need.approvals} of {' or '.join(need.roles)}  ({need.rule})"
             for need in answer.approvals
@@ -75,6 +81,9 @@ def check(
             asked = f"{subject} {action} {resource}"
             lines.append(f"  ask   argy approval request {asked}{where} -m …")
         lines.append(f"  at    policy {answer.policy_revision[:12]}, revision {answer.revision}")
+        lines.append(
+            f"  in    tenant {tenant_name(connection, tenant)}{f', org {org}' if org else ''}"
+        )
         output.result(value, lambda: "\n".join(lines))
         return answer.allowed
 
@@ -94,14 +103,18 @@ def explain(
     """Show every rule that took part in a decision, and the nearest that did not."""
 
     async def work(connection: Connection, output: Output) -> bool:
-        tenant_id = await find_tenant(connection, tenant)
-        org_id = await find_org(connection, tenant_id, org)
-        question = Question(subject=subject, action=action, resource=resource)
-        if facts := parse_facts(context):
+        facts = parse_facts(context)
+        subjects = await subjects_of(connection, tenant)
+        org_id = await find_org(connection, subjects.tenant_id, org)
+        asked_for = await subjects.find(subject)
+        question = Question(subject=asked_for, action=action, resource=resource)
+        if facts:
             question.context.CopyFrom(ParseDict(facts, Struct()))
-        response = await AuthzServiceStub(connection.channel(tenant_id, org_id)).Explain(
+        response = await AuthzServiceStub(connection.channel(subjects.tenant_id, org_id)).Explain(
             ExplainRequest(question=question)
         )
+
+        names = await subjects.names(step for match in response.matches for step in match.role_path)
 
         def text() -> str:
             lines = [f"{_effect(response.decision.effect)}  {response.decision.reason}"]
@@ -111,7 +124,8 @@ def explain(
                 lines.append(f"  {mark}  {match.rule.file}:{match.rule.line}  {match.rule.text}")
                 lines.append(f"           {match.detail}")
                 if match.role_path:
-                    lines.append(f"           {' → '.join(match.role_path)}")
+                    path = (names.get(step, step) for step in match.role_path)
+                    lines.append(f"           {' → '.join(path)}")
             return "\n".join(lines)
 
         output.result(MessageToDict(response, preserving_proto_field_name=True), text)
@@ -119,6 +133,12 @@ def explain(
 
     if not run(json_output, work):
         raise typer.Exit(Exit.DENIED)
+
+
+async def _path(subjects: Subjects, steps: Sequence[str]) -> str:
+    """A role path as people call those on it."""
+    names = await subjects.names(steps)
+    return " → ".join(names.get(step, step) for step in steps)
 
 
 def _effect(effect: "Effect.ValueType") -> str:

@@ -14,6 +14,7 @@ from argy.api.directory.v1.user_pb2_grpc import GroupServiceStub, UserServiceStu
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.cli.output import Output
 from argy.cli.session import Json, Tenant, every, find_org, find_tenant, run
+from argy.cli.subjects import User, subjects_of
 from argy.client import Connection
 
 Slug = Annotated[str, typer.Argument(help="Short name: lower-case letters, digits, hyphens.")]
@@ -194,12 +195,20 @@ def create_group(slug: Slug, tenant: Tenant, name: Name = "", json_output: Json 
 
 
 @group_app.command("add")
-def add_member(group_id: str, user_id: str, tenant: Tenant, json_output: Json = False) -> None:
-    """Put a user into a group, both by UUID."""
+def add_member(
+    group: Annotated[str, typer.Argument(help="Short name or UUID.")],
+    user: User,
+    tenant: Tenant,
+    json_output: Json = False,
+) -> None:
+    """Put a user into a group."""
 
     async def work(connection: Connection, output: Output) -> None:
-        stub = GroupServiceStub(connection.channel(await find_tenant(connection, tenant)))
-        request = users.AddMemberRequest(group_id=group_id, user_id=user_id)
+        subjects = await subjects_of(connection, tenant)
+        stub = GroupServiceStub(connection.channel(subjects.tenant_id))
+        request = users.AddMemberRequest(
+            group_id=await subjects.find_group(group), user_id=await subjects.find_user(user)
+        )
         revision = (await stub.AddMember(request)).revision
         output.result({"revision": revision}, lambda: f"added\n  revision  {revision}")
 

@@ -16,21 +16,10 @@ from argy.api.authz.v1.approval_pb2 import (
 from argy.api.authz.v1.approval_pb2_grpc import ElevationServiceStub
 from argy.base.errors import FailedPrecondition, InvalidArgument
 from argy.cli.approvals import ASKER_MAY_GRANT
-from argy.cli.output import Output
+from argy.cli.output import Output, called
 from argy.cli.roles import parse_duration
-from argy.cli.session import (
-    As,
-    Json,
-    Org,
-    Tenant,
-    acting_channel,
-    every,
-    find_org,
-    find_tenant,
-    run,
-    signed_in_person,
-    tenant_name,
-)
+from argy.cli.session import Json, Org, Tenant, every, find_org, run, signed_in_person, tenant_name
+from argy.cli.subjects import As, Subjects, acting_channel, subjects_of
 from argy.client import Connection
 
 app = typer.Typer(help="Roles for a while.", no_args_is_help=True)
@@ -65,6 +54,7 @@ def elevate(
     """
 
     async def work(connection: Connection, output: Output) -> None:
+        subjects = await subjects_of(connection, tenant)
         asked = ElevateRequest(
             role=role if role.startswith("role:") else f"role:{role}",
             duration_s=int(parse_duration(lasts, "for").total_seconds()),
@@ -73,14 +63,14 @@ def elevate(
             approval_id=approval,
             request_id=str(uuid4()),
         )
-        stub = await _stub(connection, output, tenant, org, as_)
+        stub = await _stub(connection, output, subjects, org, as_)
         try:
             response = await stub.Elevate(asked)
         except FailedPrecondition as error:
             person = signed_in_person(connection)
             who = as_ or (person.subject if person is not None else "") or "<yourself>"
             raise _with_command(error, tenant_name(connection, tenant), org, who) from error
-        _show(output, response.elevation, {"revision": response.revision})
+        await _show(output, subjects, response.elevation, {"revision": response.revision})
 
     run(json_output, work)
 
@@ -96,12 +86,14 @@ def list_(
     """List elevations, newest first: one's own, or all to who may read any."""
 
     async def work(connection: Connection, output: Output) -> None:
+        subjects = await subjects_of(connection, tenant)
         if review and review not in _REVIEWS:
             raise InvalidArgument(f"--review is one of {', '.join(_REVIEWS)}", field="review")
         name = f"REVIEW_STATE_{review.upper().replace('-', '_') or 'UNSPECIFIED'}"
-        stub = await _stub(connection, output, tenant, org, as_)
+        stub = await _stub(connection, output, subjects, org, as_)
         asked = ListElevationsRequest(review=ReviewState.Value(name), page_size=1000)
         rows = [_row(made) for made in await every(stub.ListElevations, asked, "elevations")]
+        await subjects.named(rows, "subject", "reviewed_by")
         output.rows(
             rows, ("elevation_id", "subject", "role", "break_glass", "review", "expires", "reason")
         )
@@ -120,9 +112,10 @@ def end(
     """Give a role back before it expires."""
 
     async def work(connection: Connection, output: Output) -> None:
-        stub = await _stub(connection, output, tenant, org, as_)
+        subjects = await subjects_of(connection, tenant)
+        stub = await _stub(connection, output, subjects, org, as_)
         response = await stub.EndElevation(EndElevationRequest(elevation_id=elevation_id))
-        _show(output, response.elevation, {"revision": response.revision})
+        await _show(output, subjects, response.elevation, {"revision": response.revision})
 
     run(json_output, work)
 
@@ -145,20 +138,22 @@ def review_(
     """
 
     async def work(connection: Connection, output: Output) -> None:
-        stub = await _stub(connection, output, tenant, org, as_)
+        subjects = await subjects_of(connection, tenant)
+        stub = await _stub(connection, output, subjects, org, as_)
         closed = await stub.CloseReview(
             CloseReviewRequest(elevation_id=elevation_id, justified=justified, comment=comment)
         )
-        _show(output, closed.elevation, {})
+        await _show(output, subjects, closed.elevation, {})
 
     run(json_output, work)
 
 
-async def _stub(connection: Connection, output: Output, tenant: str, org: str, subject: str) -> Any:
-    tenant_id = await find_tenant(connection, tenant)
-    org_id = await find_org(connection, tenant_id, org)
+async def _stub(
+    connection: Connection, output: Output, subjects: Subjects, org: str, for_: str
+) -> Any:
+    org_id = await find_org(connection, subjects.tenant_id, org)
     return ElevationServiceStub(
-        acting_channel(connection, output, tenant_id, org_id, subject=subject)
+        await acting_channel(connection, output, subjects, org_id, for_=for_)
     )
 
 
@@ -200,12 +195,13 @@ def _row(made: Elevation) -> dict[str, Any]:
     }
 
 
-def _show(output: Output, made: Elevation, more: dict[str, Any]) -> None:
+async def _show(output: Output, subjects: Subjects, made: Elevation, more: dict[str, Any]) -> None:
     row = {**_row(made), **more}
+    await subjects.named([row], "subject", "reviewed_by")
 
     def text() -> str:
         lines = [
-            f"{row['subject']} {'held' if row['ended'] else 'holds'} {row['role']}",
+            f"{called(row, 'subject')} {'held' if row['ended'] else 'holds'} {row['role']}",
             f"  elevation  {row['elevation_id']}",
             f"  until      {row['expires']}" + (", given back" if row["ended"] else ""),
         ]
@@ -213,7 +209,7 @@ def _show(output: Output, made: Elevation, more: dict[str, Any]) -> None:
             gone = ", deleted since" if row["org_gone"] else ""
             lines.append(f"  in org     {row['org'] or row['org_id']}{gone}")
         if row["break_glass"]:
-            reviewer = f" by {row['reviewed_by']}" if row["reviewed_by"] else ""
+            reviewer = f" by {called(row, 'reviewed_by')}" if row["reviewed_by"] else ""
             at_will = f"  ({ASKER_MAY_GRANT})" if row["asker_may_grant"] else ""
             lines.append(f"  review     {row['review']}{reviewer}{at_will}")
         if "revision" in row:

@@ -64,6 +64,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)
 
 
+def called(value: Mapping[str, Any], column: str) -> Any:
+    """What people call the subject of a column; what stands in it where nobody told."""
+    return value.get(f"{column}_name") or value.get(column, "")
+
+
 def _one_line(text: str) -> str:
     return printable(text).replace("\n", " ")
 
@@ -84,12 +89,15 @@ class Output:
             self._out.print(Text(printable(text())))
 
     def rows(self, values: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-        """A list: one JSON document a line, or a table of ``columns``."""
+        """A list: one JSON document a line, or a table of ``columns``.
+
+        A subject is shown by what people call it, where ``<column>_name`` tells: see ``Subjects``.
+        """
         if self.as_json:
             for value in values:
                 self._json(value)
             return
-        lines = [[_one_line(str(value.get(column, ""))) for column in columns] for value in values]
+        lines = [[_one_line(str(called(value, column))) for column in columns] for value in values]
         headings = [column.replace("_", " ") for column in columns]
         widths = [max(map(cell_len, cells)) for cells in zip(headings, *lines, strict=True)]
         for number, line in enumerate((headings, *lines)):

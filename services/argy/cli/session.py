@@ -10,9 +10,9 @@ import typer
 
 from argy.api.directory.v1.tenant_pb2 import ListOrgsRequest, ListTenantsRequest
 from argy.api.directory.v1.tenant_pb2_grpc import OrgServiceStub, TenantServiceStub
-from argy.base.errors import ArgyError, FailedPrecondition, InvalidArgument, NotFound
+from argy.base.errors import ArgyError, InvalidArgument, NotFound
 from argy.base.ids import PLATFORM_TENANT_ID
-from argy.cli.acting import AS_SERVICE, TOKEN, Person, acting, tenant_untold
+from argy.cli.acting import TOKEN, Person, acting, tenant_untold
 from argy.cli.endpoints import endpoint
 from argy.cli.output import Output, exit_code
 from argy.client.connection import Connection
@@ -29,14 +29,6 @@ Tenant = Annotated[
     ),
 ]
 Org = Annotated[str, typer.Option("--org", envvar="ARGY_ORG", help="Org, by slug or UUID.")]
-As = Annotated[
-    str,
-    typer.Option(
-        "--as",
-        metavar="SUBJECT",
-        help="Act for somebody who proves nothing, as when nobody can sign in yet.",
-    ),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one document a line.")]
 
 
@@ -61,14 +53,14 @@ async def find_tenant(connection: Connection, name: str) -> UUID:
     """
     person = signed_in_person(connection)
     if person is not None and person.tenant_id is not None:
-        if name and name != person.tenant and _as_uuid(name) != person.tenant_id:
+        if name and name != person.tenant and as_uuid(name) != person.tenant_id:
             raise person.elsewhere(name)
         return person.tenant_id
     if person is not None and not name:
         raise tenant_untold()
     if name in {"", "platform"}:
         return PLATFORM_TENANT_ID
-    if (known := _as_uuid(name)) is not None:
+    if (known := as_uuid(name)) is not None:
         return known
     # Which tenant a name means is the service's question: it is nobody's act in another one.
     stub = TenantServiceStub(connection.own_channel(PLATFORM_TENANT_ID))
@@ -84,36 +76,9 @@ def tenant_name(connection: Connection, name: str) -> str:
     return name or (person.tenant if person is not None else "") or "platform"
 
 
-def acting_channel(
-    connection: Connection,
-    output: Output,
-    tenant_id: UUID,
-    org_id: UUID | None = None,
-    *,
-    subject: str = "",
-) -> Any:
-    """The channel on which who is signed in acts, or the service for ``subject``, which it tells.
-
-    Raises:
-        FailedPrecondition: ``SIGNED_IN``, when who is signed in would act for ``subject``.
-    """
-    person = signed_in_person(connection)
-    if subject and person is not None and person.subject != subject:
-        raise FailedPrecondition(
-            f"{person.origin} acts here, and --as names somebody else: leave it out, or set "
-            f"{AS_SERVICE}=1 to act as the service itself",
-            reason="SIGNED_IN",
-            field="as",
-        )
-    if person is not None or subject in {"", f"service:{connection.source}"}:
-        return connection.channel(tenant_id, org_id)
-    output.note({"acting": f"service:{connection.source}", "for": subject})
-    return connection.channel(tenant_id, org_id, subject=subject)
-
-
 async def find_org(connection: Connection, tenant_id: UUID, name: str) -> UUID | None:
     """An org's id from its slug or UUID; None for an empty name."""
-    if not name or (known := _as_uuid(name)) is not None:
+    if not name or (known := as_uuid(name)) is not None:
         return known if name else None
     stub = OrgServiceStub(connection.channel(tenant_id))
     found = await stub.ListOrgs(ListOrgsRequest(slug=name, page_size=1))
@@ -169,7 +134,8 @@ def _with_next_step(error: ArgyError) -> ArgyError:
     )
 
 
-def _as_uuid(name: str) -> UUID | None:
+def as_uuid(name: str) -> UUID | None:
+    """The UUID that a name is; None when it is something else."""
     try:
         return UUID(name)
     except ValueError:

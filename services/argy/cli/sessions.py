@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any, Final
 from urllib.parse import quote
-from uuid import UUID
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -14,24 +13,21 @@ from argy.api.authn.v1.session_pb2_grpc import SessionServiceStub
 from argy.api.directory.v1.user_pb2 import (
     USER_STATE_ACTIVE,
     USER_STATE_DISABLED,
-    ListUsersRequest,
     SetUserStateRequest,
     UserState,
 )
 from argy.api.directory.v1.user_pb2_grpc import UserServiceStub
-from argy.base.errors import InvalidArgument, NotFound
-from argy.base.ids import parse_uuid
+from argy.base.errors import InvalidArgument
 from argy.cli import acting
 from argy.cli.directory import Reason, user_app
 from argy.cli.output import Output
-from argy.cli.session import Json, Tenant, find_tenant, run
+from argy.cli.session import Json, Tenant, run
+from argy.cli.subjects import User, subjects_of
 from argy.client import Connection
 
 app = typer.Typer(help="Where you are signed in (see also: argy login).", no_args_is_help=True)
 
 _COLUMNS: Final = ("id", "methods", "ip", "last_seen_at", "expires_at", "current", "user_agent")
-
-User = Annotated[str, typer.Argument(metavar="USER", help="E-mail address or UUID.")]
 
 
 def register(root: typer.Typer) -> None:
@@ -74,10 +70,10 @@ def end_user(user: User, tenant: Tenant, json_output: Json = False) -> None:
     """End every session of a user, as an operator."""
 
     async def work(connection: Connection, output: Output) -> None:
-        tenant_id = await find_tenant(connection, tenant)
-        stub = SessionServiceStub(connection.channel(tenant_id))
-        user_id = await _find_user(connection, tenant_id, user)
-        done = await stub.EndUserSessions(EndUserSessionsRequest(user_id=str(user_id)))
+        subjects = await subjects_of(connection, tenant)
+        stub = SessionServiceStub(connection.channel(subjects.tenant_id))
+        user_id = await subjects.find_user(user)
+        done = await stub.EndUserSessions(EndUserSessionsRequest(user_id=user_id))
         _told(output, done.ended)
 
     run(json_output, work)
@@ -87,13 +83,13 @@ def invite(user: User, tenant: Tenant, json_output: Json = False) -> None:
     """Mail a user the link to register a first passkey; it is good for a week."""
 
     async def work(connection: Connection, output: Output) -> None:
-        tenant_id = await find_tenant(connection, tenant)
-        user_id = await _find_user(connection, tenant_id, user)
-        stub = MagicLinkServiceStub(connection.channel(tenant_id))
-        sent = await stub.InviteUser(InviteUserRequest(user_id=str(user_id)))
+        subjects = await subjects_of(connection, tenant)
+        user_id = await subjects.find_user(user)
+        stub = MagicLinkServiceStub(connection.channel(subjects.tenant_id))
+        sent = await stub.InviteUser(InviteUserRequest(user_id=user_id))
         until = _time(sent.expire_time)
         output.result(
-            {"user_id": str(user_id), "expires": until},
+            {"user_id": user_id, "expires": until},
             lambda: f"invited {user}; the link in the mail is good until {until}",
         )
 
@@ -119,9 +115,9 @@ def reset_sign_in(
         typer.confirm(f"Take every passkey, token and session from {user}?", abort=True)
 
     async def work(connection: Connection, output: Output) -> None:
-        tenant_id = await find_tenant(connection, tenant)
-        user_id = str(await _find_user(connection, tenant_id, user))
-        stub = SessionServiceStub(connection.channel(tenant_id))
+        subjects = await subjects_of(connection, tenant)
+        user_id = await subjects.find_user(user)
+        stub = SessionServiceStub(connection.channel(subjects.tenant_id))
         request = ResetSignInRequest(
             user_id=user_id, reason=reason, allow_without_link=without_link
         )
@@ -158,9 +154,9 @@ def _set_state(
     user: str, tenant: str, state: UserState.ValueType, reason: str, json_output: bool
 ) -> None:
     async def work(connection: Connection, output: Output) -> None:
-        tenant_id = await find_tenant(connection, tenant)
-        stub = UserServiceStub(connection.channel(tenant_id))
-        user_id = str(await _find_user(connection, tenant_id, user))
+        subjects = await subjects_of(connection, tenant)
+        stub = UserServiceStub(connection.channel(subjects.tenant_id))
+        user_id = await subjects.find_user(user)
         request = SetUserStateRequest(user_id=user_id, state=state, reason=reason)
         changed = (await stub.SetUserState(request)).user
         name = UserState.Name(changed.state).removeprefix("USER_STATE_")
@@ -169,16 +165,6 @@ def _set_state(
         )
 
     run(json_output, work)
-
-
-async def _find_user(connection: Connection, tenant_id: UUID, user: str) -> UUID:
-    if "@" not in user:
-        return parse_uuid(user, field="user")
-    stub = UserServiceStub(connection.channel(tenant_id))
-    found = (await stub.ListUsers(ListUsersRequest(email=user, page_size=1))).users
-    if not found:
-        raise NotFound(f"there is no user {user}", reason="USER_UNKNOWN", field="user")
-    return UUID(found[0].user_id)
 
 
 def _time(stamp: Timestamp) -> str:

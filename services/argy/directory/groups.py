@@ -69,11 +69,16 @@ class Groups:
             raise not_found("group", "group_id")
         return found
 
-    async def list(self, call: Call, *, after: UUID | None, limit: int) -> Sequence[Group]:
-        """A page of groups, oldest first."""
+    async def list(
+        self, call: Call, *, after: UUID | None, slug: str, ids: Sequence[UUID], limit: int
+    ) -> Sequence[Group]:
+        """A page of groups, oldest first; of those with ``ids``, if there are any."""
         require_tenant_scope(call.org_id)
         async with self._db.tenant(call.tenant_id) as tx:
-            return await page(tx, Group, Q.list_groups, call.tenant_id, after, limit)
+            if ids:
+                named = (call.tenant_id, ids, after, slug, limit)
+                return await page(tx, Group, Q.list_groups_by_id, *named)
+            return await page(tx, Group, Q.list_groups, call.tenant_id, after, slug, limit)
 
     async def delete(self, call: Call, group_id: UUID, reason: str) -> None:
         """Delete a group with memberships and roles; raises NotFound."""

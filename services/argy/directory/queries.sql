@@ -99,6 +99,17 @@ WHERE tenant_id = $1
 ORDER BY user_id
 LIMIT $4;
 
+-- name: list_users_by_id
+-- Those of the users $2 that there are, after $3 and with the e-mail address $4, as list_users.
+SELECT user_id, email, display_name, state, created_at
+FROM directory.user_account
+WHERE tenant_id = $1
+  AND user_id = ANY($2::uuid[])
+  AND ($3::uuid IS NULL OR user_id > $3)
+  AND ($4 = '' OR email_key = lower($4))
+ORDER BY user_id
+LIMIT $5;
+
 -- name: insert_group
 -- Make an empty group.
 INSERT INTO directory.user_group (tenant_id, group_id, slug, display_name, request_id)
@@ -121,12 +132,25 @@ DELETE FROM directory.user_group WHERE tenant_id = $1 AND group_id = $2
 RETURNING slug;
 
 -- name: list_groups
--- A page of groups after $2, oldest first.
+-- A page of groups after $2, oldest first; an empty slug means all.
 SELECT group_id, slug, display_name, created_at
 FROM directory.user_group
-WHERE tenant_id = $1 AND ($2::uuid IS NULL OR group_id > $2)
+WHERE tenant_id = $1
+  AND ($2::uuid IS NULL OR group_id > $2)
+  AND ($3 = '' OR slug = $3)
 ORDER BY group_id
-LIMIT $3;
+LIMIT $4;
+
+-- name: list_groups_by_id
+-- Those of the groups $2 that there are, after $3 and with the slug $4, as list_groups.
+SELECT group_id, slug, display_name, created_at
+FROM directory.user_group
+WHERE tenant_id = $1
+  AND group_id = ANY($2::uuid[])
+  AND ($3::uuid IS NULL OR group_id > $3)
+  AND ($4 = '' OR slug = $4)
+ORDER BY group_id
+LIMIT $5;
 
 -- name: insert_member
 -- Put a user into a group, let in by $4; no row when the user is in it already.

@@ -175,7 +175,8 @@ class UserService(UserServiceServicer):
         """A page of users."""
         call = current_call()
         after, limit = self._pages.window(call, request)
-        found = await self._users.list(call, after=after, email=request.email, limit=limit)
+        ids = [UUID(user_id) for user_id in request.user_ids]
+        found = await self._users.list(call, after=after, email=request.email, ids=ids, limit=limit)
         shown, token = self._pages.cut(call, request, found, _user_id)
         return users_pb.ListUsersResponse(users=map(user_message, shown), next_page_token=token)
 
@@ -228,7 +229,8 @@ class GroupService(GroupServiceServicer):
         """A page of groups."""
         call = current_call()
         after, limit = self._pages.window(call, request)
-        found = await self._groups.list(call, after=after, limit=limit)
+        ids = [UUID(group_id) for group_id in request.group_ids]
+        found = await self._groups.list(call, after=after, slug=request.slug, ids=ids, limit=limit)
         shown, token = self._pages.cut(call, request, found, _group_id)
         return users_pb.ListGroupsResponse(groups=map(group_message, shown), next_page_token=token)
 

@@ -66,11 +66,19 @@ class Users:
         return found
 
     async def list(
-        self, call: Call, *, after: UUID | None, email: str, limit: int
+        self, call: Call, *, after: UUID | None, email: str, ids: Sequence[UUID], limit: int
     ) -> Sequence[User]:
-        """A page of users, oldest first."""
+        """A page of users, oldest first; of those with ``ids``, if there are any.
+
+        Raises:
+            InvalidArgument: ``INVALID_EMAIL``, for an address that nobody can have.
+        """
         require_tenant_scope(call.org_id)
+        email = normal_email(email) if email else ""
         async with self._db.tenant(call.tenant_id) as tx:
+            if ids:
+                named = (call.tenant_id, ids, after, email, limit)
+                return await page(tx, User, Q.list_users_by_id, *named)
             return await page(tx, User, Q.list_users, call.tenant_id, after, email, limit)
 
     async def set_state(self, call: Call, user_id: UUID, state: UserState, reason: str) -> User:

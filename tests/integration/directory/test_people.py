@@ -89,6 +89,9 @@ async def test_users(directory: Any, tenant_factory: Any, admin: Any, actions: A
     assert (await client.users.GetUser(pb.GetUserRequest(user_id=made.user_id))).user == made
     found = await client.users.ListUsers(pb.ListUsersRequest(email="ADA@EXAMPLE.com"))
     assert list(found.users) == [made]
+    with pytest.raises(InvalidArgument) as malformed:
+        await client.users.ListUsers(pb.ListUsersRequest(email="ada@"))
+    assert malformed.value.reason == "INVALID_EMAIL"
     with pytest.raises(AlreadyExists) as refusal:
         await make_user(client, "aDA@example.com")
     assert (refusal.value.reason, refusal.value.field) == ("EMAIL_TAKEN", "email")
@@ -109,6 +112,32 @@ async def test_users(directory: Any, tenant_factory: Any, admin: Any, actions: A
         "directory.user.enable",
         "directory.user.delete",
     ]
+
+
+async def test_people_and_groups_are_found_by_their_ids_in_their_own_tenant_alone(
+    directory: Any, tenant_factory: Any
+) -> None:
+    client, other = [directory((await tenant_factory()).tenant_id) for _ in range(2)]
+    users = [await make_user(client, f"u{number}@example.com") for number in range(3)]
+    ids = [users[2].user_id, users[0].user_id, str(uuid4())]
+    asked = pb.ListUsersRequest(user_ids=ids)
+    assert list((await client.users.ListUsers(asked)).users) == [users[0], users[2]]
+    assert not (await other.users.ListUsers(asked)).users
+    page = pb.ListUsersRequest(user_ids=ids, page_size=1)
+    first = await client.users.ListUsers(page)
+    page.page_token = first.next_page_token
+    assert [*first.users, *(await client.users.ListUsers(page)).users] == [users[0], users[2]]
+    both = pb.ListUsersRequest(user_ids=ids, email="u2@example.com")
+    assert list((await client.users.ListUsers(both)).users) == [users[2]]
+
+    group = await make_group(client)
+    for request in (
+        pb.ListGroupsRequest(slug=group.slug),
+        pb.ListGroupsRequest(group_ids=[group.group_id, str(uuid4())]),
+    ):
+        assert list((await client.groups.ListGroups(request)).groups) == [group]
+        assert not (await other.groups.ListGroups(request)).groups
+    assert not (await client.groups.ListGroups(pb.ListGroupsRequest(slug="no-such"))).groups
 
 
 async def test_groups(directory: Any, tenant_factory: Any, admin: Any) -> None:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from argy.base.errors import InvalidArgument
-from argy.cli.decide import Action, Context, Resource, Subject, parse_facts
+from argy.cli.decide import Action, Context, Resource, parse_facts
 from argy.cli.output import Exit, Output
 from argy.cli.policy.impact import Live, live_facts
 from argy.cli.policy.options import DEFAULT_FOLDER, Folder
 from argy.cli.policy.render import Format, reported
 from argy.cli.policy.sources import read_proposed
 from argy.cli.session import Json
+from argy.cli.subjects import Subject
 
 if TYPE_CHECKING:
     from argy.policy.export import TenantFacts
@@ -60,7 +61,7 @@ def explain(
     """
     with reported(Format.JSON if json_output else Format.TEXT):
         snapshot, facts = _snapshot(folder, revision, assignments, tenant, live=live)
-        now_ms = _moment(at)
+        subject, now_ms = _subject(facts, subject, live=live), _moment(at)
         found = snapshot.explain(subject, org, resource, action, _facts(context), now_ms)
         Output(as_json=json_output).result(
             _explained(found), lambda: "\n".join(_explanation(found, facts))
@@ -91,7 +92,7 @@ def why_not(
         from argy.policy.why_not import why_not as find
 
         snapshot, facts = _snapshot(folder, revision, assignments, tenant, live=live)
-        now_ms = _moment(at)
+        subject, now_ms = _subject(facts, subject, live=live), _moment(at)
         found = find(snapshot, subject, org, resource, action, _facts(context), now_ms)
         Output(as_json=json_output).result(
             _answer(found), lambda: "\n".join(_advice(found, facts, subject, org))
@@ -114,6 +115,34 @@ def _snapshot(
             f"{assignments} is about tenant {facts.tenant}, not {tenant}", field="tenant"
         )
     return facts.snapshot(policy), facts
+
+
+def _subject(facts: "TenantFacts", name: str, *, live: bool) -> str:
+    """The subject that a name stands for by the facts: as ``Subjects.find``, without asking.
+
+    Raises:
+        InvalidArgument: ``SUBJECT_UNKNOWN``. A file may leave people out, so that ids in it are
+            taken for what they say.
+    """
+    kind, _, rest = name.partition(":")
+    if "@" in name:
+        address = f"<{rest if kind == 'user' else name}>".casefold()
+        found = (
+            each for each, called in facts.names.items() if called.casefold().endswith(address)
+        )
+    elif kind == "group" and name not in facts.groups:
+        found = (each for each in facts.groups if facts.names.get(each) == rest)
+    elif live and kind == "user":
+        found = (each for each in facts.names if each == name)
+    else:
+        return name
+    if subject := next(found, ""):
+        return subject
+    raise InvalidArgument(
+        f"there is no subject '{name}' in the tenant {facts.tenant}",
+        reason="SUBJECT_UNKNOWN",
+        field="subject",
+    )
 
 
 def _facts(context: str) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from rich.text import Text
 from argy.api.authz.v1 import policy_pb2 as pb
 from argy.api.authz.v1.policy_pb2_grpc import PolicyServiceStub
 from argy.base.errors import InvalidArgument
-from argy.base.ids import PLATFORM_TENANT_ID
 from argy.cli.output import Output, printable
 from argy.cli.policy.proposed import (
     activation_json,
@@ -21,7 +20,8 @@ from argy.cli.policy.proposed import (
     proposal_row,
     proposal_text,
 )
-from argy.cli.session import As, Json, acting_channel, every, run
+from argy.cli.session import Json, every, run
+from argy.cli.subjects import As, acting_channel, platform_subjects
 from argy.client import Connection
 
 Id = Annotated[str, typer.Argument(metavar="PROPOSAL_ID", help="From `argy policy proposals`.")]
@@ -62,9 +62,12 @@ def proposals(
         request = pb.ListProposalsRequest(page_size=1000)
         if state is not None:
             request.state = pb.ProposalState.Value(f"PROPOSAL_STATE_{state.name}")
-        found = await every(policy_stub(connection, output).ListProposals, request, "proposals")
+        stub = await policy_stub(connection, output)
+        found = await every(stub.ListProposals, request, "proposals")
+        rows = [proposal_row(one) for one in found]
+        await platform_subjects(connection).named(rows, "author")
         columns = ("proposal_id", "state", "approvals", "changes", "title", "author", "created")
-        output.rows([proposal_row(one) for one in found], columns)
+        output.rows(rows, columns)
 
     run(json_output, work)
 
@@ -79,16 +82,17 @@ def show(
     """Show a proposal and what it would change."""
 
     async def work(connection: Connection, output: Output) -> None:
-        stub = policy_stub(connection, output)
+        stub = await policy_stub(connection, output)
         found = await _find(stub, proposal_id)
         tenants: list[pb.TenantImpact] = []
         if impact:
             request = pb.GetProposalImpactRequest(proposal_id=proposal_id, page_size=100)
             tenants = await every(stub.GetProposalImpact, request, "tenants")
-        value = proposal_json(found) | ({"impact": impact_json(tenants)} if impact else {})
+        names = await names_of(connection, found)
+        value = proposal_json(found, names) | ({"impact": impact_json(tenants)} if impact else {})
         output.result(
             value,
-            lambda: proposal_text(found) + (f"\n{impact_text(tenants)}" if impact else ""),
+            lambda: proposal_text(found, names) + (f"\n{impact_text(tenants)}" if impact else ""),
         )
 
     run(json_output, work)
@@ -110,10 +114,11 @@ def approve(
         raise InvalidArgument("--json asks nobody: give --yes as well", field="yes")
 
     async def work(connection: Connection, output: Output) -> None:
-        stub = policy_stub(connection, output, subject)
+        stub = await policy_stub(connection, output, subject)
         seen = await _find(stub, proposal_id)
         if not yes:
-            Console(highlight=False, soft_wrap=True).print(Text(printable(proposal_text(seen))))
+            told = proposal_text(seen, await names_of(connection, seen))
+            Console(highlight=False, soft_wrap=True).print(Text(printable(told)))
             typer.confirm("Approve this?", abort=True)
         response = await stub.ApproveProposal(
             pb.ApproveProposalRequest(
@@ -126,7 +131,7 @@ def approve(
         made = response.proposal
         counting = sum(given.counts for given in made.approvals)
         output.result(
-            proposal_json(made),
+            proposal_json(made, await names_of(connection, made)),
             lambda: f"approved: {counting} of {made.approvals_needed} approvals",
         )
 
@@ -142,10 +147,12 @@ def reject(
     """End a proposal; it can't come back."""
 
     async def work(connection: Connection, output: Output) -> None:
-        response = await policy_stub(connection, output, subject).RejectProposal(
+        stub = await policy_stub(connection, output, subject)
+        response = await stub.RejectProposal(
             pb.RejectProposalRequest(proposal_id=proposal_id, comment=comment)
         )
-        output.result(proposal_json(response.proposal), lambda: f"rejected {proposal_id}")
+        value = proposal_json(response.proposal, await names_of(connection, response.proposal))
+        output.result(value, lambda: f"rejected {proposal_id}")
 
     run(json_output, work)
 
@@ -154,10 +161,9 @@ def activate(proposal_id: Id, subject: As = "", json_output: Json = False) -> No
     """Put an approved proposal in force on every server."""
 
     async def work(connection: Connection, output: Output) -> None:
-        response = await policy_stub(connection, output, subject).ActivateProposal(
-            pb.ActivateProposalRequest(proposal_id=proposal_id)
-        )
-        _put(output, response)
+        stub = await policy_stub(connection, output, subject)
+        response = await stub.ActivateProposal(pb.ActivateProposalRequest(proposal_id=proposal_id))
+        await _put(connection, output, response)
 
     run(json_output, work)
 
@@ -177,10 +183,9 @@ def rollback(
     """
 
     async def work(connection: Connection, output: Output) -> None:
-        response = await policy_stub(connection, output, subject).RollbackPolicy(
-            pb.RollbackPolicyRequest(sequence=to, reason=reason)
-        )
-        _put(output, response)
+        stub = await policy_stub(connection, output, subject)
+        response = await stub.RollbackPolicy(pb.RollbackPolicyRequest(sequence=to, reason=reason))
+        await _put(connection, output, response)
 
     run(json_output, work)
 
@@ -189,16 +194,18 @@ def active(json_output: Json = False) -> None:
     """Show the policy in force on the server that answers."""
 
     async def work(connection: Connection, output: Output) -> None:
-        found = await policy_stub(connection, output).GetActivePolicy(pb.GetActivePolicyRequest())
+        stub = await policy_stub(connection, output)
+        found = await stub.GetActivePolicy(pb.GetActivePolicyRequest())
         value = {
             **activation_json(found.activation),
             "problem": found.problem,
             "rules": found.rules,
         }
+        await platform_subjects(connection).named([value], "activated_by")
 
         def text() -> str:
             problem = f"\n  PROBLEM {found.problem}" if found.problem else ""
-            return f"{activation_text(found.activation)}\n  holds   {found.rules} rules{problem}"
+            return f"{activation_text(value)}\n  holds   {found.rules} rules{problem}"
 
         output.result(value, text)
 
@@ -210,20 +217,30 @@ def history(json_output: Json = False) -> None:
 
     async def work(connection: Connection, output: Output) -> None:
         request = pb.ListActivationsRequest(page_size=1000)
-        found = await every(policy_stub(connection, output).ListActivations, request, "activations")
+        stub = await policy_stub(connection, output)
+        found = await every(stub.ListActivations, request, "activations")
+        rows = [activation_json(one) for one in found]
+        await platform_subjects(connection).named(rows, "activated_by")
         columns = (
             "sequence", "kind", "policy_revision", "commit", "activated_by", "reason", "created",
         )  # fmt: skip
-        output.rows([activation_json(one) for one in found], columns)
+        output.rows(rows, columns)
 
     run(json_output, work)
 
 
-def policy_stub(connection: Connection, output: Output, subject: str = "") -> Any:
+async def policy_stub(connection: Connection, output: Output, subject: str = "") -> Any:
     """The stub of policies, which are the platform's; whoever is signed in acts."""
     return PolicyServiceStub(
-        acting_channel(connection, output, PLATFORM_TENANT_ID, subject=subject)
+        await acting_channel(connection, output, platform_subjects(connection), for_=subject)
     )
+
+
+async def names_of(connection: Connection, proposal: pb.Proposal) -> dict[str, str]:
+    """What people call those who had part in a proposal."""
+    approvers = (given.approver for given in proposal.approvals)
+    people = (proposal.author, *proposal.makers, *approvers)
+    return await platform_subjects(connection).names(people)
 
 
 async def _find(stub: Any, proposal_id: str) -> pb.Proposal:
@@ -233,8 +250,7 @@ async def _find(stub: Any, proposal_id: str) -> pb.Proposal:
     return response.proposal
 
 
-def _put(output: Output, response: Any) -> None:
+async def _put(connection: Connection, output: Output, response: Any) -> None:
     value = {**activation_json(response.activation), "revision": response.revision}
-    output.result(
-        value, lambda: f"{activation_text(response.activation)}\n  revision {response.revision}"
-    )
+    await platform_subjects(connection).named([value], "activated_by")
+    output.result(value, lambda: f"{activation_text(value)}\n  revision {response.revision}")

@@ -1,6 +1,6 @@
 """Proposals and activations for people and for programs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 from typing import Any
 
@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from argy.api.authz.v1 import policy_pb2 as pb
 from argy.cli.approvals import ASKER_MAY_GRANT
+from argy.cli.output import called
 from argy.policy.compare.diff_report import holder, located, place
 
 _MARKS = {"gained": "+", "lost": "-", "changed": "~"}
@@ -19,8 +20,8 @@ def state_of(proposal: pb.Proposal) -> str:
     return pb.ProposalState.Name(proposal.state).removeprefix("PROPOSAL_STATE_")
 
 
-def proposal_json(proposal: pb.Proposal) -> dict[str, Any]:
-    """All of a proposal."""
+def proposal_json(proposal: pb.Proposal, names: Mapping[str, str]) -> dict[str, Any]:
+    """All of a proposal; ``names`` is what people call its subjects."""
     return {
         "proposal_id": proposal.proposal_id,
         "state": state_of(proposal),
@@ -47,6 +48,7 @@ def proposal_json(proposal: pb.Proposal) -> dict[str, Any]:
             for given in proposal.approvals
         ],
         "rejection": proposal.rejection,
+        "names": dict(names),
     }
 
 
@@ -64,14 +66,14 @@ def proposal_row(proposal: pb.Proposal) -> dict[str, Any]:
     }
 
 
-def proposal_text(proposal: pb.Proposal) -> str:
-    """A proposal with what it would change."""
+def proposal_text(proposal: pb.Proposal, names: Mapping[str, str]) -> str:
+    """A proposal with what it would change; ``names`` is what people call its subjects."""
     counting = sum(given.counts for given in proposal.approvals)
     told = [
         f"{proposal.title}  [{state_of(proposal)}]",
         f"  proposal  {proposal.proposal_id or 'none: it was only validated'}",
-        f"  author    {proposal.author}",
-        f"  made by   {_makers(proposal)}",
+        f"  author    {names.get(proposal.author, proposal.author)}",
+        f"  made by   {_makers(proposal, names)}",
         f"  bundle    {proposal.policy.bundle_digest}",
         f"  commit    {proposal.policy.commit or 'none'}",
         f"  diff      {proposal.diff_digest}",
@@ -85,7 +87,7 @@ def proposal_text(proposal: pb.Proposal) -> str:
         void = f"  ({ASKER_MAY_GRANT})" if given.asker_may_grant else ""
         if not given.counts:
             void = "  (of an earlier diff, or of who made it: does not count)"
-        told.append(f"    {given.approver}  {given.comment}{void}")
+        told.append(f"    {names.get(given.approver, given.approver)}  {given.comment}{void}")
     if not proposal.change_count:
         told.append("It changes no decision.")
     for change in proposal.changes[:_SHOWN]:
@@ -144,15 +146,14 @@ def activation_json(activation: pb.Activation) -> dict[str, Any]:
     }
 
 
-def activation_text(activation: pb.Activation) -> str:
-    """An activation for people."""
-    value = activation_json(activation)
+def activation_text(value: Mapping[str, Any]) -> str:
+    """What ``activation_json`` made of an activation, for people."""
     told = [
         f"activation {value['sequence']}  {value['kind']}",
         f"  bundle  {value['bundle_digest']}",
         f"  policy  {value['policy_revision']}",
         f"  commit  {value['commit'] or 'none'}",
-        f"  by      {value['activated_by']}  {value['created']}",
+        f"  by      {called(value, 'activated_by')}  {value['created']}",
     ]
     if value["proposal_id"]:
         told.append(f"  of      proposal {value['proposal_id']}")
@@ -161,9 +162,10 @@ def activation_text(activation: pb.Activation) -> str:
     return "\n".join(told)
 
 
-def _makers(proposal: pb.Proposal) -> str:
+def _makers(proposal: pb.Proposal, names: Mapping[str, str]) -> str:
     """Who signed and wrote it; addresses that are nobody's here are marked."""
-    known = [*proposal.makers, *(f"{one} (nobody here)" for one in proposal.unknown_makers)]
+    here = (names.get(one, one) for one in proposal.makers)
+    known = [*here, *(f"{one} (nobody here)" for one in proposal.unknown_makers)]
     return ", ".join(known) or "not known: neither the key nor a commit says"
 
 

@@ -10,12 +10,12 @@ import typer
 from argy.api.authz.v1 import policy_pb2 as pb
 from argy.api.authz.v1.policy_pb2_grpc import PolicyServiceStub
 from argy.base.errors import PermissionDenied
-from argy.base.ids import PLATFORM_TENANT_ID
 from argy.cli.output import Output
 from argy.cli.policy.bundle import Key, Revision, signed_bundle
 from argy.cli.policy.options import DEFAULT_FOLDER, Folder
 from argy.cli.policy.proposed import proposal_json, proposal_text
-from argy.cli.session import As, Json, acting_channel, run
+from argy.cli.session import Json, run
+from argy.cli.subjects import As, acting_channel, platform_subjects
 from argy.client import Connection
 
 
@@ -47,7 +47,7 @@ def publish(
 
     async def work(connection: Connection, output: Output) -> None:
         stub = PolicyServiceStub(
-            acting_channel(connection, output, PLATFORM_TENANT_ID, subject=subject)
+            await acting_channel(connection, output, platform_subjects(connection), for_=subject)
         )
         since = ""
         # Who may propose and not read tells the last commit's authors.
@@ -65,8 +65,11 @@ def publish(
             )
         )
         proposal = response.proposal
+        people = (proposal.author, *proposal.makers)
+        names = await platform_subjects(connection).names(people)
         output.result(
-            proposal_json(proposal), lambda: f"{proposal_text(proposal)}\n{_next(proposal)}"
+            proposal_json(proposal, names),
+            lambda: f"{proposal_text(proposal, names)}\n{_next(proposal)}",
         )
 
     run(json_output, work)

@@ -10,7 +10,8 @@ from argy.api.authz.v1 import policy_pb2 as pb
 from argy.cli.output import Output
 from argy.cli.policy.proposals import Id, policy_stub
 from argy.cli.roles import parse_duration
-from argy.cli.session import As, Json, run
+from argy.cli.session import Json, run
+from argy.cli.subjects import As
 from argy.client import Connection
 
 _FOLLOW_S = 2.0
@@ -37,7 +38,8 @@ def shadow(
 
     async def work(connection: Connection, output: Output) -> None:
         duration_s = int(parse_duration(lasts, "for").total_seconds())
-        response = await policy_stub(connection, output, subject).StartShadow(
+        stub = await policy_stub(connection, output, subject)
+        response = await stub.StartShadow(
             pb.StartShadowRequest(
                 proposal_id=proposal_id, duration_s=duration_s, max_per_second=rate
             )
@@ -58,7 +60,7 @@ def shadow_report(
     """Show which decisions the proposal would have made differently."""
 
     async def work(connection: Connection, output: Output) -> None:
-        stub, told = policy_stub(connection, output), None
+        stub, told = await policy_stub(connection, output), None
         while True:
             report = await stub.GetShadowReport(pb.GetShadowReportRequest(proposal_id=proposal_id))
             value = _json(report)
