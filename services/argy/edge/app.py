@@ -10,6 +10,7 @@ from argy.edge.health import Health
 from argy.edge.limits import Bounds, limits
 from argy.edge.proxies import Network, clients
 from argy.edge.request import App, Receive, Scope, Send
+from argy.edge.room import KnownNetworks
 from argy.edge.stages import ErrorPage, errors, request_ids, security_headers
 
 HEALTH: Final = "/healthz"
@@ -20,6 +21,7 @@ def build(
     *,
     health: Health,
     bounds: Bounds,
+    known: KnownNetworks,
     error_page: ErrorPage,
     proxies: Sequence[Network] = (),
     strict_transport: bool,
@@ -30,7 +32,7 @@ def build(
     Routes know their callers themselves.
     """
     app: App = _routing([Route(HEALTH, health.answer, methods=["GET"]), *routes])
-    app = limits(app, bounds)
+    app = limits(app, bounds, known)
     app = errors(app, error_page)
     app = request_ids(app)
     app = clients(app, proxies)

@@ -85,7 +85,9 @@ class _Api:
                 self._connection, tenant.tenant_id, request_id=request_id, access_token=token
             )
             try:
-                return await work(request, tenant, services)
+                answer = await work(request, tenant, services)
+                state_of(request.scope).let_in = True
+                return answer
             except (FailedPrecondition, Unauthenticated) as error:
                 if error.reason.startswith(_PUBLIC_REASONS):
                     raise

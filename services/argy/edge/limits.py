@@ -16,6 +16,7 @@ from argy.base.errors import (
 )
 from argy.edge.proxies import network_of
 from argy.edge.request import App, Message, Receive, Scope, Send, header_values, state_of
+from argy.edge.room import KnownNetworks, Room
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_HEADERS: Final = 64
@@ -42,32 +43,32 @@ class Bounds:
         return max(self.requests // _SHARE, 2)
 
 
-def limits(app: App, bounds: Bounds) -> App:
+def limits(app: App, bounds: Bounds, known: KnownNetworks) -> App:
     """Refuse what is too large, too slow, or too much at once.
 
-    The body is counted as it arrives, whatever its length is said to be. What one address sends
-    slowly is bounded, so that it can't take every place: a request that is all there never waits.
+    The body is counted as it arrives, whatever its length is said to be. What is sent slowly takes
+    no place of a request that is all there, and of the places for it no network takes another's.
     """
-    running = 0
-    waiting: Counter[str] = Counter()
+    bodies = Bodies(bounds, known)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        nonlocal running
-        if running >= bounds.requests:
+        if bodies.running >= bounds.requests:
             raise Unavailable(
                 "too many requests at once: try again", reason="TOO_BUSY", retry_after_ms=1_000
             )
-        running += 1
+        bodies.running += 1
+        state = state_of(scope)
         try:
             _check_headers(scope)
             async with asyncio.timeout(bounds.request_s):
-                client = network_of(state_of(scope).client_ip)
-                body = _bounded(receive, bounds.body_s)
-                await app(scope, _shared(body, waiting, client, most=bounds.bodies), send)
+                body = bodies.shared(_bounded(receive, bounds.body_s), state.client_ip)
+                await app(scope, body, send)
         except TimeoutError as error:
             raise DeadlineExceeded("the request took too long", reason="TOO_SLOW") from error
         finally:
-            running -= 1
+            bodies.running -= 1
+            if state.let_in:
+                known.add(state.client_ip)
 
     return serve
 
@@ -107,23 +108,69 @@ def _check_version(scope: Scope) -> None:
         raise InvalidArgument("HTTP/1.0 has no transfer coding", reason="MALFORMED_HTTP")
 
 
-def _shared(receive: Receive, waiting: Counter[str], client: str, *, most: int) -> Receive:
-    async def shared() -> Message:
-        if waiting[client] >= most:
-            raise Unavailable(
-                "too many bodies of yours are on their way: try again",
-                reason="TOO_BUSY",
-                retry_after_ms=1_000,
-            )
-        waiting[client] += 1
-        try:
-            return await receive()
-        finally:
-            waiting[client] -= 1
-            if not waiting[client]:
-                del waiting[client]
+class _Awaited:
+    """A part of a body that is on its way."""
 
-    return shared
+    __slots__ = ("_timeout", "gave_up")
+
+    def __init__(self, timeout: asyncio.Timeout) -> None:
+        self._timeout = timeout
+        self.gave_up = False
+
+    def give_up(self) -> bool:
+        """Wait no longer."""
+        if not self.gave_up:
+            self.gave_up = True
+            self._timeout.reschedule(asyncio.get_running_loop().time())
+            return True
+        return False
+
+
+class Bodies:
+    """Requests that run, and bodies that are on their way: as many as there are requests."""
+
+    def __init__(self, bounds: Bounds, known: KnownNetworks) -> None:
+        self.running = 0
+        self._most = bounds.bodies
+        self._room = Room(bounds.requests, known)
+        self._waiting: Counter[str] = Counter()
+
+    def shared(self, receive: Receive, address: str) -> Receive:
+        """What receives a body from an address; while it waits, the request takes no place."""
+        client = network_of(address)
+
+        async def shared() -> Message:
+            if self._waiting[client] >= self._most:
+                raise _too_many_bodies()
+            self._waiting[client] += 1
+            self.running -= 1
+            timeout = asyncio.timeout(None)
+            waiting = _Awaited(timeout)
+            try:
+                async with timeout:
+                    if not self._room.enter(waiting, address):
+                        raise _too_many_bodies()
+                    return await receive()
+            except TimeoutError:
+                if waiting.gave_up:
+                    raise _too_many_bodies() from None
+                raise
+            finally:
+                self._room.leave(waiting, address)
+                self.running += 1
+                self._waiting[client] -= 1
+                if not self._waiting[client]:
+                    del self._waiting[client]
+
+        return shared
+
+
+def _too_many_bodies() -> Unavailable:
+    return Unavailable(
+        "too many bodies of your network are on their way: try again",
+        reason="TOO_BUSY",
+        retry_after_ms=1_000,
+    )
 
 
 def _bounded(receive: Receive, body_s: float) -> Receive:

@@ -20,6 +20,7 @@ from argy.edge.health import Health
 from argy.edge.limits import Bounds
 from argy.edge.protocol import BoundedProtocol
 from argy.edge.request import App
+from argy.edge.room import KnownNetworks, Room
 from argy.edge.server import EdgeServer, Peers, allow_files
 from argy.edge.settings import EdgeSettings
 
@@ -40,9 +41,10 @@ async def serve(settings: EdgeSettings, endpoint: Endpoint) -> None:
         SystemExit: when the port can't be had; why is in the log.
     """
     async with Connection(endpoint) as connection:
-        app = assemble(settings, endpoint, connection)
+        known = KnownNetworks()
+        app = assemble(settings, endpoint, connection, known=known)
         allow_files()
-        server = EdgeServer(server_config(settings, app))
+        server = EdgeServer(server_config(settings, app, known))
         # Uvicorn raises the signal that stopped it once more when it has stopped: the end is clean.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
@@ -57,8 +59,9 @@ def assemble(
     endpoint: Endpoint,
     connection: Connection,
     bounds: Bounds | None = None,
+    known: KnownNetworks | None = None,
 ) -> App:
-    """The application over a connection to the services."""
+    """The application over a connection to the services; ``known`` as the protocol has it."""
     url, views, callers = settings.base_url, pages.Views(), Callers(settings.tokens)
     return build(
         [
@@ -73,6 +76,7 @@ def assemble(
         ],
         health=Health(connection),
         bounds=bounds or Bounds(requests=settings.max_requests),
+        known=known or KnownNetworks(),
         proxies=settings.proxy_networks,
         error_page=partial(pages.error_page, views),
         strict_transport=settings.is_strict,
@@ -80,7 +84,11 @@ def assemble(
 
 
 def server_config(
-    settings: EdgeSettings, app: App, *, protocol: type[BoundedProtocol] = BoundedProtocol
+    settings: EdgeSettings,
+    app: App,
+    known: KnownNetworks,
+    *,
+    protocol: type[BoundedProtocol] = BoundedProtocol,
 ) -> uvicorn.Config:
     """How uvicorn serves the application.
 
@@ -89,7 +97,8 @@ def server_config(
     """
     host, port = settings.address
     wrapped: Any = app
-    peers = Peers(settings.max_requests * _CONNECTIONS_PER_ADDRESS, settings.proxy_networks)
+    room = Room(settings.max_requests * _CONNECTIONS_PER_REQUEST, known)
+    peers = Peers(settings.max_requests * _CONNECTIONS_PER_ADDRESS, room, settings.proxy_networks)
     counted: Any = partial(protocol, peers=peers)
     return uvicorn.Config(
         wrapped,
@@ -107,7 +116,6 @@ def server_config(
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_DRAIN_S,
         backlog=_BACKLOG,
-        limit_concurrency=settings.max_requests * _CONNECTIONS_PER_REQUEST,
         ssl_context_factory=_tls(settings),
     )
 

@@ -107,6 +107,7 @@ class OAuth:
         fields = await read_form(request)
         asked = pb.IntrospectTokenRequest(token=needed(fields, "token"))
         state_of(request.scope).service = caller.service
+        state_of(request.scope).let_in = True
         stub, metadata = await self._stub(request, subject=f"service:{caller.service}")
         found = await _asked(request, stub.IntrospectToken(asked, metadata=metadata))
         return JSONResponse(self._described(request, found), headers=NOT_STORED)

@@ -42,17 +42,25 @@ class BoundedProtocol(HttpToolsProtocol):
         """A connection is open: its first head is awaited."""
         super().connection_made(transport)
         address = self.client[0] if self.client else ""
-        if not self._peers.enter(address):
+        if not self._peers.enter(self, address):
             self._refuse(503, "Service Unavailable", "TOO_MANY_CONNECTIONS")
             return
         self._address = address
         self._start_timer()
 
+    def give_up(self) -> bool:
+        """End a connection that waits for a request; see ``argy.edge.room.Guest``."""
+        busy = self.cycle is not None and not self.cycle.response_complete
+        if busy or self.pipeline or self._address is None or self.transport.is_closing():
+            return False
+        self._refuse(503, "Service Unavailable", "TOO_MANY_CONNECTIONS")
+        return True
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self._stop_timer()
         if self._address is not None:
-            self._peers.leave(self._address)
+            self._peers.leave(self, self._address)
             self._address = None
         super().connection_lost(exc)
 

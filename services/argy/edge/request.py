@@ -26,6 +26,8 @@ class RequestState:
     """The token's own tenant, for requests that name none."""
     client_ip: str = ""
     """The client's address, beyond our own proxies."""
+    let_in: bool = False
+    """Whether a credential or a session of the request's was found good."""
     started: bool = False
     """Whether the answer has begun."""
 

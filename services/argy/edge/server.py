@@ -16,6 +16,7 @@ from typing import Any, Final
 import uvicorn
 
 from argy.edge.proxies import Network, address_of, is_ours, network_of
+from argy.edge.room import Guest, Room
 
 _LOG: Final = logging.getLogger("argy.edge")
 _FILES: Final = 65_536
@@ -59,24 +60,27 @@ class EdgeServer(uvicorn.Server):
 class Peers:
     """How many connections each address has; our own proxies have as many as they like."""
 
-    __slots__ = ("_held", "_most", "_proxies")
+    __slots__ = ("_held", "_most", "_proxies", "_room")
 
-    def __init__(self, most: int, proxies: Sequence[Network] = ()) -> None:
+    def __init__(self, most: int, room: Room, proxies: Sequence[Network] = ()) -> None:
+        """``most`` of an address, or an IPv6 /64; of all together as many as ``room`` has."""
         self._most = most
+        self._room = room
         self._proxies = proxies
         self._held: Counter[str] = Counter()
 
-    def enter(self, address: str) -> bool:
-        """Count a connection; False when its address, or its IPv6 /64, has enough of them."""
+    def enter(self, guest: Guest, address: str) -> bool:
+        """Count a connection; False when its network has enough of them."""
         key = self._key(address)
-        if key and self._held[key] >= self._most:
+        if key and (self._held[key] >= self._most or not self._room.enter(guest, address)):
             return False
         self._held[key] += 1
         return True
 
-    def leave(self, address: str) -> None:
+    def leave(self, guest: Guest, address: str) -> None:
         """Forget a connection that was counted."""
         key = self._key(address)
+        self._room.leave(guest, address)
         self._held[key] -= 1
         if self._held[key] <= 0:
             del self._held[key]

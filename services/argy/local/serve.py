@@ -165,6 +165,9 @@ async def _assemble(
     lane = AuditLane(any_database, settings.spool_dir)
     await lane.start()
     stack.push_async_callback(lane.close)
+    refusals = RefusalLog(lane, clock)
+    await refusals.start()
+    stack.push_async_callback(refusals.close)
     parts: list[tuple[object, Any]] = []
     access: Decider
     replication: ReplicationService | None = None
@@ -224,7 +227,7 @@ async def _assemble(
             nonces=nonces,
             tenants=tenants,
             access=access,
-            audit=RefusalLog(lane),
+            audit=refusals,
             clock=clock,
             telemetry=Telemetry(),
             max_request_bytes=MAX_REQUEST_BYTES,

@@ -30,6 +30,7 @@ from argy.client.pep_tokens import add_token
 from argy.edge.limits import Bounds
 from argy.edge.main import assemble, server_config
 from argy.edge.protocol import BoundedProtocol
+from argy.edge.room import KnownNetworks
 from argy.edge.server import EdgeServer
 from argy.edge.settings import EdgeSettings
 from argy.local.dev_ca import DevCertificates, ensure_dev_certificates
@@ -102,10 +103,14 @@ class EdgeProcess:
         """A connection that does not even begin TLS."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=START_S)
 
-    def connect(self, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
-        """A TLS connection for bytes that no HTTP client would send."""
+    def connect(
+        self, context: ssl.SSLContext | None = None, *, source: str = "127.0.0.1"
+    ) -> ssl.SSLSocket:
+        """A TLS connection for bytes that no HTTP client would send, from some address."""
         trusting = ssl.create_default_context(cafile=str(self.files.certificates.ca_file))
-        raw = socket.create_connection(("127.0.0.1", self.port), timeout=START_S)
+        raw = socket.create_connection(
+            ("127.0.0.1", self.port), timeout=START_S, source_address=(source, 0)
+        )
         return (context or trusting).wrap_socket(raw, server_hostname="localhost")
 
     def send_raw(self, sent: bytes) -> bytes:
@@ -233,8 +238,9 @@ def slow_edge(files: Files, request: pytest.FixtureRequest) -> Iterator[EdgeProc
 
     async def run() -> None:
         async with Connection(endpoint) as connection:
-            app = assemble(settings, endpoint, connection, bounds)
-            config = server_config(settings, app, protocol=HastyProtocol)
+            known = KnownNetworks()
+            app = assemble(settings, endpoint, connection, bounds, known)
+            config = server_config(settings, app, known, protocol=HastyProtocol)
             server = EdgeServer(config, handshake_s=handshake_s)
             servers.put(server)
             await server.serve()

@@ -202,3 +202,42 @@ def test_trailers_without_end_are_cut_off(edge: Any, body: bytes) -> None:
             + body + b"0\r\nx-a: " + b"y" * 40_000
         )  # fmt: skip
         assert b"HEADERS_TOO_LARGE" in read_all(wire)
+
+
+STRANGERS = [f"127.0.{number}.1" for number in range(1, 5)]
+"""Four addresses that are nobody's neighbours."""
+
+
+@pytest.mark.parametrize("slow_edge", [{"head_s": PATIENCE_S}], indirect=True, ids=["patient"])
+def test_idle_connections_of_four_addresses_refuse_nobody(slow_edge: Any) -> None:
+    with ExitStack() as stack:
+        for address in STRANGERS * 8:
+            stack.enter_context(closing(slow_edge.connect(source=address)))
+        with slow_edge.client() as http:
+            assert http.get("/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "slow_edge",
+    [{"bounds": Bounds(requests=8, body_s=PATIENCE_S), "head_s": PATIENCE_S}],
+    indirect=True,
+    ids=["eight"],
+)
+def test_dribbled_bodies_of_four_addresses_refuse_nobody(
+    slow_edge: Any, asked: Any, problem_of: Any
+) -> None:
+    form = FORM + b"expect: 100-continue\r\ncontent-length: 9\r\n\r\n"
+    with ExitStack() as stack:
+        for address in STRANGERS * 2:
+            wire = stack.enter_context(closing(slow_edge.connect(source=address)))
+            wire.sendall(b"POST /acme/sign-in HTTP/1.1\r\n" + form)
+            assert wire.recv(1024)
+        with slow_edge.client() as http:
+            for _ in range(20):
+                answer = problem_of(http.post("/access/v1/evaluation", json=asked))
+                # It passed every check of the edge; nothing serves behind it here.
+                assert answer["reason"] == "PLATFORM_UNAVAILABLE"
+        # One that is slow itself is waited for as well.
+        with closing(slow_edge.connect()) as slow:
+            slow.sendall(b"POST /acme/sign-in HTTP/1.1\r\n" + form)
+            assert b" 100 " in slow.recv(1024)

@@ -8,6 +8,7 @@ import pytest
 from argy.base.errors import Unavailable
 from argy.edge.limits import Bounds, limits
 from argy.edge.request import Message, Receive, Scope, Send, state_of
+from argy.edge.room import KnownNetworks
 
 BOUNDS = Bounds(requests=8)
 
@@ -41,7 +42,7 @@ def request_from(address: str) -> Scope:
 
 async def waiting_for(*addresses: str) -> str:
     """Let the bodies of some addresses be waited for; the reason why the last one is not, if so."""
-    app = limits(reading, BOUNDS)
+    app = limits(reading, BOUNDS, KnownNetworks())
     *held, last = [
         asyncio.ensure_future(app(request_from(one), unsent, nothing)) for one in addresses
     ]
@@ -68,3 +69,26 @@ async def test_one_network_can_not_take_every_place(addresses: list[str]) -> Non
 async def test_other_networks_are_waited_for() -> None:
     assert await waiting_for("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1") == ""
     assert await waiting_for("192.0.2.1", "192.0.2.1", "192.0.2.2") == ""
+
+
+async def test_dribbled_bodies_of_many_networks_take_nobody_elses_place() -> None:
+    strangers = [f"198.51.{number}.1" for number in range(20) for _ in range(2)]
+    assert await waiting_for(*strangers, "192.0.2.1") == ""
+
+
+async def test_a_request_that_is_all_there_waits_for_no_body() -> None:
+    app = limits(reading, BOUNDS, KnownNetworks())
+
+    async def sent() -> Message:
+        return {"type": "http.request", "body": b"all", "more_body": False}
+
+    held = [
+        asyncio.ensure_future(app(request_from(f"198.51.{number}.1"), unsent, nothing))
+        for number in range(40)
+    ]
+    await asyncio.wait(held, timeout=0)
+    for _ in range(20):
+        await app(request_from("192.0.2.1"), sent, nothing)
+    for task in held:
+        task.cancel()
+    await asyncio.gather(*held, return_exceptions=True)

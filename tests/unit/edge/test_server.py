@@ -3,12 +3,25 @@
 import ipaddress
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
+from argy.edge.room import KnownNetworks, Room
 from argy.edge.server import Peers
 
 PROXIES = (ipaddress.ip_network("10.0.0.0/8"),)
+
+
+class Guest:
+    """A connection that is busy."""
+
+    def give_up(self) -> bool:
+        return False
+
+
+def peers_of(most: int, proxies: Any = ()) -> Peers:
+    return Peers(most, Room(100, KnownNetworks()), proxies)
 
 
 @pytest.mark.parametrize(
@@ -21,25 +34,26 @@ PROXIES = (ipaddress.ip_network("10.0.0.0/8"),)
     ],
 )
 def test_one_address_has_so_many_connections_and_no_more(first: str, second: str) -> None:
-    peers = Peers(2)
-    assert [peers.enter(first), peers.enter(second), peers.enter(first)] == [True, True, False]
-    peers.leave(second)
-    assert peers.enter(second)
+    peers, one, two = peers_of(2), Guest(), Guest()
+    assert [peers.enter(one, first), peers.enter(two, second)] == [True, True]
+    assert not peers.enter(Guest(), first)
+    peers.leave(two, second)
+    assert peers.enter(Guest(), second)
 
 
 @pytest.mark.parametrize("other", ["192.0.2.2", "2001:db8:0:1::1", "::ffff:192.0.2.2"])
 def test_another_address_is_counted_for_itself(other: str) -> None:
-    peers = Peers(1)
+    peers = peers_of(1)
     for address in ("192.0.2.1", "2001:db8::1"):
-        assert peers.enter(address)
-    assert peers.enter(other)
+        assert peers.enter(Guest(), address)
+    assert peers.enter(Guest(), other)
 
 
 @pytest.mark.parametrize("address", ["10.1.2.3", "::ffff:10.1.2.3", "", "a-socket"])
 def test_our_own_proxies_are_not_bounded(address: str) -> None:
-    peers = Peers(1, PROXIES)
-    assert all(peers.enter(address) for _ in range(3))
-    peers.leave(address)
+    peers, guest = peers_of(1, PROXIES), Guest()
+    assert all(peers.enter(guest, address) for _ in range(3))
+    peers.leave(guest, address)
 
 
 def test_the_process_holds_as_many_files_as_it_may() -> None:

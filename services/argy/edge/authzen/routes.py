@@ -139,6 +139,7 @@ class _Endpoint:
                 # Whose credential is not good is told that, and not what is wrong with a request.
                 await self._api.decider(request, asker).admit()
             raise
+        state_of(scope).let_in = True
         await answer(scope, receive, send)
 
     async def _answer(self, request: Request, asker: Asker) -> Response:

@@ -153,6 +153,7 @@ class Front:
         cookies = Cookies.of(request, tenant.slug)
         services = TenantServices(self._connection, tenant.tenant_id, request_id=request_id)
         signed_in = await who_is(services, cookies)
+        state_of(request.scope).let_in = signed_in is not None
         if signed_in is not None:
             services = TenantServices(
                 self._connection,
