@@ -1,8 +1,8 @@
 """Records what callers were refused, on the asynchronous lane: a stranger costs nothing that lasts.
 
 Whoever proved to be somebody leaves a record for each refusal, up to a rate. All else is counted,
-by the calling service and the reason, into one record an interval. What a stranger says of a tenant is
-not believed, so those records are the platform's.
+by the calling service and the reason, into one record an interval. What a stranger says of a
+tenant is not believed, so those records are the platform's.
 """
 
 import asyncio
