@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -157,31 +159,57 @@ def test_a_platform_that_is_away_is_told_apart(argy: Any, platform: Any, tmp_pat
     assert "Traceback" not in done.stderr
 
 
-def test_audit_tail_follows(argy: Any, platform: Any, rows: Rows, tenant: str) -> None:
+@contextmanager
+def following(platform: Any, *options: str) -> Iterator[IO[str]]:
+    """What ``argy audit tail --follow --json`` prints, until Ctrl-C."""
     argy_path = str(Path(sys.executable).with_name("argy"))
     # As a terminal starts it: what runs the tests may have been started with SIGINT ignored.
     heed = (
         "import os, signal, sys;"
         "signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
     )
-    command = [sys.executable, "-c", heed, argy_path, "audit", "tail", "--tenant", tenant]
     follower = subprocess.Popen(
-        [*command, "--follow", "--json", "--action", "directory.user.create"],
+        [
+            sys.executable, "-c", heed, argy_path, "audit", "tail", "--follow", "--json", *options,
+        ],
         env={**os.environ, "ARGY_HOME": str(platform.home)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    )  # fmt: skip
     assert follower.stdout is not None
     try:
-        (user,) = rows("user", "create", "zoe@example.com", "--name", "Zoe", "--tenant", tenant)
-        event = json.loads(follower.stdout.readline())
-        assert event["resource"] == f"user:{user['user_id']}"
-        assert event["outcome"] == "SUCCESS"
+        yield follower.stdout
     finally:
         follower.send_signal(signal.SIGINT)
         _, told = follower.communicate(timeout=60)
-    assert "Traceback" not in told
+    assert (follower.returncode, told) == (130, "")
+
+
+def test_audit_tail_follows(platform: Any, rows: Rows, tenant: str) -> None:
+    options = ("--tenant", tenant, "--action", "directory.user.create")
+    with following(platform, *options) as told:
+        (user,) = rows("user", "create", "zoe@example.com", "--name", "Zoe", "--tenant", tenant)
+        event = json.loads(told.readline())
+    assert event["resource"] == f"user:{user['user_id']}"
+    assert event["outcome"] == "SUCCESS"
+
+
+def test_a_tail_that_follows_does_not_feed_itself(platform: Any, rows: Rows, tenant: str) -> None:
+    look = ("audit", "tail", "--action", "audit.event.query", "-n", "100", "--tenant", tenant)
+    with following(platform, "--tenant", tenant) as told:
+        own, polls = "", 0
+        while polls < 3:
+            # Each look is recorded as well, under an id of its own.
+            ids = Counter(event["request_id"] for event in rows(*look))
+            ((own, polls),) = ids.most_common(1) or [("", 0)]
+        rows("user", "create", "late@example.com", "--tenant", tenant)
+        events = []
+        for line in told:
+            events.append(json.loads(line))
+            if events[-1]["action"] == "directory.user.create":
+                break
+    assert own not in {event["request_id"] for event in events}
 
 
 def test_what_others_wrote_can_not_steer_the_terminal(argy: Any, rows: Rows, tenant: str) -> None:

@@ -475,7 +475,7 @@ async def test_who_signed_in_acts_and_an_engineer_makes_nobody_administrator(
         refused = terminal.run(*elsewhere)
         assert refused.returncode == 5
         assert "SIGNED_IN_ELSEWHERE" in refused.stderr
-    assert "SIGNED_IN" in terminal.run("approval", "list", "--as", "user:x").stderr
+    assert "SIGNED_IN" in terminal.run("approval", "list", "--as", "alice@acme.example").stderr
     terminal.env["ARGY_AS_SERVICE"] = "1"
     assert terminal.run("tenant", "list").returncode == 0
     assert terminal.json("whoami") == {"subject": "service:cli"}

@@ -30,7 +30,7 @@ from argy.client import Connection, Endpoint
 ARGY = str(Path(sys.executable).with_name("argy"))
 CHECKOUT = Path(__file__).parents[2]
 WAIT_S = 60.0
-REFUSED, CONFLICT = 3, 5
+REFUSED, CONFLICT, NOT_CONFIRMED = 3, 5, 7
 CASES = """\
 tenant: acme
 assignments:
@@ -273,7 +273,7 @@ def test_propose_approve_activate_on_three_processes_and_roll_back(
     assert terminal.refused(*approve, by=user)[0] == REFUSED
     # A person is shown the diff, and asked.
     asked = terminal.run("policy", "approve", number, by=cora, typed="n\n")
-    assert asked.returncode == 1
+    assert asked.returncode == NOT_CONFIRMED
     assert "ESCALATION" in asked.stdout
     asked = terminal.run("policy", "approve", number, by=cora, typed="y\n")
     assert "approved: 1 of 2" in asked.stdout

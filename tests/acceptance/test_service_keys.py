@@ -70,7 +70,7 @@ async def test_a_service_signs_with_its_key_until_it_is_revoked(
     by_environment = Endpoint.from_env(source="example", env=environment)
     assert held["secret"] not in repr(by_environment)
     assert await check(by_environment, acme)
-    question = ("user:nobody", "read", "project:alpha", "--tenant", str(acme))
+    question = ("service:nobody", "read", "project:alpha", "--tenant", str(acme))
     asked = argy("check", *question, **environment)
     assert (asked.returncode, asked.stderr) == (1, "")
     assert asked.stdout.startswith("DENY")

@@ -35,7 +35,7 @@ def test_it_shows_an_allow_and_a_deny_with_reasons_and_records(
         event = recorded[check["event_id"]]
         assert event["action"] == "authz.decision.check"
         assert event["outcome"] == outcome
-        assert event["on_behalf_of"] == check["subject"]
+        assert event["subject"] == check["subject"]
 
 
 def test_a_second_start_finds_what_the_first_left(

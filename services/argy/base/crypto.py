@@ -1,15 +1,17 @@
 """Key derivation and the key ring that signing stands on."""
 
 import base64
+import errno
 import json
 import os
 import re
 import secrets
 import stat
 from collections.abc import Container, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -109,19 +111,93 @@ def decode_key(text: str) -> bytes:
     return base64.b64decode(text, validate=True)
 
 
-def write_secret(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+class SecretFile:
+    """A file that only its owner can read, opened before there is anything to lose.
+
+    What a link names is written, not the link; a device or a pipe is written to, and any other file
+    is replaced whole or not at all. A context manager: what was not written leaves nothing behind.
+
+    Raises:
+        FailedPrecondition: ``SECRET_UNWRITABLE``, with what the system says; ``SECRET_OF_ANOTHER``
+            when somebody else's link or device would get the secret.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._scratch: Path | None = None
+        try:
+            self._file = self._opened()
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def write(self, content: bytes) -> None:
+        """Write all of it, once."""
+        try:
+            self._file.write(content)
+            self._file.flush()
+            if self._scratch is not None:
+                os.fsync(self._file.fileno())
+                self._scratch.replace(self._target)
+                self._scratch = None
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def close(self) -> None:
+        """Remove what was begun and not written."""
+        with suppress(OSError):
+            self._file.close()
+        if self._scratch is not None:
+            self._scratch.unlink(missing_ok=True)
+
+    def __enter__(self) -> "SecretFile":
+        """The file itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def _opened(self) -> BinaryIO:
+        named = self._path.lstat() if os.path.lexists(self._path) else None
+        found = self._path.stat() if self._path.exists() else None
+        link = named is not None and stat.S_ISLNK(named.st_mode)
+        device = found is not None and not stat.S_ISREG(found.st_mode)
+        if found is not None and stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        owners = {one.st_uid for one in (named if link else None, found if device else None) if one}
+        if not owners <= {0, os.geteuid()}:
+            raise FailedPrecondition(
+                f"{self._path} belongs to another user, who would get the secret",
+                reason="SECRET_OF_ANOTHER",
+            )
+        if found is not None and (link or device) and _is_output(found):
+            # Opened anew, /dev/stdout would begin at its start, where other output goes too.
+            return os.fdopen(os.dup(1), "wb")
+        if device:
+            return self._path.open("wb")
+        self._target = self._path.resolve() if link else self._path
+        scratch = self._target.with_name(f".{self._target.name}.{secrets.token_hex(4)}")
+        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self._scratch = scratch
+        return os.fdopen(descriptor, "wb")
+
+    def _unwritable(self, error: OSError) -> FailedPrecondition:
+        return FailedPrecondition(
+            f"{self._path} can't be written: {error.strerror}", reason="SECRET_UNWRITABLE"
+        )
+
+
+def _is_output(found: os.stat_result) -> bool:
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
-        raise
+        return os.path.samestat(found, os.fstat(1))
+    except OSError:
+        return False
+
+
+def write_secret(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, whole or not at all; see ``SecretFile``."""
+    with SecretFile(path) as file:
+        file.write(content)
 
 
 def read_secret(path: Path, *, owners: Container[int] | None = None) -> bytes:

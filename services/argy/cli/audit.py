@@ -1,8 +1,11 @@
 """``argy audit tail``: what happened, as it happens."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any
+from uuid import uuid4
 
 import typer
 from google.protobuf.json_format import MessageToDict
@@ -28,6 +31,8 @@ _COLUMNS = (
     "reason",
     "event_id",
 )
+_NAMED = ("actor", "on_behalf_of", "subject")
+"""Columns that hold people and groups."""
 _POLL_S = 1.0
 
 
@@ -56,29 +61,42 @@ def tail(
             request_id=request_id,
             page_size=lines,
         )
-        page = await stub.QueryEvents(request)
+        # Reading is recorded too: by this id it is known, and not told again for ever.
+        own = f"tail-{uuid4()}"
+        query = partial(stub.QueryEvents, metadata=(("x-request-id", own),))
+        page = await query(request)
         seen = [event.event_id for event in page.events]
-        output.rows([_row(event) for event in reversed(page.events)], _COLUMNS)
+        rows = [_row(event) for event in reversed(page.events)]
+        await subjects.named(rows, *_NAMED)
+        output.rows(rows, _COLUMNS)
         while follow:
             await asyncio.sleep(_POLL_S)
-            fresh = await _newer(stub, request, frozenset(seen))
+            fresh = await _newer(query, request, frozenset(seen), own)
             seen = [event.event_id for event in fresh] + seen[:10_000]
             if fresh:
-                output.rows([_row(event) for event in reversed(fresh)], _COLUMNS)
+                rows = [_row(event) for event in reversed(fresh)]
+                await subjects.named(rows, *_NAMED)
+                output.rows(rows, _COLUMNS, goes_on=True)
 
     run(json_output, work)
 
 
 async def _newer(
-    stub: AuditServiceStub, template: QueryEventsRequest, seen: frozenset[str]
+    query: Callable[[QueryEventsRequest], Awaitable[Any]],
+    template: QueryEventsRequest,
+    seen: frozenset[str],
+    own: str,
 ) -> list[Event]:
-    """Events of the last minutes that were not shown; ids may commit out of order, so overlap."""
+    """Events of the last minutes that were not shown; ids may commit out of order, so overlap.
+
+    None of the requests ``own``, which asked for them.
+    """
     request = QueryEventsRequest()
     request.CopyFrom(template)
     request.page_size = 1000
     request.start_time.FromDatetime(datetime.now(UTC) - timedelta(minutes=5))
-    events = await every(stub.QueryEvents, request, "events")
-    return [event for event in events if event.event_id not in seen]
+    events = await every(query, request, "events")
+    return [event for event in events if event.event_id not in seen and event.request_id != own]
 
 
 def _row(event: Event) -> dict[str, Any]:

@@ -73,7 +73,11 @@ class EdgeClient:
 
     def __post_init__(self) -> None:
         """Refuse anything but an https URL of a host: tokens go there."""
-        parts = urlsplit(self.url)
+        try:
+            parts = urlsplit(self.url)
+            parts.port  # noqa: B018 - it is read to be checked
+        except ValueError as error:
+            raise InvalidArgument(f"the edge is no URL: {error}", field="edge") from error
         if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
             raise InvalidArgument("the edge must be https://host[:port]", field="edge")
 

@@ -5,6 +5,7 @@ import json
 import os
 import time
 import webbrowser
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -28,6 +29,7 @@ from argy.client import Connection
 
 GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:device_code"
 _SLOWER_S: Final = 5
+_SLOWEST_S: Final = 30
 
 Edge = Annotated[str, typer.Option("--edge", envvar=EDGE_URL, help="https:// URL of the edge.")]
 Ca = Annotated[str, typer.Option("--ca", envvar=EDGE_CA, help="CA file to trust for it.")]
@@ -56,13 +58,14 @@ def login(
     """Sign in: confirm a code in a browser, here or on another device."""
     out = Output(as_json=json_output)
     client = edge_client(edge, ca)
+    folder, vault = signed_in.config_folder(), signed_in.system_vault()
+    signed_in.check_place(folder)
     fields = {"client_id": CLIENT_ID, **({"scope": scope} if scope else {})}
     begun = client.post_form(f"/{tenant}/oauth/device_authorization", fields).checked()
     _show(out, begun, as_json=json_output)
     if browser and str(begun["verification_uri_complete"]).startswith(f"{client.url}/"):
         webbrowser.open(str(begun["verification_uri_complete"]))
     answer = _wait(client, tenant, begun)
-    folder, vault = signed_in.config_folder(), signed_in.system_vault()
     made = Login(
         edge=client.url,
         ca_file=client.ca_file,
@@ -78,7 +81,12 @@ def login(
         left = "" if before is None else _end_before(before, made, vault)
     if left:
         typer.echo(printable(left), err=True)
-    told = _whoami(made).checked()
+    try:
+        told = _whoami(made).checked()
+    except ArgyError as error:
+        # The tokens are kept: who they are of can be asked later.
+        told = {"subject": "somebody", "tenant": tenant}
+        out.note({"whoami": error.message})
     out.result({"signed_in": True, **told}, lambda: f"signed in to {tenant} as {_called(told)}")
 
 
@@ -188,29 +196,44 @@ def _show(out: Output, begun: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _wait(client: EdgeClient, tenant: str, begun: dict[str, Any]) -> dict[str, Any]:
-    """Poll until somebody decides (RFC 8628 §3.5)."""
+    """Poll until somebody decides (RFC 8628 §3.5), through whatever passes meanwhile."""
     interval_s, ends_s = float(begun.get("interval", 5)), time.monotonic() + begun["expires_in"]
     fields = {
         "grant_type": GRANT_TYPE,
         "device_code": str(begun["device_code"]),
         "client_id": CLIENT_ID,
     }
+    failed = ""
     while time.monotonic() + interval_s < ends_s:
         time.sleep(interval_s)
         try:
             answer = client.post_form(f"/{tenant}/oauth/token", fields)
-        except Unavailable:
+        except Unavailable as error:
+            if error.reason == "EDGE_UNTRUSTED":
+                raise
             # §3.5: after a time-out, ask less often.
-            interval_s *= 2
+            failed, interval_s = error.message, min(2 * interval_s, _SLOWEST_S)
             continue
-        if answer.oauth_error == "slow_down":
-            interval_s += _SLOWER_S
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS or answer.status >= 500:
+            failed = f"the edge answered {answer.status}"
+            interval_s = min(2 * interval_s, _SLOWEST_S)
+        elif answer.oauth_error == "slow_down":
+            failed, interval_s = "", interval_s + _SLOWER_S
         elif answer.oauth_error == "access_denied":
             raise PermissionDenied("the request was refused", reason="LOGIN_DENIED")
         elif answer.oauth_error == "expired_token":
             break
-        elif answer.oauth_error != "authorization_pending":
+        elif answer.oauth_error == "authorization_pending":
+            failed = ""
+        else:
             return answer.checked()
+    if failed:
+        # A code is good once: perhaps it was confirmed, and the tokens were lost on their way.
+        raise Unavailable(
+            f"no tokens came ({failed}): run `argy login` again; if the code was confirmed, "
+            "`argy session list` then shows what to end",
+            reason="LOGIN_LOST",
+        )
     raise Unauthenticated("nobody confirmed the code in time", reason="LOGIN_EXPIRED")
 
 

@@ -1,6 +1,8 @@
 """What a command prints: text for people, JSON for programs, and the exit codes of both."""
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
@@ -30,14 +32,22 @@ class Exit(IntEnum):
 
     OK = 0
     DENIED = 1
-    """``argy check`` answered DENY or NEEDS_APPROVAL."""
+    """A decision is DENY or NEEDS_APPROVAL, or a policy has findings; never an error."""
     USAGE = 2
     REFUSED = 3
     """The platform refused the caller: bad signature, or no permission."""
     NOT_FOUND = 4
     CONFLICT = 5
     UNAVAILABLE = 6
+    NOT_CONFIRMED = 7
+    """Somebody was asked, and did not say yes."""
     INTERNAL = 70
+    OUTPUT = 74
+    """A file, or the output, can't be read or written."""
+    INTERRUPTED = 130
+    """Ctrl-C."""
+    BROKEN_PIPE = 141
+    """Whoever read the output went away."""
 
 
 _EXITS: Final[tuple[tuple[type[ArgyError], Exit], ...]] = (
@@ -73,13 +83,25 @@ def _one_line(text: str) -> str:
     return printable(text).replace("\n", " ")
 
 
+class Screen(Console):
+    """A terminal, or what stands in its place; long lines wrap by themselves."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False, soft_wrap=True)
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to ``argy.cli.main``: rich would end with the exit code of a DENY."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 class Output:
     """Prints results to stdout and errors to stderr, as text or as JSON (one document a line)."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self._out = Console(highlight=False, soft_wrap=True)
-        self._err = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._out = Screen()
+        self._err = Screen(stderr=True)
+        self._widths: list[int] = []
 
     def result(self, value: Mapping[str, Any], text: Callable[[], str]) -> None:
         """One result: the value itself as JSON, or what ``text`` makes of it."""
@@ -88,8 +110,14 @@ class Output:
         else:
             self._out.print(Text(printable(text())))
 
-    def rows(self, values: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-        """A list: one JSON document a line, or a table of ``columns``.
+    def rows(
+        self,
+        values: Sequence[Mapping[str, Any]],
+        columns: Sequence[str],
+        *,
+        goes_on: bool = False,
+    ) -> None:
+        """A list: one JSON document a line, or a table of ``columns``; or more lines of the last.
 
         A subject is shown by what people call it, where ``<column>_name`` tells: see ``Subjects``.
         """
@@ -100,10 +128,14 @@ class Output:
         lines = [[_one_line(str(called(value, column))) for column in columns] for value in values]
         headings = [column.replace("_", " ") for column in columns]
         widths = [max(map(cell_len, cells)) for cells in zip(headings, *lines, strict=True)]
-        for number, line in enumerate((headings, *lines)):
+        if goes_on:
+            widths = [max(pair) for pair in zip(widths, self._widths, strict=True)]
+        self._widths = widths
+        shown = [(line, "") for line in lines]
+        for line, style in shown if goes_on else [(headings, "bold"), *shown]:
             padded = (set_cell_size(cell, width) for cell, width in zip(line, widths, strict=True))
             # Never cut: what is shown is there to be copied. A narrow terminal wraps it.
-            self._out.print(Text("  ".join(padded).rstrip(), style="" if number else "bold"))
+            self._out.print(Text("  ".join(padded).rstrip(), style=style))
 
     def note(self, value: Mapping[str, str]) -> None:
         """Something to know besides the result, on stderr."""

@@ -3,7 +3,6 @@
 They act as an operator. ``argy keys`` is about the rings that all keys are derived from.
 """
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -11,11 +10,12 @@ import typer
 
 from argy.api.authn.v1 import credential_pb2 as pb
 from argy.api.authn.v1.credential_pb2_grpc import CredentialServiceStub
-from argy.base.errors import InvalidArgument, NotFound
+from argy.base.crypto import SecretFile
+from argy.base.errors import FailedPrecondition, InvalidArgument, NotFound
 from argy.cli.output import Output
 from argy.cli.session import Json, Tenant, every, find_tenant, run
 from argy.client import Connection
-from argy.client.keys import save_service_key
+from argy.client.keys import service_key_file
 
 app = typer.Typer(help="Keys with which internal services sign their calls.", no_args_is_help=True)
 
@@ -45,17 +45,17 @@ def create(
     For example: `argy service-key create --tenant acme --service billing
     --scope authz.decision:check --days 90 --out billing.json`.
     """
-    _check_out(out)
+    with _opened(out) as file:
 
-    async def work(connection: Connection, output: Output) -> None:
-        made = await (await _stub(connection, tenant)).CreateServiceKey(
-            pb.CreateServiceKeyRequest(
-                service=service, name=name or service, scopes=scope, days=days
+        async def work(connection: Connection, output: Output) -> None:
+            made = await (await _stub(connection, tenant)).CreateServiceKey(
+                pb.CreateServiceKeyRequest(
+                    service=service, name=name or service, scopes=scope, days=days
+                )
             )
-        )
-        _save(made, out, output)
+            _save(made, file, out, output)
 
-    run(json_output, work)
+        run(json_output, work)
 
 
 @app.command("list")
@@ -81,19 +81,19 @@ def rotate(
     json_output: Json = False,
 ) -> None:
     """Make a key's next secret and write it to a file; the old one is good for the overlap."""
-    _check_out(out)
+    with _opened(out) as file:
 
-    async def work(connection: Connection, output: Output) -> None:
-        stub = await _stub(connection, tenant)
-        if key_id not in {one.credential_id for one in await _live(stub, service)}:
-            # Another credential's new secret would be told to nobody.
-            raise NotFound(f"'{service}' has no live key {key_id}", field="id")
-        made = await stub.RotateCredential(
-            pb.RotateCredentialRequest(credential_id=key_id, overlap_hours=overlap_hours)
-        )
-        _save(made, out, output)
+        async def work(connection: Connection, output: Output) -> None:
+            stub = await _stub(connection, tenant)
+            if key_id not in {one.credential_id for one in await _live(stub, service)}:
+                # Another credential's new secret would be told to nobody.
+                raise NotFound(f"'{service}' has no live key {key_id}", field="id")
+            made = await stub.RotateCredential(
+                pb.RotateCredentialRequest(credential_id=key_id, overlap_hours=overlap_hours)
+            )
+            _save(made, file, out, output)
 
-    run(json_output, work)
+        run(json_output, work)
 
 
 @app.command("revoke")
@@ -117,19 +117,26 @@ async def _live(stub: Any, service: str) -> list[Any]:
     return await every(stub.ListCredentials, request, "credentials")
 
 
-def _check_out(out: Path) -> None:
-    # Before there is a secret that could be told to nobody.
+def _opened(out: Path) -> SecretFile:
+    """The file for a secret, before there is one that could be told to nobody."""
     if not out.parent.is_dir():
         raise InvalidArgument(f"{out.parent} is no folder", field="out")
     if out.is_dir():
         raise InvalidArgument(f"{out} is a folder: name a file in it", field="out")
-    if not os.access(out.parent, os.W_OK | os.X_OK):
-        raise InvalidArgument(f"{out.parent} is not yours to write to", field="out")
+    try:
+        return SecretFile(out)
+    except FailedPrecondition as error:
+        raise InvalidArgument(error.message, reason=error.reason, field="out") from error
 
 
-def _save(made: Any, out: Path, output: Output) -> None:
+def _save(made: Any, file: SecretFile, out: Path, output: Output) -> None:
     row = _row(made.credential)
-    save_service_key(out, service=row["service"], key_id=made.key_id, secret=made.secret)
+    content = service_key_file(service=row["service"], key_id=made.key_id, secret=made.secret)
+    try:
+        file.write(content)
+    except FailedPrecondition as error:
+        told = f"{error.message}, and nobody has the secret of key {row['id']}: revoke it"
+        raise FailedPrecondition(told, reason=error.reason) from error
     output.result(
         {**row, "key_id": made.key_id, "file": str(out)},
         lambda: f"{out}: key {row['id']} of '{row['service']}', good until {row['expires']}",

@@ -14,7 +14,7 @@ from argy.base.errors import ArgyError, InvalidArgument, NotFound
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.cli.acting import TOKEN, Person, acting, tenant_untold
 from argy.cli.endpoints import endpoint
-from argy.cli.output import Output, exit_code
+from argy.cli.output import Exit, Output, exit_code
 from argy.client.connection import Connection
 
 Result = TypeVar("Result")
@@ -118,7 +118,7 @@ def run(as_json: bool, work: Callable[[Connection, Output], Awaitable[Result]]) 
         output.error(_with_next_step(error))
         raise typer.Exit(exit_code(error)) from error
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        raise typer.Exit(Exit.INTERRUPTED) from None
 
 
 def _with_next_step(error: ArgyError) -> ArgyError:

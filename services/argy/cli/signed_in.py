@@ -16,7 +16,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from argy.base.crypto import read_secret, write_secret
+from argy.base.crypto import SecretFile, read_secret, write_secret
 from argy.base.errors import FailedPrecondition, Unauthenticated
 from argy.cli.edge_client import Answer, EdgeClient
 
@@ -144,6 +144,22 @@ def load(folder: Path, vault: Vault | None, *, uid: int | None = None) -> Login:
     except (ValueError, KeyError, TypeError) as error:
         raise FailedPrecondition(
             f"{path} is damaged: run `argy login` again", reason="LOGIN_DAMAGED"
+        ) from error
+
+
+def check_place(folder: Path) -> None:
+    """Refuse to sign in where it can't be remembered, before anybody confirms anything.
+
+    Raises:
+        FailedPrecondition: ``LOGIN_UNWRITABLE``.
+    """
+    try:
+        with locked(folder), SecretFile(folder / FILE):
+            pass
+    except OSError as error:
+        raise FailedPrecondition(
+            f"{folder} can't be written ({error.strerror}): set ARGY_HOME to a folder of yours",
+            reason="LOGIN_UNWRITABLE",
         ) from error
 
 

@@ -32,17 +32,17 @@ def issue_keys(ring: Path, *, source: str, destinations: Sequence[str], out: Pat
     if not (source.isascii() and source.replace("-", "").isalnum() and source.islower()):
         raise InvalidArgument("a source is lower-case letters, digits and hyphens", field="source")
     issued = RootKeys(KeyRing.load(ring)).issue(source, destinations)
-    _write(out, issued.to_json())
+    write_secret(out, _content(issued.to_json()))
 
 
-def save_service_key(out: Path, *, service: str, key_id: str, secret: str) -> None:
-    """Write a service key to ``out``, mode 0600: what ``Connection`` signs with.
+def service_key_file(*, service: str, key_id: str, secret: str) -> bytes:
+    """The file of a service key: what ``Connection`` signs with.
 
     Raises:
         InvalidArgument: when a part is malformed.
     """
-    _write(out, ServiceKey(source=service, key_id=key_id, secret=secret).to_json())
+    return _content(ServiceKey(source=service, key_id=key_id, secret=secret).to_json())
 
 
-def _write(out: Path, value: dict[str, object]) -> None:
-    write_secret(out, (json.dumps(value, indent=1) + "\n").encode())
+def _content(value: dict[str, object]) -> bytes:
+    return (json.dumps(value, indent=1) + "\n").encode()

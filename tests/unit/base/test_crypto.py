@@ -3,11 +3,21 @@
 import base64
 import json
 import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from argy.base.crypto import KeyRing, hkdf_sha256, open_to_others, read_secret, write_secret
+from argy.base.crypto import (
+    KeyRing,
+    SecretFile,
+    hkdf_sha256,
+    open_to_others,
+    read_secret,
+    write_secret,
+)
 from argy.base.errors import FailedPrecondition, InvalidArgument
 
 
@@ -131,6 +141,49 @@ def test_a_mounted_secret_is_read_through_its_links(tmp_path: Path) -> None:
     path = tmp_path / "ring.json"
     path.symlink_to("..data/ring.json")
     assert read_secret(path) == b"mounted"
+
+
+def test_a_secret_is_written_through_links_which_stay(tmp_path: Path) -> None:
+    target, link = tmp_path / "keys" / "real.json", tmp_path / "link.json"
+    target.parent.mkdir()
+    link.symlink_to(target)
+    for content in (b"first", b"second"):
+        write_secret(link, content)
+        assert (link.is_symlink(), target.read_bytes()) == (True, content)
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in target.parent.iterdir()] == ["real.json"]
+
+
+def test_a_pipe_gets_the_secret_and_stays_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(pipe.read_bytes)
+        write_secret(pipe, b"secret")
+        assert read.result() == b"secret"
+    assert pipe.is_fifo()
+
+
+def test_dev_stdout_is_written_and_not_replaced(tmp_path: Path) -> None:
+    script = (
+        "from pathlib import Path\nfrom argy.base.crypto import write_secret\n"
+        "write_secret(Path('/dev/stdout'), b'secret\\n')\nprint('then this')\n"
+    )
+    out = tmp_path / "out"
+    with out.open("wb") as file:
+        subprocess.run([sys.executable, "-c", script], stdout=file, check=True)
+    assert out.read_text() == "secret\nthen this\n"
+    assert Path("/dev/stdout").is_symlink()
+
+
+def test_what_can_not_be_written_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    for path in (tmp_path / "none" / "file", tmp_path, Path("/dev/full")):
+        with pytest.raises(FailedPrecondition, match="can't be written") as refused:
+            write_secret(path, b"x")
+        assert refused.value.reason == "SECRET_UNWRITABLE"
+    with SecretFile(tmp_path / "begun"):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_keys_do_not_show(tmp_path: Path) -> None:

@@ -28,3 +28,12 @@ def test_a_secret_that_has_no_place_is_never_made(
     assert isinstance(told.exception, InvalidArgument)
     assert told.exception.message.endswith(problem)
     assert told.exception.field == "out"
+
+
+def test_a_place_that_can_not_be_opened_is_told_before_there_is_a_secret(tmp_path: Path) -> None:
+    into = tmp_path / "gone" / "key.json"
+    link = tmp_path / "link"
+    link.symlink_to(into)
+    told = CliRunner().invoke(app, [*COMMANDS["create"], "--out", str(link)])
+    assert isinstance(told.exception, InvalidArgument)
+    assert told.exception.message.startswith(f"{link} can't be written")

@@ -4,13 +4,12 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from argy.api.authz.v1 import policy_pb2 as pb
 from argy.api.authz.v1.policy_pb2_grpc import PolicyServiceStub
 from argy.base.errors import InvalidArgument
-from argy.cli.output import Output, printable
+from argy.cli.output import Output, Screen, printable
 from argy.cli.policy.proposed import (
     activation_json,
     activation_text,
@@ -118,7 +117,7 @@ def approve(
         seen = await _find(stub, proposal_id)
         if not yes:
             told = proposal_text(seen, await names_of(connection, seen))
-            Console(highlight=False, soft_wrap=True).print(Text(printable(told)))
+            Screen().print(Text(printable(told)))
             typer.confirm("Approve this?", abort=True)
         response = await stub.ApproveProposal(
             pb.ApproveProposalRequest(

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from argy.base.errors import ArgyError
-from argy.cli.output import Exit, Output, exit_code, printable
+from argy.cli.output import Exit, Output, Screen, exit_code, printable
 
 if TYPE_CHECKING:
     from argy.policy.findings import Finding, FindingRule
@@ -52,7 +51,7 @@ def emit(
     if format_ is Format.TEXT:
         shown = text()
         styled = shown if isinstance(shown, Text) else Text(printable(shown))
-        Console(highlight=False, soft_wrap=True).print(styled)
+        Screen().print(styled)
     elif format_ is Format.MARKDOWN:
         sys.stdout.write(markdown().rstrip("\n") + "\n")
     elif format_ is Format.JSON:

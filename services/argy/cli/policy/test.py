@@ -6,10 +6,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
-from argy.cli.output import Exit, printable
+from argy.cli.output import Exit, Screen, printable
 from argy.cli.policy.options import DEFAULT_FOLDER, Folder
 from argy.cli.policy.render import Format, reported, repository_prefix
 
@@ -126,7 +125,7 @@ def _print(
         sys.stdout.write(_markdown(run, covered, wrong, prefix))
     else:
         text = _text(run, covered, wrong, verbose=verbose)
-        Console(highlight=False, soft_wrap=True).print(text)
+        Screen().print(text)
 
 
 def _text(run: "Run", covered: "Coverage | None", wrong: list[str], *, verbose: bool) -> Text:
