@@ -126,8 +126,8 @@ def _with_next_step(error: ArgyError) -> ArgyError:
     if error.reason != "PROOF_REQUIRED":
         return error
     return type(error)(
-        f"{error.message}: whoever does this signs in first, by `argy login --tenant …`, or has "
-        f"their personal access token in {TOKEN}",
+        "people answer for this themselves: whoever does it signs in by `argy login --tenant …`, "
+        f"or has a personal access token of their own in {TOKEN}",
         reason=error.reason,
         violations=error.violations,
         metadata=error.metadata,

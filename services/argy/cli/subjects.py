@@ -44,12 +44,13 @@ _FREE: Final = ("service", "agent")
 class Subjects:
     """The people and groups of one tenant, by every name that they have."""
 
-    __slots__ = ("_groups", "_tenant", "_users", "tenant_id")
+    __slots__ = ("_groups", "_silent", "_tenant", "_users", "tenant_id")
 
     def __init__(self, connection: Connection, tenant_id: UUID, tenant: str) -> None:
         channel = connection.channel(tenant_id)
         self.tenant_id = tenant_id
         self._tenant = tenant
+        self._silent = False
         self._users: Any = UserServiceStub(channel)
         self._groups: Any = GroupServiceStub(channel)
 
@@ -96,6 +97,8 @@ class Subjects:
         Nothing where the directory can't be asked, or by whom: what was done stays done.
         """
         wanted: dict[str, set[str]] = {"user": set(), "group": set()}
+        if self._silent:
+            return {}
         for subject in subjects:
             kind, _, rest = subject.partition(":")
             if kind in wanted and (known := as_uuid(rest)) is not None:
@@ -111,6 +114,8 @@ class Subjects:
                 groups = (await self._groups.ListGroups(request)).groups
                 found |= {f"group:{group.group_id}": f"group:{group.slug}" for group in groups}
         except ArgyError:
+            # Asked again it would be refused, and recorded, once more.
+            self._silent = True
             return found
         return found
 
