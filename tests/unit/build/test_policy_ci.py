@@ -197,6 +197,9 @@ class CommentHost(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.comments: list[dict[str, object]] = []
         self.calls: list[str] = []
+        self.artifacts: dict[int, bytes | str] = {}
+        """By job: the file that it left, or where the host says that it lies."""
+        self.credentials: list[str | None] = []
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -210,8 +213,24 @@ class _Handler(BaseHTTPRequestHandler):
         value = json.loads(self.rfile.read(size)) if size else {}
         path = self.path.partition("?")[0]
         self.server.calls.append(f"{self.command} {path}")
+        self.server.credentials.append(self.headers.get("PRIVATE-TOKEN"))
+        answer: object
         if path.endswith("/user"):
-            answer: object = {"id": 7}
+            answer = {"id": 7}
+        elif path.endswith("/merge_requests"):
+            answer = [{"iid": number, "project_id": 3} for number in self.server.artifacts]
+        elif path.endswith("/pipelines"):
+            number = int(path.split("/")[-2])
+            own = {"id": number, "project_id": 3}
+            # A newer one of the fork's own, which may say what it likes.
+            answer = [{"id": number + 1_000, "project_id": 4}, own]
+        elif path.endswith("/jobs"):
+            number = int(path.split("/")[-2])
+            answer = [{"id": number, "name": "policy", "finished_at": "2026-01-01T00:00:00Z"}]
+        elif "/artifacts/" in path:
+            assert path.endswith("/artifacts/policy-check/comment.md")
+            self._file(self.server.artifacts[int(path.split("/")[-4])])
+            return
         elif self.command == "GET":
             page = int(self.path.rpartition("page=")[2])
             answer = self.server.comments[(page - 1) * 100 : page * 100]
@@ -224,6 +243,16 @@ class _Handler(BaseHTTPRequestHandler):
             answer["body"] = value["body"]
         body = json.dumps(answer).encode()
         self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _file(self, held: bytes | str) -> None:
+        moved = isinstance(held, str)
+        self.send_response(302 if moved else 200)
+        if moved:
+            self.send_header("Location", str(held))
+        body = b"" if isinstance(held, str) else held
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -283,6 +312,93 @@ def test_one_comment_is_posted_and_then_brought_up_to_date(
     assert host.comments[0]["body"] == f"{mark}\nall is well"
     assert host.comments[130]["body"] == f"{mark}\nsecond\n"
     assert host.calls[-1].startswith(update)
+
+
+MARK = "<!-- argy policy-check: policy -->"
+
+
+def post_open(repo_root: Path, host: CommentHost) -> str:
+    """Run the job of the protected branch; what it printed."""
+    url = f"http://127.0.0.1:{host.server_port}"
+    done = subprocess.run(
+        [
+            sys.executable,
+            repo_root / "deploy/ci/post_comment.py",
+            "gitlab-open",
+            "policy",
+            "policy-check/comment.md",
+        ],
+        env={"CI_API_V4_URL": url, "CI_PROJECT_ID": "3", "POLICY_COMMENT_TOKEN": "t"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_what_the_jobs_of_open_merge_requests_left_is_posted_and_not_twice(
+    repo_root: Path, host: CommentHost
+) -> None:
+    host.artifacts[17] = f"{MARK}\nfirst\n".encode()
+    assert post_open(repo_root, host) == "!17: posted\n"
+    assert post_open(repo_root, host) == "!17: unchanged\n"
+    host.artifacts[17] = f"{MARK}\nsecond\n".encode()
+    assert post_open(repo_root, host) == "!17: updated\n"
+    assert [one["body"] for one in host.comments] == [f"{MARK}\nsecond\n"]
+
+
+def test_an_artifact_commands_nothing_and_can_be_no_other_text_than_a_bounded_comment(
+    repo_root: Path, host: CommentHost
+) -> None:
+    with CommentHost() as elsewhere:
+        thread = threading.Thread(target=elsewhere.serve_forever)
+        thread.start()
+        host.artifacts = {
+            1: b"no mark\n/approve\n",
+            2: f"{MARK}\n".encode() + b"x" * 300_000,
+            # Whose host answers would be given the token.
+            3: f"http://127.0.0.1:{elsewhere.server_port}/artifacts/3",
+            4: f"{MARK}\n/merge\n  /approve\n> /assign @mallory\n/".encode(),
+        }
+        told = post_open(repo_root, host)
+        elsewhere.shutdown()
+        thread.join()
+        assert elsewhere.calls == []
+    assert "!1: post_comment: the first line is no mark" in told
+    assert "!2: nothing to tell" in told
+    assert "!3: nothing to tell" in told
+    (comment,) = host.comments
+    assert comment["body"] == f"{MARK}\n\\/merge\n  \\/approve\n> \\/assign @mallory\n\\/"
+    assert not re.search(r"^[\s>]*/", str(comment["body"]), re.MULTILINE)
+
+
+def test_gitlab_hands_no_token_to_the_job_that_runs_a_merge_request_s_code(
+    repo_root: Path,
+) -> None:
+    text = (repo_root / "deploy/ci/gitlab-policy.yml").read_text()
+    jobs = yaml.safe_load(text)
+    # Nothing is given to every job, and no job inherits from another one.
+    assert set(jobs) == {"policy", "policy-comment"}
+    runs, posts = jobs["policy"], jobs["policy-comment"]
+    # GitLab gives a variable of an environment to the jobs of that environment alone.
+    assert "environment" not in runs
+    assert "secrets" not in runs
+    assert "id_tokens" not in runs
+    told = json.dumps(runs)
+    assert "TOKEN" not in told
+    assert "post_comment" not in told
+    assert [rule["if"] for rule in runs["rules"]] == [
+        '$CI_PIPELINE_SOURCE == "merge_request_event"'
+    ]
+    # The other one never is in the pipeline of a merge request, whose files are the request's own.
+    assert posts["environment"]["name"] == "policy-comment"
+    (rule,) = posts["rules"]
+    assert '$CI_PIPELINE_SOURCE == "schedule" && $CI_COMMIT_REF_PROTECTED == "true"' in rule["if"]
+    assert posts["script"] == [
+        "python3 deploy/ci/post_comment.py gitlab-open policy policy-check/comment.md"
+    ]
+    assert not {"needs", "dependencies", "before_script", "after_script"} & set(posts)
+    assert "masked, protected and of the environment" in text
 
 
 def test_the_workflows_run_what_is_there_and_nothing_of_the_request_in_a_shell(
