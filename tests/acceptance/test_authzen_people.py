@@ -174,8 +174,8 @@ async def test_a_personal_access_token_is_held_to_its_scopes(http: Browse, lena:
     refused(answer, 403, "SCOPE_INSUFFICIENT")
 
 
-async def test_an_api_key_asks_for_its_agent(
-    http: Browse, operator: Connection, acme: UUID, argy: Any
+async def test_an_api_key_asks_for_its_agent_and_learns_no_role_of_anybody_else(
+    http: Browse, operator: Connection, acme: UUID, argy: Any, people: dict[str, str]
 ) -> None:
     agent = f"agent:{uuid4().hex}"
     granted = argy("grant", agent, "PLATFORM_USER", "--tenant", "acme", "-m", "a test")
@@ -188,6 +188,11 @@ async def test_an_api_key_asks_for_its_agent(
     client = http(x_api_key=made.secret)
     assert told(client.post(EVALUATION, json=question(agent, "read")))["decision"] is True
     assert told(client.post(EVALUATION, json=question(agent)))["decision"] is False
+    itself = told(client.post(EVALUATION, json=question(agent, "read")))["context"]
+    assert itself["role_path"] == [agent, "role:PLATFORM_USER"]
+    other = told(client.post(EVALUATION, json=question(people["Alice"], "read")))
+    assert other["decision"] is True
+    assert set(other["context"]) == {"effect", "reason", "policy_revision", "revision"}
     # A key is no bearer token, nor the other way round.
     wrong = http(authorization=bearer(made.secret)).post(EVALUATION, json=question(agent))
     refused(wrong, 401, "TOKEN_INVALID")

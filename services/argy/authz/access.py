@@ -37,6 +37,7 @@ from argy.rpc.provisional import check_not_provisional
 from argy.rpc.stages import ACT_FOR, subject_id
 
 _MAX_PERMISSIONS: Final = 4096
+_EXPLAINED: Final = "authz.decision"
 
 Facts = Mapping[str, object] | None
 
@@ -88,6 +89,14 @@ def would_still_allow(
 def may(view: TenantView, call: Call, resource: str, action: str, now_ms: int) -> bool:
     """Whether the caller has a permission beside the one that its method declares."""
     return decide(view, call, call.tenant.org_slug, resource, action, None, now_ms).allowed
+
+
+def may_explain(view: TenantView, call: Call, now_ms: int) -> bool:
+    """Whether the caller is told why a decision about somebody else came out as it did.
+
+    Rule and role path tell who holds which role: that is what Explain asks this permission for.
+    """
+    return may(view, call, f"{_EXPLAINED}:{ANY}", "explain", now_ms)
 
 
 def giver_of(view: TenantView, call: Call, org: str, now_ms: int) -> Giver:

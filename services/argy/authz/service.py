@@ -11,7 +11,7 @@ from argy.api.authz.v1 import assignment_pb2 as assignment
 from argy.api.authz.v1 import authz_pb2 as authz
 from argy.api.authz.v1.assignment_pb2_grpc import AssignmentServiceServicer
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceServicer
-from argy.authz.access import LocalAccess, answers, explain
+from argy.authz.access import LocalAccess, answers, explain, may_explain
 from argy.authz.assignments import Assignments
 from argy.authz.decision_log import DecisionLog
 from argy.authz.delegation import Giver, missing_of
@@ -54,6 +54,7 @@ class AuthzService(AuthzServiceServicer):
         self._clock = clock
         self._access = LocalAccess(snapshots, clock)
         self._encoder = DecisionEncoder()
+        self._bare = DecisionEncoder(bare=True)
 
     async def Check(self, request: authz.CheckRequest, context: Any) -> bytes:  # type: ignore[override]
         """Decide one question."""
@@ -69,7 +70,8 @@ class AuthzService(AuthzServiceServicer):
         self._log.put(call, view, (question,), asked, decisions)
         if self._shadow.active:
             self._shadow.put(call, view, (question,), decisions, now_ms)
-        return self._encoder.field(decision) + view.trailer
+        told_why = asked[0][0] == call.caller or may_explain(view, call, now_ms)
+        return (self._encoder if told_why else self._bare).field(decision) + view.trailer
 
     async def BatchCheck(self, request: authz.BatchCheckRequest, context: Any) -> bytes:  # type: ignore[override]
         """Decide many questions on one view."""
@@ -84,7 +86,15 @@ class AuthzService(AuthzServiceServicer):
         self._log.put(call, view, questions, asked, decisions)
         if self._shadow.active:
             self._shadow.put(call, view, questions, decisions, now_ms)
-        parts = [field(decision) for decision in decisions]
+        caller = call.caller
+        if all(one[0] == caller for one in asked) or may_explain(view, call, now_ms):
+            parts = [field(decision) for decision in decisions]
+        else:
+            bare = self._bare.field
+            parts = [
+                field(decision) if one[0] == caller else bare(decision)
+                for one, decision in zip(asked, decisions, strict=True)
+            ]
         parts.append(view.trailer)
         return b"".join(parts)
 

@@ -60,12 +60,14 @@ def trailer(policy_revision: str, revision: str) -> bytes:
 class DecisionEncoder:
     """Encodes decisions, remembering those seen lately by identity: the engine interns them.
 
-    Each entry holds its decision, so an identity can't come to mean another one.
+    Each entry holds its decision, so an identity can't come to mean another one. ``bare`` leaves
+    out all but effect and reason: rule, role path and approvers tell of others' roles.
     """
 
-    __slots__ = ("_encoded",)
+    __slots__ = ("_bare", "_encoded")
 
-    def __init__(self) -> None:
+    def __init__(self, *, bare: bool = False) -> None:
+        self._bare = bare
         self._encoded: dict[int, tuple[Decision, bytes]] = {}
 
     def field(self, decision: Decision) -> bytes:
@@ -74,7 +76,10 @@ class DecisionEncoder:
         if known is not None:
             return known[1]
         # An answer with nothing but its decision is that field.
-        encoded = CheckResponse(decision=decision_message(decision)).SerializeToString()
+        message = decision_message(decision)
+        if self._bare:
+            message = DecisionMessage(effect=message.effect, reason=message.reason)
+        encoded = CheckResponse(decision=message).SerializeToString()
         if len(self._encoded) >= _MAX_DECISIONS:
             self._encoded = {}
         self._encoded[id(decision)] = (decision, encoded)

@@ -46,6 +46,7 @@ SERVICES = """
 p, service:gateway, *, authz.subject:*, act_for, allow, true
 p, service:gateway, *, authz.approval:*, *, allow, true
 p, service:gateway, *, authz.decision:*, check, allow, true
+p, service:gateway, *, authz.decision:*, explain, allow, true
 p, service:gateway, *, authz.elevation:*, request, allow, true
 """
 LINES = """\
