@@ -102,7 +102,7 @@ async def edge(platform: Any) -> AsyncIterator[Edge]:
         dsn = (home / "run" / "argy_authn_dsn").read_text()
         db = await Database.open(dsn, role="argy_authn", max_size=2)
         stack.push_async_callback(db.close)
-        redis = await RedisStore.open((home / "run" / "argy_redis_url").read_text())
+        redis = await RedisStore.open((home / "run" / "argy_authn_redis_url").read_text())
         stack.push_async_callback(redis.close)
         keys = SigningKeys(db, KeyRingKms(KeyRing.load(home / "keys" / "kek.json")), clock)
         await keys.start()

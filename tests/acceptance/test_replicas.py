@@ -114,7 +114,11 @@ async def test_authz_may_be_served_elsewhere(
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({}, "ARGY_REDIS_URL"),
+        ({}, "ARGY_KEY_RING"),
+        (
+            {"ARGY_KEY_RING": "a", "ARGY_PAGE_KEY_RING": "b", "ARGY_AUTHZ_DSN": "c"},
+            "ARGY_AUTHZ_REDIS_URL",
+        ),
         ({"ARGY_NONSENSE": "1"}, "ARGY_NONSENSE"),
         ({"ARGY_PROCESSES": "many"}, "ARGY_PROCESSES"),
     ],

@@ -5,9 +5,16 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
+import redis
+from redis.exceptions import AuthenticationError, NoPermissionError
+
+from argy.base.ids import PLATFORM_TENANT_ID
+from argy.local.settings import SERVICES
+from argy.store.redis import key
 
 GONE_WITHIN_S = 60.0
 
@@ -36,6 +43,28 @@ def test_it_shows_an_allow_and_a_deny_with_reasons_and_records(
         assert event["action"] == "authz.decision.check"
         assert event["outcome"] == outcome
         assert event["subject"] == check["subject"]
+
+
+def test_each_service_is_a_user_of_its_own_in_redis(platform: Any) -> None:
+    """Whoever took one service's password has neither the sessions nor the names of keys."""
+    run = platform.home / "run"
+    urls = {name: (run / f"argy_{name}_redis_url").read_text() for name in SERVICES}
+    assert not (run / "argy_redis_url").exists()
+    assert len({urlsplit(url).password for url in urls.values()}) == len(SERVICES)
+    session = key(PLATFORM_TENANT_ID, "session", "x")
+    for name, url in urls.items():
+        assert urlsplit(url).username == f"argy_{name}"
+        with redis.Redis.from_url(url) as client:
+            assert client.ping()
+            with pytest.raises(NoPermissionError):
+                client.scan(0, match="t:{*}:session:*")
+            if name != "authn":
+                with pytest.raises(NoPermissionError):
+                    client.get(session)
+    nobody = urlsplit(urls["authz"])
+    by_default = redis.Redis(port=nobody.port or 0, password=nobody.password)
+    with by_default as client, pytest.raises(AuthenticationError):
+        client.ping()
 
 
 def test_a_second_start_finds_what_the_first_left(

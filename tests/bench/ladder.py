@@ -43,7 +43,7 @@ def _rung(stand: Stand, rung: str) -> Iterator[tuple[psutil.Process, str]]:
         certificate=str(tls / "server.pem"),
         key=str(tls / "server.key"),
         key_ring=str(stand.key_ring),
-        redis_url=stand.secret("argy_redis_url"),
+        redis_url=stand.secret("argy_authz_redis_url"),
         dsn=stand.secret("argy_authz_dsn"),
         spool=str(stand.folder / f"ladder-{rung}"),
         tenant_id=stand.tenant_id,

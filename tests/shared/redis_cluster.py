@@ -15,7 +15,7 @@ from argy.store.redis import RedisStore
 async def redis_cluster(folder: Path) -> AsyncIterator[RedisStore]:
     """Start a cluster whose files lie in ``folder``; stop it at the end."""
     server = EmbeddedValkey(
-        folder / "valkey", program=_cluster_program(folder), durable=False, allow=("cluster",)
+        folder / "valkey", program=_cluster_program(folder), durable=False, allow=("cluster", "acl")
     )
     url = server.start()
     try:

@@ -29,7 +29,14 @@ from argy.base.errors import ArgyError, InvalidArgument
 from argy.directory import main as directory
 from argy.local import serve_authn
 from argy.local.refusals import RefusalLog
-from argy.local.serving import channel_to, listening, notifier, policy_keys
+from argy.local.serving import (
+    channel_to,
+    listening,
+    notifier,
+    policy_keys,
+    redis_stores,
+    redis_url,
+)
 from argy.local.settings import DEFAULT_SERVICES, ELSEWHERE, SERVICES, Settings
 from argy.local.tuning import let_threads_finish, spare_the_collector
 from argy.rpc.access import Decider, RemoteAccess
@@ -42,7 +49,6 @@ from argy.store.database import Database
 from argy.store.lane import AuditLane
 from argy.store.nonce import NonceCache
 from argy.store.partitions import ensure_partitions
-from argy.store.redis import RedisStore
 from argy.store.tenants import TenantCache
 
 _DAY_S: Final = 86_400.0
@@ -62,6 +68,11 @@ def main(services: Sequence[str], env: Mapping[str, str], *, processes: int = 0)
     for name in services:
         if not getattr(settings, f"{name}_dsn"):
             raise InvalidArgument(f"to serve {name} set ARGY_{name.upper()}_DSN", field="services")
+        if not redis_url(settings, name):
+            raise InvalidArgument(
+                f"to serve {name} set ARGY_REDIS_URL, or ARGY_{name.upper()}_REDIS_URL",
+                field="services",
+            )
     if "authz" in services:
         policy_keys(settings)
     if "authn" in services:
@@ -154,8 +165,8 @@ async def _assemble(
     if settings.keeper_dsn:
         await ensure_partitions(settings.keeper_dsn)
         _own(stack, _keep_partitions(settings.keeper_dsn))
-    redis = await RedisStore.open(settings.redis_url, cluster=settings.redis_cluster)
-    stack.push_async_callback(redis.close)
+    stores = await redis_stores(stack, services, settings)
+    redis = stores[services[0]]
     nonces = NonceCache(redis)
     stack.push_async_callback(nonces.close)
     any_database = next(iter(databases.values()))
@@ -172,7 +183,7 @@ async def _assemble(
     access: Decider
     replication: ReplicationService | None = None
     if "authz" in services:
-        keys_of_policy, floor = policy_keys(settings), PolicyFloor(redis)
+        keys_of_policy, floor = policy_keys(settings), PolicyFloor(stores["authz"])
         decider = authz.assemble(
             db=databases["authz"],
             lane=lane,
@@ -201,7 +212,7 @@ async def _assemble(
             stack,
             settings,
             db=databases["authn"],
-            redis=redis,
+            redis=stores["authn"],
             access=access,
             roots=keys,
             pages=pages,

@@ -14,6 +14,7 @@ from argy.rpc.client import SignedChannel
 from argy.rpc.pair_keys import RootKeys
 from argy.rpc.server import ServerConfig
 from argy.rpc.tls import ClientTls, ServerTls
+from argy.store.redis import RedisStore
 
 
 async def notifier(stack: AsyncExitStack, settings: Settings) -> Notifier:
@@ -32,6 +33,22 @@ async def notifier(stack: AsyncExitStack, settings: Settings) -> Notifier:
     await made.start()
     stack.push_async_callback(made.close)
     return made
+
+
+def redis_url(settings: Settings, service: str) -> str:
+    """Redis as a service's own user, or as the one that all have; empty for neither."""
+    return str(getattr(settings, f"{service}_redis_url")) or settings.redis_url
+
+
+async def redis_stores(
+    stack: AsyncExitStack, services: Sequence[str], settings: Settings
+) -> dict[str, RedisStore]:
+    """Redis for each service; those of one URL share its connections."""
+    opened: dict[str, RedisStore] = {}
+    for url in dict.fromkeys(redis_url(settings, name) for name in services):
+        opened[url] = await RedisStore.open(url, cluster=settings.redis_cluster)
+        stack.push_async_callback(opened[url].close)
+    return {name: opened[redis_url(settings, name)] for name in services}
 
 
 def policy_keys(settings: Settings) -> PolicyKeys:

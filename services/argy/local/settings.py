@@ -40,7 +40,6 @@ ELSEWHERE: Final = frozenset(
 class Settings:
     """How a server process finds what it needs."""
 
-    redis_url: str = setting("REDIS_URL", "Redis or Valkey, with its password: the replay cache")
     key_ring: Path = setting("KEY_RING", "key ring file of the signing roots")
     page_key_ring: Path = setting("PAGE_KEY_RING", "key ring file of page tokens")
     directory_dsn: str = setting("DIRECTORY_DSN", "Postgres, as the directory's login", default="")
@@ -48,7 +47,15 @@ class Settings:
     audit_dsn: str = setting("AUDIT_DSN", "Postgres, as the audit service's login", default="")
     authn_dsn: str = setting("AUTHN_DSN", "Postgres, as the sign-in service's login", default="")
     keeper_dsn: str = setting("KEEPER_DSN", "Postgres, as the partition keeper", default="")
-    redis_cluster: bool = setting("REDIS_CLUSTER", "the URL is a Redis Cluster's", default=False)
+    redis_url: str = setting(
+        "REDIS_URL", "Redis or Valkey, with its password; for services without one below",
+        default="",
+    )  # fmt: skip
+    directory_redis_url: str = setting("DIRECTORY_REDIS_URL", "as the directory's user", default="")
+    authz_redis_url: str = setting("AUTHZ_REDIS_URL", "as authz' user", default="")
+    audit_redis_url: str = setting("AUDIT_REDIS_URL", "as the audit service's user", default="")
+    authn_redis_url: str = setting("AUTHN_REDIS_URL", "as the sign-in service's user", default="")
+    redis_cluster: bool = setting("REDIS_CLUSTER", "they are a Redis Cluster's", default=False)
     policy_dir: Path = setting(
         "POLICY_DIR", "the policy folder, until a first policy is in force", default=Path("policy")
     )

@@ -34,7 +34,8 @@ from argy.local.postgres import EmbeddedPostgres, resolve_postgres
 from argy.local.process import GuardedProcess
 from argy.local.progress import Progress
 from argy.local.settings import SERVICES
-from argy.local.valkey import EmbeddedValkey, resolve_redis
+from argy.local.valkey import EmbeddedValkey, ExternalRedis, resolve_redis
+from argy.store import redis_acl
 
 STATE_FILE: Final = "up.json"
 _SERVE_START_S: Final = 30.0
@@ -89,7 +90,7 @@ def _running(
             f"{policy} is no policy folder: run this where policy/ is, or give --policy"
         )
     folder = private_folder(options.folder.absolute())
-    with _servers(folder, progress) as (postgres_dsn, redis_url):
+    with _servers(folder, progress) as (postgres_dsn, redis_urls):
         certificates = ensure_dev_certificates(folder / "tls", now=datetime.now(UTC))
         keys = ensure_dev_keys(folder / "keys", roles=database.ROLES)
         client_keys = folder / "keys" / "cli.json"
@@ -99,7 +100,7 @@ def _running(
         port, edge_port = free_port(options.port), free_port(options.edge_port)
         progress.step(f"starting the services on port {port}")
         env = {
-            **_environment(options, folder, policy, port, dsns, redis_url, certificates, keys),
+            **_environment(options, folder, policy, port, dsns, redis_urls, certificates, keys),
             "ARGY_PUBLIC_URL": f"https://localhost:{edge_port}",
         }
         server = _serve(folder, env)
@@ -136,19 +137,30 @@ def _running(
 
 
 @contextmanager
-def _servers(folder: Path, progress: Progress) -> Iterator[tuple[str, str]]:
+def _servers(folder: Path, progress: Progress) -> Iterator[tuple[str, dict[str, str]]]:
     """Postgres and Valkey, side by side; stopped in the end if they are ours."""
     progress.step("starting Postgres and Valkey")
     with ThreadPoolExecutor(2) as pool:
         postgres = pool.submit(resolve_postgres, folder / "postgres", os.environ)
-        redis = pool.submit(resolve_redis, folder / "valkey", os.environ)
+        redis = pool.submit(
+            resolve_redis, folder / "valkey", os.environ,
+            users={redis_acl.user(name): redis_acl.rules(name) for name in SERVICES},
+        )  # fmt: skip
     try:
-        yield postgres.result().dsn, redis.result().url
+        yield postgres.result().dsn, _redis_urls(redis.result())
     finally:
         for future in (redis, postgres):
             server = None if future.exception() else future.result()
             if isinstance(server, EmbeddedPostgres | EmbeddedValkey):
                 server.stop()
+
+
+def _redis_urls(server: EmbeddedValkey | ExternalRedis) -> dict[str, str]:
+    """The settings of who connects where: each service as its own user, on a server of ours."""
+    if isinstance(server, ExternalRedis):
+        return {"ARGY_REDIS_URL": server.url}
+    urls = server.urls()
+    return {f"ARGY_{name.upper()}_REDIS_URL": urls[redis_acl.user(name)] for name in SERVICES}
 
 
 async def _prepare(dsn: str, passwords: Mapping[str, str]) -> dict[str, str]:
@@ -161,7 +173,7 @@ def _environment(
     policy: Path,
     port: int,
     dsns: Mapping[str, str],
-    redis_url: str,
+    redis_urls: Mapping[str, str],
     certificates: DevCertificates,
     keys: DevKeys,
 ) -> dict[str, str]:
@@ -172,7 +184,7 @@ def _environment(
         "ARGY_AUDIT_DSN": dsns["argy_audit"],
         "ARGY_AUTHN_DSN": dsns["argy_authn"],
         "ARGY_KEEPER_DSN": dsns["argy_audit_keeper"],
-        "ARGY_REDIS_URL": redis_url,
+        **redis_urls,
     }
     run_folder = private_folder(folder / "run")
     for name, value in secrets.items():

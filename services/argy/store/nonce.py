@@ -189,7 +189,7 @@ class _RespWriter:
         self.close()
         self._retry_at = loop.time() + _RECONNECT_PAUSE_S
         connection = self._connection = await RespConnection.connect(self._url, tls=self._tls)
-        (run,) = await connection.pipeline(command(b"EVAL", _RUN.encode(), b"0"), 1)
+        (run,) = await connection.pipeline(command(b"EVAL_RO", _RUN.encode(), b"0"), 1)
         if not run.startswith(b"+"):
             self.close()
             raise RespError("Redis does not say which run of it this is")

@@ -23,7 +23,8 @@ def key(tenant_id: UUID, *parts: str | int) -> str:
     """Return ``t:{<tenant>}:a:b``: the only way to make a key.
 
     The braces are the hash tag of Redis Cluster: one tenant's keys share a slot, and no key can be
-    taken for another tenant's.
+    taken for another tenant's. The first part is the key's kind, of which ``argy.store.redis_acl``
+    says which service may use it, and how.
 
     Raises:
         InvalidArgument: for no part, or one that could end its place in the key.

@@ -39,6 +39,7 @@ from redis.asyncio import Redis
 from argy.api.authn.v1.magic_link_pb2 import InviteUserRequest
 from argy.api.authn.v1.magic_link_pb2_grpc import MagicLinkServiceStub
 from argy.client import Connection
+from argy.store.redis import key
 
 CHECKOUT: Final = Path(__file__).parents[3]
 SCREENSHOTS: Final = CHECKOUT / ".argy" / "test-output" / "browser"
@@ -77,6 +78,14 @@ if (window.CredentialsContainer) {{
 """
 NARROW: Final = 320
 MAX_TABS: Final = 40
+
+
+@dataclass(frozen=True)
+class KeptSessions:
+    """Redis, as the user who may write sessions, and whose sessions they are."""
+
+    redis_url: str
+    tenant_id: UUID
 
 
 @dataclass
@@ -168,16 +177,15 @@ class Tab:
         await self.page.get_by_role("button", name="Sign out", exact=True).click()
         await self.page.wait_for_url("**/acme/sign-in")
 
-    async def age_session(self, redis_url: str, *, seconds: int) -> None:
+    async def age_session(self, kept: "KeptSessions", *, seconds: int) -> None:
         """Let the proof of the session here be older, as if its person had signed in earlier."""
         cookies = {one["name"]: one["value"] for one in await self.page.context.cookies()}
         digest = hashlib.sha256(cookies["__Host-session-acme"].encode()).hexdigest()
-        redis = Redis.from_url(redis_url)
+        redis, name = Redis.from_url(kept.redis_url), key(kept.tenant_id, "session", digest)
         try:
-            (key,) = [found async for found in redis.scan_iter(f"*:session:{digest}")]
-            session = json.loads(await redis.get(key) or "null")
+            session = json.loads(await redis.get(name) or "null")
             session["auth_time_ms"] -= seconds * 1000
-            await redis.set(key, json.dumps(session), keepttl=True)
+            await redis.set(name, json.dumps(session), keepttl=True)
         finally:
             await redis.aclose()
 
@@ -316,9 +324,11 @@ async def onboard(
 
 
 @pytest.fixture
-def redis_url(platform: Any) -> str:
-    """Where the platform keeps its sessions."""
-    return str((platform.home / "run" / "argy_redis_url").read_text())
+def kept_sessions(platform: Any, rows: Any) -> KeptSessions:
+    """Where the platform keeps the sessions of acme."""
+    url = (platform.home / "run" / "argy_authn_redis_url").read_text()
+    acme = next(row["tenant_id"] for row in rows("tenant", "list") if row["slug"] == "acme")
+    return KeptSessions(url, UUID(acme))
 
 
 OpenTab = Callable[..., Awaitable[Tab]]

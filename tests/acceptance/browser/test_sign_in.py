@@ -8,7 +8,7 @@ PAST_STEP_UP_S = 3_600
 
 
 async def test_onboard_sign_in_step_up_and_change_passkeys(
-    open_tab: Any, person: Any, invite: Any, redis_url: str
+    open_tab: Any, person: Any, invite: Any, kept_sessions: str
 ) -> None:
     tab = await open_tab()
     page = tab.page
@@ -39,7 +39,7 @@ async def test_onboard_sign_in_step_up_and_change_passkeys(
     await tab.was_asked("conditional", "modal")
 
     # A second passkey needs a fresh proof once the first one is old: the page asks, and goes on.
-    await tab.age_session(redis_url, seconds=PAST_STEP_UP_S)
+    await tab.age_session(kept_sessions, seconds=PAST_STEP_UP_S)
     tab.expected = ("409", "403")
     await page.get_by_role("link", name="Add a passkey").click()
     await page.get_by_label("What to call it").fill("Key")
@@ -54,7 +54,7 @@ async def test_onboard_sign_in_step_up_and_change_passkeys(
     assert len(await tab.credentials(key)) == 1
 
     # Removing the first one asks for a proof as well, on a page of its own, and then does it.
-    await tab.age_session(redis_url, seconds=PAST_STEP_UP_S)
+    await tab.age_session(kept_sessions, seconds=PAST_STEP_UP_S)
     await page.get_by_role("button", name="Remove Laptop").click()
     await page.get_by_role("heading", name="Confirm that it is you").wait_for()
     await tab.look("step-up")
@@ -248,13 +248,13 @@ async def test_cookies_are_host_only_secure_and_out_of_scripts_reach(
 
 
 async def test_a_token_is_shown_once_and_revoked(
-    open_tab: Any, person: Any, onboard: Any, redis_url: str
+    open_tab: Any, person: Any, onboard: Any, kept_sessions: str
 ) -> None:
     tab = await open_tab()
     laptop = await onboard(tab, person)
     page = tab.page
     # A token needs a fresh proof once the first one is old.
-    await tab.age_session(redis_url, seconds=PAST_STEP_UP_S)
+    await tab.age_session(kept_sessions, seconds=PAST_STEP_UP_S)
     tab.expected = ("403",)
     await page.get_by_text("Make a token").click()
     await page.get_by_label("Name", exact=True).fill("nightly")

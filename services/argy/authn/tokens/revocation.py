@@ -239,7 +239,7 @@ class RevocationMirror:
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 state = self._redis.key(tenant_id, "revoked-state")
-                run, epoch, changes = map(_text, await client.eval(_STATE, 1, state))
+                run, epoch, changes = map(_text, await client.eval_ro(_STATE, 1, state))
                 copy = self._copies.get(tenant_id)
                 same = copy is not None and copy.revoked.name == (run, epoch)
                 if copy is not None and same and copy.changes == changes:
