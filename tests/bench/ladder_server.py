@@ -73,8 +73,9 @@ class _Answers:
 class _Silent:
     """A decision log that keeps nothing."""
 
-    def require_room(self) -> None:
+    def require_room(self, *_: object) -> int:
         """There is."""
+        return 0
 
     def put(self, *_: object) -> None:
         """Forget it."""

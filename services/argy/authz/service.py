@@ -1,6 +1,7 @@
 """The gRPC face: messages in, use cases, messages out."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 from uuid import UUID
@@ -10,8 +11,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from argy.api.authz.v1 import assignment_pb2 as assignment
 from argy.api.authz.v1 import authz_pb2 as authz
 from argy.api.authz.v1.assignment_pb2_grpc import AssignmentServiceServicer
+from argy.api.authz.v1.authz_pb2 import Question
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceServicer
-from argy.authz.access import LocalAccess, answers, explain, may_explain
+from argy.authz.access import Asked, LocalAccess, answers, explain, may_explain
 from argy.authz.assignments import Assignments
 from argy.authz.decision_log import DecisionLog
 from argy.authz.delegation import Giver, missing_of
@@ -25,10 +27,14 @@ from argy.authz.wire import DecisionEncoder, decision_message, effect_of, rule_r
 from argy.base.clock import Clock
 from argy.base.errors import InvalidArgument
 from argy.base.revisions import parse_revision
+from argy.base.turns import Turns
+from argy.policy import Decision
 from argy.rpc.call import Call, current_call
 from argy.rpc.delegation import Delegation
 from argy.rpc.page_token import PageTokens, page_size
 
+_SLICE: Final = 100
+"""Questions that are decided at a stretch."""
 READMIT_S: Final = 1.0
 """How soon a watch notices that its caller's role ended by itself; changes it notices at once."""
 
@@ -55,6 +61,8 @@ class AuthzService(AuthzServiceServicer):
         self._access = LocalAccess(snapshots, clock)
         self._encoder = DecisionEncoder()
         self._bare = DecisionEncoder(bare=True)
+        self._turns = Turns(1)
+        """Large batches, one at a time."""
 
     async def Check(self, request: authz.CheckRequest, context: Any) -> bytes:  # type: ignore[override]
         """Decide one question."""
@@ -62,12 +70,12 @@ class AuthzService(AuthzServiceServicer):
         view = self._snapshots.peek(call.tenant_id)
         if view is None or request.at_least:
             view = await self._fresh(call, request.at_least)
-        self._log.require_room()
         question = request.question
+        size = self._log.require_room(call, (question,))
         now_ms = self._clock.now_ms()
         asked, decisions = answers(view, call, (question,), now_ms)
         (decision,) = decisions
-        self._log.put(call, view, (question,), asked, decisions)
+        self._log.put(call, view, (question,), asked, decisions, size)
         if self._shadow.active:
             self._shadow.put(call, view, (question,), decisions, now_ms)
         told_why = asked[0][0] == call.caller or may_explain(view, call, now_ms)
@@ -79,11 +87,14 @@ class AuthzService(AuthzServiceServicer):
         view = self._snapshots.peek(call.tenant_id)
         if view is None or request.at_least:
             view = await self._fresh(call, request.at_least)
-        self._log.require_room()
-        field, now_ms = self._encoder.field, self._clock.now_ms()
         questions = request.questions
-        asked, decisions = answers(view, call, questions, now_ms)
-        self._log.put(call, view, questions, asked, decisions)
+        size = self._log.require_room(call, questions)
+        field, now_ms = self._encoder.field, self._clock.now_ms()
+        if len(questions) <= _SLICE:
+            asked, decisions = answers(view, call, questions, now_ms)
+        else:
+            asked, decisions = await self._sliced(view, call, questions, now_ms)
+        self._log.put(call, view, questions, asked, decisions, size)
         if self._shadow.active:
             self._shadow.put(call, view, questions, decisions, now_ms)
         caller = call.caller
@@ -102,11 +113,11 @@ class AuthzService(AuthzServiceServicer):
         """Decide one question and tell every rule that took part."""
         call = current_call()
         view = await self._fresh(call, request.at_least)
-        self._log.require_room()
         question = request.question
+        size = self._log.require_room(call, (question,))
         explained = explain(view, call, question, self._clock.now_ms())
         asked = [(question.subject, question.action, question.resource)]
-        self._log.put(call, view, (question,), asked, (explained.decision,))
+        self._log.put(call, view, (question,), asked, (explained.decision,), size)
         return authz.ExplainResponse(
             decision=decision_message(explained.decision),
             matches=[
@@ -183,6 +194,24 @@ class AuthzService(AuthzServiceServicer):
                 if state != told:
                     told = state
                     yield authz.WatchRevisionsResponse(policy_revision=state[0], revision=state[1])
+
+    async def _sliced(
+        self, view: TenantView, call: Call, questions: Sequence[Question], now_ms: int
+    ) -> tuple[list[Asked], list[Decision]]:
+        """Decide a large batch as ``answers`` does, with turns for other calls in between."""
+        asked: list[Asked] = []
+        decisions: list[Decision] = []
+        given = list(questions)
+        await self._turns.take(call.tenant_id)
+        try:
+            for start in range(0, len(given), _SLICE):
+                some_asked, some = answers(view, call, given[start : start + _SLICE], now_ms)
+                asked += some_asked
+                decisions += some
+                await asyncio.sleep(0)
+        finally:
+            self._turns.give(call.tenant_id)
+        return asked, decisions
 
     async def _fresh(self, call: Call, at_least: str) -> TenantView:
         wanted = parse_revision(call.tenant_id, at_least)

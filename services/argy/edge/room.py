@@ -91,12 +91,16 @@ class Room:
             del self._held[network]
 
     def _make_room(self, newcomer: str) -> bool:
-        """Have the newest idle guest leave of those who hold most: more than the newcomer would."""
-        mine = len(self._held.get(newcomer, ()))
-        strangers = [item for item in self._held.items() if item[0] not in self._known]
-        for network, guests in sorted(strangers, key=lambda item: -len(item[1])):
+        """Have the newest idle guest leave of those who hold most: more than the newcomer would.
+
+        Networks that are known give way last, and still: one good credential takes no more.
+        """
+        mine = len(self._held.get(newcomer, ())) + 1
+        for network, guests in sorted(
+            self._held.items(), key=lambda item: (item[0] in self._known, -len(item[1]))
+        ):
             if len(guests) <= mine:
-                return False
+                continue
             for guest in reversed(list(guests)):
                 if guest.give_up():
                     guests.pop(guest, None)

@@ -14,6 +14,7 @@ from uuid import UUID
 import asyncpg
 
 from argy.base.errors import FailedPrecondition, InvalidArgument, Unavailable
+from argy.base.turns import Turns
 from argy.store.errors import DRIVER_ERRORS, NO_ERRORS, ConstraintErrors, away, translate
 from argy.store.listener import Listener
 from argy.store.tx import Tx, enter_tenant, swallowed_failure
@@ -65,10 +66,13 @@ async def _wipe(connection: Any) -> None:
 class Database:
     """A pool of connections to one database, acting as one role."""
 
-    __slots__ = ("_acquire_timeout_s", "_dsn", "_pool", "_role")
+    __slots__ = ("_acquire_timeout_s", "_dsn", "_pool", "_role", "_turns")
 
-    def __init__(self, pool: Any, *, dsn: str, role: str, acquire_timeout_s: float) -> None:
+    def __init__(
+        self, pool: Any, *, dsn: str, role: str, size: int, acquire_timeout_s: float
+    ) -> None:
         self._pool = pool
+        self._turns = Turns(size)
         self._dsn = dsn
         self._role = role
         self._acquire_timeout_s = acquire_timeout_s
@@ -118,7 +122,7 @@ class Database:
             raise _malformed_dsn() from None
         except DRIVER_ERRORS as error:
             raise translate(error) from error
-        db = cls(pool, dsn=dsn, role=role, acquire_timeout_s=acquire_timeout_s)
+        db = cls(pool, dsn=dsn, role=role, size=max_size, acquire_timeout_s=acquire_timeout_s)
         try:
             await db._prove_weak()
         except BaseException:
@@ -168,13 +172,19 @@ class Database:
         ``errors`` maps constraint names to domain errors. Any exception rolls back.
         """
         try:
-            connection = await self._pool.acquire(timeout=self._acquire_timeout_s)
+            async with asyncio.timeout(self._acquire_timeout_s):
+                await self._turns.take(tenant_id)
         except TimeoutError as error:
-            raise Unavailable(
-                "Every database connection is busy", reason="DATABASE_BUSY"
-            ) from error
-        except DRIVER_ERRORS as error:
-            raise translate(error) from error
+            raise _busy() from error
+        try:
+            connection = await self._pool.acquire(timeout=self._acquire_timeout_s)
+        except BaseException as error:
+            self._turns.give(tenant_id)
+            if isinstance(error, TimeoutError):
+                raise _busy() from error
+            if isinstance(error, DRIVER_ERRORS):
+                raise translate(error) from error
+            raise
         try:
             tx = Tx(connection, tenant_id, org_id, errors)
             connection.mark(wiped=False)
@@ -193,8 +203,11 @@ class Database:
         finally:
             # Wipes what is not wiped yet; a connection where that fails is closed, which is no
             # answer to the caller, and must not hide that the caller was cancelled.
-            with suppress(*DRIVER_ERRORS):
-                await self._pool.release(connection, timeout=self._acquire_timeout_s)
+            try:
+                with suppress(*DRIVER_ERRORS):
+                    await self._pool.release(connection, timeout=self._acquire_timeout_s)
+            finally:
+                self._turns.give(tenant_id)
 
     async def _roll_back(self, connection: Any) -> None:
         try:
@@ -225,6 +238,10 @@ class Database:
             await asyncio.wait_for(self._pool.close(), timeout=_CLOSE_TIMEOUT_S)
         except TimeoutError:
             self._pool.terminate()
+
+
+def _busy() -> Unavailable:
+    return Unavailable("Every database connection is busy", reason="DATABASE_BUSY")
 
 
 def _malformed_dsn() -> InvalidArgument:

@@ -8,7 +8,7 @@ another, with the count, when it is over.
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ import msgspec
 
 from argy.base.errors import ArgyError, InvalidArgument, ResourceExhausted
 from argy.base.ids import PLATFORM_TENANT_ID
+from argy.base.shares import NOBODY, Shares
 from argy.store.audit import AuditRecord, record, record_many
 from argy.store.database import Database
 from argy.store.spool import Segment, Spool
@@ -51,14 +52,15 @@ class AuditLane:
     def __init__(self, db: Database, spool_dir: Path, *, max_bytes: int = 256 << 20) -> None:
         self._db = db
         self._spool_dir = spool_dir
-        self._max_bytes = max_bytes
         self._spool: Spool | None = None
         self._lines: list[bytes] = []
         self._entries: list[_Entry] = []
         """What the lines say, line by line."""
         self._segments: deque[Segment] = deque()
         self._held: dict[Segment, list[_Entry]] = {}
-        self._bytes = 0
+        self._shares = Shares(max_bytes)
+        self._owed: dict[Segment, Counter[UUID]] = {}
+        """Bytes of each tenant in a segment."""
         self._lost: dict[UUID, int] = {}
         self._work = asyncio.Event()
         self._stored = asyncio.Event()
@@ -71,12 +73,11 @@ class AuditLane:
     @property
     def backlog_bytes(self) -> int:
         """Bytes taken and not yet in the log."""
-        return self._bytes
+        return self._shares.total
 
-    @property
-    def full(self) -> bool:
-        """Whether ``put`` would refuse."""
-        return self._broken or self._bytes >= self._max_bytes
+    def full(self, tenant_id: UUID) -> bool:
+        """Whether ``put`` would refuse a tenant's record: it holds its share of the room."""
+        return self._broken or self._shares.full(tenant_id)
 
     @property
     def delivered(self) -> int:
@@ -91,7 +92,8 @@ class AuditLane:
         """
         spool = self._spool = await asyncio.to_thread(Spool, self._spool_dir)
         self._segments.extend(await asyncio.to_thread(spool.adopt))
-        self._bytes += sum(segment.size for segment in self._segments)
+        for segment in self._segments:
+            self._owe(segment, Counter({NOBODY: segment.size}))
         if spool.interrupted:
             self._take(PLATFORM_TENANT_ID, _gap("INTERRUPTED", segments=spool.interrupted))
         if self._segments:
@@ -111,13 +113,15 @@ class AuditLane:
             ResourceExhausted: ``AUDIT_LANE_FULL``: the record is lost, and the log will say so.
             InvalidArgument: if the record's detail is not JSON.
         """
-        if self.full:
+        if self.full(tenant_id):
             self._lose(tenant_id)
             raise ResourceExhausted(
-                "The audit lane is full", reason="AUDIT_LANE_FULL", retry_after_ms=1000
+                "The audit lane has no more room for this tenant",
+                reason="AUDIT_LANE_FULL",
+                retry_after_ms=1000,
             )
-        if self._lost:
-            self._close_gaps()
+        if tenant_id in self._lost:
+            self._close_gap(tenant_id)
         self._take(tenant_id, rec)
 
     async def drain(self) -> None:
@@ -126,8 +130,8 @@ class AuditLane:
 
     async def close(self, *, timeout_s: float = 5.0) -> None:
         """Drain for ``timeout_s`` at most; what is left stays in the spool for the next start."""
-        if self._lost:
-            self._close_gaps()
+        for tenant_id in list(self._lost):
+            self._close_gap(tenant_id)
         drained = asyncio.create_task(self.drain())
         await asyncio.wait([drained], timeout=timeout_s if self._tasks else 0)
         stopping = [drained, *self._tasks]
@@ -156,7 +160,7 @@ class AuditLane:
             raise InvalidArgument("The detail is not JSON", field="detail") from error
         self._lines.append(line)
         self._entries.append((tenant_id, rec))
-        self._bytes += len(line) + 1
+        self._shares.take(tenant_id, len(line) + 1)
         self._idle.clear()
         self._work.set()
 
@@ -169,10 +173,14 @@ class AuditLane:
             self._take(tenant_id, _gap("BEGAN"))
         self._lost[tenant_id] += 1
 
-    def _close_gaps(self) -> None:
-        lost, self._lost = self._lost, {}
-        for tenant_id, count in lost.items():
-            self._take(tenant_id, _gap("ENDED", lost=count))
+    def _close_gap(self, tenant_id: UUID) -> None:
+        self._take(tenant_id, _gap("ENDED", lost=self._lost.pop(tenant_id)))
+
+    def _owe(self, segment: Segment, owed: Counter[UUID]) -> None:
+        """Count a segment that was there before this process."""
+        self._owed[segment] = owed
+        for tenant_id, size in owed.items():
+            self._shares.take(tenant_id, size)
 
     async def _write(self, spool: Spool) -> None:
         while True:
@@ -191,6 +199,10 @@ class AuditLane:
                 del self._lines[: len(lines)]
                 entries = self._entries[: len(lines)]
                 del self._entries[: len(lines)]
+                owed: Counter[UUID] = Counter()
+                for (tenant_id, _), line in zip(entries, lines, strict=True):
+                    owed[tenant_id] += len(line) + 1
+                self._owed[segment] = owed
                 if len(self._held) < _HELD_SEGMENTS:
                     self._held[segment] = entries
                 self._segments.append(segment)
@@ -218,7 +230,8 @@ class AuditLane:
                 for segment in segments:
                     self._segments.popleft()
                     self._held.pop(segment, None)
-                    self._bytes -= segment.size
+                    for tenant_id, size in self._owed.pop(segment).items():
+                        self._shares.give(tenant_id, size)
                 self._delivered += len(entries)
                 if len(entries) >= BUSY_ROWS and self._lines:
                     await asyncio.sleep(BUSY_PAUSE_S)

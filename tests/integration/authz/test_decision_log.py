@@ -10,8 +10,8 @@ import pytest
 from google.protobuf.struct_pb2 import Struct
 
 from argy.api.authz.v1 import authz_pb2 as pb
-from argy.authz.decision_log import ACTION
-from argy.base.errors import ResourceExhausted
+from argy.authz.decision_records import ACTION
+from argy.base.errors import InvalidArgument, ResourceExhausted
 from argy.store.audit import AuditRecord
 
 Make = Callable[..., Awaitable[Any]]
@@ -139,7 +139,7 @@ async def test_decisions_that_can_not_be_logged_are_refused(
             # What is in the lane stays there meanwhile.
             await admin.execute("LOCK TABLE audit.event IN EXCLUSIVE MODE")
             replica.lane.put(tenant.tenant_id, _some_record())
-            assert replica.lane.full
+            assert replica.lane.full(tenant.tenant_id)
             with pytest.raises(ResourceExhausted) as refused:
                 await client.check("agent:a1")
     finally:
@@ -166,7 +166,7 @@ async def test_the_backlog_is_bounded_by_bytes_too(
 
     def put(call: Any, *rest: Any) -> None:
         log_it(call, *rest)
-        seen.append((len(call.body), log._bytes))
+        seen.append((len(call.body), log._bytes.total))
 
     log.put = put
     await client.check("agent:a1")
@@ -174,9 +174,75 @@ async def test_the_backlog_is_bounded_by_bytes_too(
     assert body == 0
     assert held > 0
     await settled(replica)
-    assert log._bytes == 0
-    log._bytes = 64 << 20
+    assert log._bytes.total == 0
+    log._bytes.take(tenant.tenant_id, 64 << 20)
     with pytest.raises(ResourceExhausted) as refused:
         await client.check("agent:a1")
     assert refused.value.reason == "DECISION_LOG_FULL"
-    log._bytes = 0
+    log._bytes.give(tenant.tenant_id, 64 << 20)
+
+
+def _batch(count: int, text: str, **fields: str) -> pb.BatchCheckRequest:
+    """Questions that share one context."""
+    facts = Struct()
+    facts.update({"text": text})
+    question = pb.Question(subject="agent:a", action="read", resource="project:x", context=facts)
+    return pb.BatchCheckRequest(questions=[question] * count, **fields)
+
+
+async def test_a_context_that_a_batch_shares_is_written_once_a_record(
+    authz_replica: Make, authz_client: Client, tenant_factory: Make, audit_events: Make
+) -> None:
+    tenant, replica = await tenant_factory(), await authz_replica()
+    client = authz_client(replica, tenant.tenant_id)
+    await client.authz.BatchCheck(_batch(1000, "x" * 1_900))
+    await settled(replica)
+    events = await audit_events(tenant.tenant_id, ACTION)
+    details = [json.loads(event["detail"]) for event in events]
+    assert sum(len(detail["decisions"]) for detail in details) == 1000
+    assert all(detail["contexts"] == [{"text": "x" * 1_900}] for detail in details)
+    assert all(one["context_at"] == 0 for detail in details for one in detail["decisions"])
+    assert sum(len(event["detail"]) for event in events) < 300_000
+
+
+async def test_one_tenants_batches_do_not_make_the_log_refuse_another(
+    authz_replica: Make, authz_client: Client, tenant_factory: Make, pg_dsn: str
+) -> None:
+    """The log is stuck meanwhile: whoever fills it is refused, and nobody else."""
+    hostile, tenant = await tenant_factory(), await tenant_factory()
+    replica = await authz_replica(lane_bytes=4 << 20)
+    attacker = authz_client(replica, hostile.tenant_id)
+    client = authz_client(replica, tenant.tenant_id)
+    admin = await asyncpg.connect(pg_dsn)
+    refused: set[str] = set()
+    try:
+        async with admin.transaction():
+            await admin.execute("LOCK TABLE audit.event IN EXCLUSIVE MODE")
+            for _ in range(200):
+                try:
+                    await attacker.authz.BatchCheck(_batch(1000, "x" * 1_900))
+                except ResourceExhausted as error:
+                    refused.add(error.reason)
+                await client.check("agent:a1")
+            assert refused == {"DECISION_LOG_FULL"}
+    finally:
+        await admin.close()
+    async with asyncio.timeout(60):
+        await settled(replica)
+
+
+async def test_a_call_that_would_write_too_much_is_refused_before_it_is_decided(
+    authz_replica: Make, authz_client: Client, tenant_factory: Make, audit_events: Make
+) -> None:
+    tenant, replica = await tenant_factory(), await authz_replica()
+    client = authz_client(replica, tenant.tenant_id)
+    request = pb.BatchCheckRequest()
+    for number in range(1000):
+        facts = Struct()
+        facts.update({"text": f"{number}" + "x" * 1_900})
+        request.questions.add(subject="agent:a", action="read", resource="project:x", context=facts)
+    with pytest.raises(InvalidArgument) as refused:
+        await client.authz.BatchCheck(request)
+    assert (refused.value.reason, refused.value.field) == ("BATCH_TOO_LARGE", "questions")
+    await settled(replica)
+    assert await audit_events(tenant.tenant_id, ACTION) == []

@@ -198,10 +198,30 @@ async def test_a_lane_that_lost_a_task_to_a_bug_takes_nothing_more(
     await lane.start()
     lane.put(PLATFORM_TENANT_ID, denial())
     async with asyncio.timeout(60):
-        while not lane.full:  # noqa: ASYNC110 - what is waited for signals nobody
+        while not lane.full(PLATFORM_TENANT_ID):  # noqa: ASYNC110 - what is waited for signals nobody
             await asyncio.sleep(0.005)
     with pytest.raises(ResourceExhausted):
         lane.put(PLATFORM_TENANT_ID, denial())
     assert "the audit lane is broken" in caplog.text
     await lane.close(timeout_s=0.1)
     assert files(tmp_path, "*/*.jsonl")
+
+
+async def test_a_tenant_that_fills_its_share_of_the_lane_is_refused_alone(
+    db_factory: Factory, tmp_path: Path
+) -> None:
+    db, reader = await db_factory("argy_authz"), await db_factory("argy_audit")
+    lane = AuditLane(db, tmp_path, max_bytes=100_000)
+    await lane.start()
+    hostile, other = uuid7(), uuid7()
+    while not lane.full(hostile):
+        lane.put(hostile, denial())
+    with pytest.raises(ResourceExhausted):
+        lane.put(hostile, denial())
+    mine = [denial() for _ in range(20)]
+    for rec in mine:
+        lane.put(other, rec)
+    await lane.drain()
+    assert {row["id"] for row in await events(reader, other)} == {rec.id for rec in mine}
+    assert not lane.full(hostile)
+    await lane.close()

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -31,11 +32,17 @@ def closure(requirements: list[str]) -> dict[str, Distribution]:
 
 
 @pytest.fixture(scope="module")
-def wheel(repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of this checkout, unpacked."""
+def wheel(
+    repo_root: Path, repo_files: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The wheel of this checkout, unpacked; built beside it, for building writes code anew."""
     folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    for name in repo_files:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(repo_root / name, source / name)
     build = f"import hatchling.build as b; print(b.build_wheel({str(folder)!r}))"
-    subprocess.run([sys.executable, "-c", build], cwd=repo_root, check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
     (packed,) = folder.glob("*.whl")
     with zipfile.ZipFile(packed) as archive:
         archive.extractall(folder / "unpacked")

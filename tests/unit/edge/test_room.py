@@ -81,3 +81,13 @@ def test_places_come_back() -> None:
     room.leave(guests[0], "192.0.2.1")
     fill(room, "192.0.5.1", idle=False)
     assert not room.enter(Guest(), "192.0.6.1")
+
+
+def test_a_signed_in_attacker_refuses_nobody() -> None:
+    """One good credential makes a network known, and takes nobody else's place."""
+    known = KnownNetworks()
+    known.add("198.51.100.1")
+    room = Room(8, known)
+    fill(room, *["198.51.100.1"] * 8)
+    assert room.enter(Guest(), "192.0.2.1")
+    assert room.enter(Guest(), "192.0.3.1")

@@ -41,6 +41,8 @@ class Recorded(msgspec.Struct, frozen=True):
     reason: str = ""
     rule: str = ""
     context: dict[str, Any] | None = None
+    context_at: float | None = None
+    """Where in the event's ``contexts`` it stands instead, where several share one."""
     context_omitted: bool = False
     count: float = 1
     """How often it was asked: an in-process authorizer folds equal questions together."""
@@ -52,6 +54,7 @@ class Detail(msgspec.Struct, frozen=True):
     """What an event says about the decisions of one call."""
 
     decisions: Sequence[Recorded] = ()
+    contexts: Sequence[dict[str, Any]] = ()
     policy_revision: str = ""
 
 
@@ -154,7 +157,12 @@ class Replay:
         org = self._orgs.get(event.org_id, "") if event.org_id else ""
         known = bool(org) or not event.org_id
         at_ms = event.at_ms
+        contexts = event.detail.contexts
         for recorded in event.detail.decisions:
+            if recorded.context_at is not None and recorded.context_at < len(contexts):
+                recorded = msgspec.structs.replace(
+                    recorded, context=contexts[int(recorded.context_at)]
+                )
             count = int(recorded.count)
             self.report.decisions += count
             if known:
