@@ -13,8 +13,10 @@ from typing import IO, Any
 
 import psutil
 import pytest
+from link_sign_in import access_token
 from ports import reserved_port
 
+from argy.base.ids import PLATFORM_TENANT_ID, uuid7
 from argy.client.connection import Endpoint
 
 ARGY = Path(sys.executable).with_name("argy")
@@ -297,3 +299,13 @@ def people(rows: Callable[..., list[dict[str, Any]]]) -> dict[str, str]:
     """Subjects of the demonstration by first name."""
     found = rows("user", "list", "--tenant", "acme")
     return {row["display_name"]: f"user:{row['user_id']}" for row in found}
+
+
+@pytest.fixture
+def keeper(platform: Any, rows: Any, argy: Any) -> dict[str, str]:
+    """The environment of an administrator of the platform, who answers for its keys."""
+    email = f"k{uuid7().hex}@example.com"
+    (made,) = rows("user", "create", email, "--tenant", "platform", "--name", "Kim")
+    granted = argy("grant", f"user:{made['user_id']}", "PLATFORM_ADMIN", "-m", "a test")
+    assert granted.returncode == 0, granted.stderr
+    return {"ARGY_TOKEN": access_token(platform, PLATFORM_TENANT_ID, email)}

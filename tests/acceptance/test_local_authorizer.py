@@ -382,7 +382,7 @@ async def test_a_token_is_verified_here_and_refused_within_a_second_of_its_sessi
 
 
 async def test_a_token_of_a_withdrawn_signing_key_is_refused_here_too(
-    local: Local, acme: UUID, person: Person, argy: Any
+    local: Local, acme: UUID, person: Person, argy: Any, keeper: dict[str, str]
 ) -> None:
     authorizer = await local(acme)
     await authorizer.ready(PATIENCE_S)
@@ -391,7 +391,7 @@ async def test_a_token_of_a_withdrawn_signing_key_is_refused_here_too(
         return refusal(lambda: authorizer.verify_token(person.access_token, tenant_id=acme))
 
     await until(lambda: not outcome())
-    done = await asyncio.to_thread(argy, "keys", "rotate-access", "--withdraw", "--json")
+    done = await asyncio.to_thread(argy, "keys", "rotate-access", "--withdraw", "--json", **keeper)
     assert done.returncode == 0, done.stderr
     header = json.loads(urlsafe_b64decode(person.access_token.partition(".")[0] + "=="))
     assert header["kid"] in json.loads(done.stdout)["withdrawn"]

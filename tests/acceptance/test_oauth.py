@@ -15,7 +15,6 @@ from uuid import UUID
 import httpx
 import jwt
 import pytest
-from link_sign_in import access_token
 from mail_folder import PATIENCE_S
 
 from argy.api.authn.v1.session_pb2 import ListSessionsRequest
@@ -33,7 +32,7 @@ from argy.base.clock import SystemClock
 from argy.base.crypto import KeyRing
 from argy.base.envelope import KeyRingKms
 from argy.base.errors import ArgyError
-from argy.base.ids import PLATFORM_TENANT_ID, uuid7
+from argy.base.ids import uuid7
 from argy.base.secret_token import new_token
 from argy.client import Connection
 from argy.rpc.jwt import PUBLISHED_AGE_S
@@ -157,16 +156,6 @@ async def test_a_stranger_verifies_a_token_with_what_is_published(edge: Edge, us
     assert all(
         set(entry) == {"kty", "use", "alg", "kid", "n", "e"} for entry in answer.json()["keys"]
     )
-
-
-@pytest.fixture
-def keeper(platform: Any, rows: Any, argy: Any) -> dict[str, str]:
-    """The environment of an administrator of the platform, who answers for its keys."""
-    email = f"k{uuid7().hex}@example.com"
-    (made,) = rows("user", "create", email, "--tenant", "platform", "--name", "Kim")
-    granted = argy("grant", f"user:{made['user_id']}", "PLATFORM_ADMIN", "-m", "a test")
-    assert granted.returncode == 0, granted.stderr
-    return {"ARGY_TOKEN": access_token(platform, PLATFORM_TENANT_ID, email)}
 
 
 async def test_nobody_rotates_the_keys_without_answering_for_it(argy: Any) -> None:
