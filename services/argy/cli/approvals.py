@@ -23,7 +23,7 @@ from argy.api.authz.v1.approval_pb2_grpc import ApprovalServiceStub
 from argy.api.authz.v1.authz_pb2 import Question
 from argy.base.errors import InvalidArgument
 from argy.cli.decide import Action, Context, Resource, parse_facts
-from argy.cli.output import Output, called
+from argy.cli.output import Output, called, one_line
 from argy.cli.session import Json, Org, Tenant, every, find_org, run, signed_in_person
 from argy.cli.subjects import As, Subject, Subjects, acting_channel, subjects_of
 from argy.client import Connection, request_digest
@@ -292,7 +292,7 @@ async def _show(output: Output, subjects: Subjects, found: Approval) -> None:
         lines = [
             f"{row['state']}  {row['approval_id']}",
             f"  {called(row, 'subject')} {row['action']} {row['resource']}",
-            f"  asked by {called(row, 'requester')}: {row['reason']}",
+            f"  asked by {called(row, 'requester')}: {one_line(row['reason'])}",
         ]
         lines += [
             f"  needs {need['approvals']} of {' or '.join(need['roles'])}  ({need['rule']})"
@@ -300,7 +300,7 @@ async def _show(output: Output, subjects: Subjects, found: Approval) -> None:
         ]
         lines += [
             f"  {'approved' if vote['approved'] else 'rejected'} by {called(vote, 'approver')}"
-            + (f": {vote['comment']}" if vote["comment"] else "")
+            + (f": {one_line(vote['comment'])}" if vote["comment"] else "")
             + (f"  ({ASKER_MAY_GRANT})" if vote["asker_may_grant"] else "")
             for vote in row["voters"]
         ]

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import platform
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from argy.base.errors import (
 
 _TIMEOUT_S: Final = 15.0
 _MAX_BYTES: Final = 4 * 1024 * 1024
-_USER_AGENT: Final = "argy-cli/0.1"
+_USER_AGENT: Final = f"argy-cli/0.1 ({platform.system()})"
 _KINDS: Final[Mapping[int, type[ArgyError]]] = {
     400: InvalidArgument,
     401: Unauthenticated,

@@ -25,6 +25,7 @@ from argy.base.errors import (
     Unauthenticated,
     Unavailable,
 )
+from argy.base.foreign_text import on_terminal
 
 
 class Exit(IntEnum):
@@ -69,9 +70,8 @@ def exit_code(error: ArgyError) -> Exit:
     return next((code for kind, code in _EXITS if isinstance(error, kind)), Exit.INTERNAL)
 
 
-def printable(text: str) -> str:
-    """The text without what would steer a terminal: others wrote parts of it."""
-    return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)
+printable = on_terminal
+"""The text without what would steer a terminal or hide in it: others wrote parts of it."""
 
 
 def called(value: Mapping[str, Any], column: str) -> Any:
@@ -79,7 +79,8 @@ def called(value: Mapping[str, Any], column: str) -> Any:
     return value.get(f"{column}_name") or value.get(column, "")
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """The text as a part of one line, so that what others wrote makes no line of ours."""
     return printable(text).replace("\n", " ")
 
 
@@ -125,7 +126,7 @@ class Output:
             for value in values:
                 self._json(value)
             return
-        lines = [[_one_line(str(called(value, column))) for column in columns] for value in values]
+        lines = [[one_line(str(called(value, column))) for column in columns] for value in values]
         headings = [column.replace("_", " ") for column in columns]
         widths = [max(map(cell_len, cells)) for cells in zip(headings, *lines, strict=True)]
         if goes_on:

@@ -7,9 +7,11 @@ from typing import Final, Literal
 from uuid import UUID
 
 from argy.base.errors import FailedPrecondition, InvalidArgument, PermissionDenied
+from argy.base.foreign_text import name_of
 from argy.base.ids import PLATFORM_TENANT_ID
 
 MAX_SLUG: Final = 63
+MAX_DISPLAY_NAME: Final = 200
 _SLUG: Final = re.compile(rf"[a-z][a-z0-9-]{{0,{MAX_SLUG - 1}}}")
 # RFC 1035 §2.3.4 and RFC 5321 §4.5.3.1: labels of 1 to 63, local parts of at most 64 octets.
 _DOMAIN: Final = re.compile(r"(?=.{1,253}$)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*")
@@ -82,14 +84,14 @@ def checked_slug(slug: str) -> str:
 
 
 def checked_display_name(name: str) -> str:
-    """Return the name without white space around it.
+    """Return the name in NFC, without white space around it.
 
     Raises:
-        InvalidArgument: ``INVALID_DISPLAY_NAME``, when nothing is left, or for control and bidi
-            characters, with which a name could pose as another one.
+        InvalidArgument: ``INVALID_DISPLAY_NAME``, when nothing is left, or for control, bidi and
+            invisible characters, with which a name could pose as another one.
     """
-    trimmed = name.strip()
-    if not trimmed or any(unicodedata.category(char) in ("Cc", "Cf", "Cs") for char in trimmed):
+    trimmed = name_of(name, most=MAX_DISPLAY_NAME)
+    if not trimmed:
         raise InvalidArgument(
             "display_name must hold visible characters only",
             reason="INVALID_DISPLAY_NAME",

@@ -24,6 +24,7 @@ from argy.api.authn.v1.session_pb2 import (
     Session,
 )
 from argy.base.errors import NotFound, Unauthenticated
+from argy.base.user_agents import browser_of
 from argy.edge.platform import TenantServices
 from argy.edge.request import header_values, state_of
 from argy.rpc.provisional import ACR_PROVISIONAL
@@ -40,7 +41,6 @@ _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{20,128}")
 _OURS: Final = re.compile(rb"__Host-(browser|after|session-[a-z][a-z0-9-]{0,62})")
 _SPACE: Final = b" \t"
 """Of what stands around a name or a value, the characters that belong to neither (§5.6)."""
-_MAX_USER_AGENT: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +129,8 @@ def slugs_of(request: Request) -> list[str]:
 
 def device_of(request: Request) -> Device:
     """From where a request comes, as the edge sees it."""
-    agent = "".join(c for c in request.headers.get("user-agent", "") if c.isprintable())
     ip = state_of(request.scope).client_ip
-    return Device(ip=ip[:64], user_agent=agent[:_MAX_USER_AGENT])
+    return Device(ip=ip[:64], user_agent=browser_of(request.headers.get("user-agent", "")))
 
 
 def new_secret() -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from argy.base.foreign_text import on_terminal
 from argy.client.connection import Endpoint
 from argy.local.demo import ALICE, TENANT, Shown
 from argy.local.edge import Edge
@@ -58,9 +59,10 @@ class Progress:
             )
             self._console.print(line)
             self._console.print(Text(f"  subject  {one.subject}"))
-            self._console.print(Text(f"  because  {answer.reason}  {answer.rule}"))
+            self._console.print(Text(on_terminal(f"  because  {answer.reason}  {answer.rule}")))
             if answer.role_path:
-                self._console.print(Text(f"  path     {' → '.join(answer.role_path)}"))
+                path = on_terminal(" → ".join(answer.role_path))
+                self._console.print(Text(f"  path     {path}"))
             self._console.print(
                 Text(
                     f"  record   {one.record.event_id}  {one.record.actor}  {one.record.action}"

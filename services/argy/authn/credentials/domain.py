@@ -13,10 +13,12 @@ from argy.base.errors import (
     PermissionDenied,
     ResourceExhausted,
 )
+from argy.base.foreign_text import name_of
 
 Kind = Literal["TOKEN", "KEY", "SERVICE"]
 """A person's token, an agent's key, or the key with which a service signs."""
 
+MAX_NAME: Final = 100
 MAX_LIVE_TOKENS: Final = 25
 """Live personal access tokens of one user."""
 MAX_LIVE_KEYS: Final = 25
@@ -103,9 +105,11 @@ def checked_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
 
 def checked_name(name: str) -> str:
     """What its owner calls it; raises InvalidArgument for nothing or for control characters."""
-    trimmed = name.strip()
-    if not trimmed or not trimmed.isprintable():
-        raise InvalidArgument("the name must be 1 to 100 printable characters", field="name")
+    trimmed = name_of(name, most=MAX_NAME)
+    if not trimmed:
+        raise InvalidArgument(
+            f"the name must be 1 to {MAX_NAME} printable characters", field="name"
+        )
     return trimmed
 
 

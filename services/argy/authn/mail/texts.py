@@ -1,12 +1,15 @@
-"""What our mails say. What people wrote themselves is in the text only, and on one line."""
+"""What our mails say. What people wrote themselves is in the text only, on one line and quoted.
+
+A mail program makes no link of it, and it can't be taken for a sentence of ours.
+"""
 
 from typing import Final
 
 from argy.authn.mail.message import Mail
 from argy.authn.sessions.accounts import Account
 from argy.authn.sessions.domain import DeviceInfo
+from argy.base.foreign_text import in_mail, quoted
 
-_MAX_AGENT: Final = 200
 _UNKNOWN: Final = DeviceInfo()
 
 
@@ -55,7 +58,7 @@ def invitation(account: Account, tenant: str, url: str, days: int) -> Mail:
         tenant,
         "invitation",
         f"You are invited to {tenant}",
-        f"Hello {account.display_name},",
+        "Hello,",
         "",
         f"you have an account at {tenant}. Open this link and register a passkey:",
         "",
@@ -82,7 +85,7 @@ def passkey_added(account: Account, tenant: str, name: str, device: DeviceInfo =
         account,
         tenant,
         f"A new passkey at {tenant}",
-        f"A passkey was registered that signs in as you. Its name: {name}",
+        f"A passkey was registered that signs in as you. Its name: {_theirs(name)}",
         *_from(device),
     )
 
@@ -95,7 +98,7 @@ def passkey_removed(
         account,
         tenant,
         f"A passkey was removed at {tenant}",
-        f"A passkey of yours signs in no more. Its name: {name}",
+        f"A passkey of yours signs in no more. Its name: {_theirs(name)}",
         *_from(device),
     )
 
@@ -108,7 +111,8 @@ def passkey_blocked(
         account,
         tenant,
         f"A passkey was blocked at {tenant}",
-        f"A passkey of yours was used as a copy would be, so it signs in no more. Its name: {name}",
+        "A passkey of yours was used as a copy would be, so it signs in no more."
+        f" Its name: {_theirs(name)}",
         *_from(device),
         "",
         "Sign in another way, remove it on the page Security, and register a new one. If you do",
@@ -122,7 +126,7 @@ def token_made(account: Account, tenant: str, name: str, device: DeviceInfo = _U
         account,
         tenant,
         f"A new access token at {tenant}",
-        f"A personal access token was made that acts as you. Its name: {name}",
+        f"A personal access token was made that acts as you. Its name: {_theirs(name)}",
         *_from(device),
     )
 
@@ -136,7 +140,7 @@ def sign_in_reset(
         tenant,
         f"Your sign-in was reset at {tenant}",
         "An administrator removed your passkeys and access tokens and signed you out everywhere.",
-        f"Their reason: {reason}",
+        f"Their reason: {_theirs(reason)}",
         *_from(device),
         "",
         "To get back in, open the invitation that comes in a mail of its own.",
@@ -170,7 +174,11 @@ def _mail(account: Account, tenant: str, kind: str, subject: str, *lines: str) -
 def _from(device: DeviceInfo) -> tuple[str, ...]:
     if not device.ip and not device.user_agent:
         return ()
-    return ("", f"From: {device.ip or 'unknown'}", f"With: {device.user_agent[:_MAX_AGENT]}")
+    return ("", f"From: {device.ip or 'unknown'}", f"With: {device.user_agent or 'unknown'}")
+
+
+def _theirs(text: str) -> str:
+    return quoted(in_mail(text))
 
 
 def _text(*lines: str) -> str:

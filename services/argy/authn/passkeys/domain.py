@@ -27,6 +27,7 @@ from argy.base.errors import (
     ResourceExhausted,
     Unauthenticated,
 )
+from argy.base.foreign_text import name_of
 
 Ceremony = Literal["register", "sign_in"]
 
@@ -248,8 +249,8 @@ def check_may_remove(
 
 def checked_name(name: str, *, default: str = "") -> str:
     """A name on one line of 1 to ``MAX_NAME`` characters; raises InvalidArgument."""
-    text = " ".join(name.split()) or default
-    if not 1 <= len(text) <= MAX_NAME or not text.isprintable():
+    text = name_of(" ".join(name.split()) or default, most=MAX_NAME)
+    if not text:
         raise InvalidArgument(
             f"name must be 1 to {MAX_NAME} printable characters",
             reason="INVALID_NAME",

@@ -10,8 +10,11 @@ and for nothing that asks for a recent proof.
 import hashlib
 import secrets
 from dataclasses import dataclass, replace
+from ipaddress import IPv6Address, ip_address
 from typing import Final, Literal
 from uuid import UUID
+
+from argy.base.user_agents import browser_of
 
 Method = Literal["passkey", "magic_link", "device"]
 
@@ -30,7 +33,6 @@ MAX_SESSIONS: Final = 100
 TOUCH_MS: Final = 60_000
 """How exactly the last use is kept: a busy session is written once a minute."""
 SECRET_BYTES: Final = 32
-MAX_USER_AGENT: Final = 512
 _METHODS: Final[tuple[Method, ...]] = ("passkey", "device", "magic_link")
 """Strongest first."""
 _ACR: Final[dict[Method, str]] = {
@@ -52,10 +54,18 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class DeviceInfo:
-    """From where somebody acts, as the edge saw it and as the browser says itself."""
+    """From where somebody acts, as the edge saw it and as the browser says itself.
+
+    Whatever it is made of, ``ip`` is an IP address or empty, and ``user_agent`` in words of ours:
+    see ``browser_of``. So no header of a stranger is kept, mailed or shown.
+    """
 
     ip: str = ""
     user_agent: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ip", _ip(self.ip))
+        object.__setattr__(self, "user_agent", browser_of(self.user_agent))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +148,15 @@ class Session:
         left_ms = self.expires_at_ms - now_ms
         idle_ms = self.last_seen_ms + limits.idle_s * 1_000 + TOUCH_MS - now_ms
         return max(1, left_ms if self.of_device else min(left_ms, idle_ms))
+
+
+def _ip(text: str) -> str:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return ""
+    # A zone (RFC 4007) may be any text.
+    return "" if isinstance(address, IPv6Address) and address.scope_id else str(address)
 
 
 def new_session(

@@ -23,12 +23,15 @@ import aiosmtplib
 
 from argy.authz.notifications.notifier import DeliveryError, Notification, Sink
 from argy.base.errors import InvalidArgument
+from argy.base.foreign_text import in_mail, quoted
 from argy.base.smtp import SmtpServer, is_loopback
 
 MAX_RECIPIENTS: Final = 50
 MIN_KEY_CHARS: Final = 32
 SIGNATURE_HEADER: Final = "X-Argy-Signature"
 _MAX_STATUS_LINE: Final = 1_024
+_MAX_VALUE: Final = 4_000
+_WRITTEN: Final = frozenset({"reason", "comment"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +170,7 @@ def event_of(notification: Notification) -> dict[str, object]:
 def mail_of(
     notification: Notification, *, sender: str, recipients: tuple[str, ...]
 ) -> EmailMessage:
-    """The notification as a mail. What people wrote is in its body only, and printable."""
+    """The notification as a mail. What people wrote is in its body only, as no address."""
     message = EmailMessage()
     message["From"] = sender
     message["To"] = ", ".join(recipients)
@@ -177,10 +180,10 @@ def mail_of(
     message["Message-ID"] = f"<{notification.id}@{parseaddr(sender)[1].rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"
     lines = [
-        f"{notification.kind}: {notification.resource}",
+        f"{notification.kind}: {_text(notification.resource)}",
         f"tenant: {notification.tenant}",
         f"time: {_time(notification.time_ms)}",
-        *(f"{name}: {_text(value)}" for name, value in notification.data.items()),
+        *(f"{name}: {_shown(name, value)}" for name, value in notification.data.items()),
         "",
         "Look it up in Argy before you act on it: a mail proves nothing.",
     ]
@@ -188,9 +191,14 @@ def mail_of(
     return message
 
 
+def _shown(name: str, value: object) -> str:
+    """A value; what somebody wrote freely stands between quotation marks."""
+    return quoted(_text(value)) if name in _WRITTEN else _text(value)
+
+
 def _text(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return "".join(char if char.isprintable() else " " for char in text)
+    return in_mail(text, most=_MAX_VALUE)
 
 
 def _time(ms: int) -> str:

@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from argy.api.authz.v1 import policy_pb2 as pb
 from argy.cli.approvals import ASKER_MAY_GRANT
-from argy.cli.output import called
+from argy.cli.output import called, one_line
 from argy.policy.compare.diff_report import holder, located, place
 
 _MARKS = {"gained": "+", "lost": "-", "changed": "~"}
@@ -70,7 +70,7 @@ def proposal_text(proposal: pb.Proposal, names: Mapping[str, str]) -> str:
     """A proposal with what it would change; ``names`` is what people call its subjects."""
     counting = sum(given.counts for given in proposal.approvals)
     told = [
-        f"{proposal.title}  [{state_of(proposal)}]",
+        f"{one_line(proposal.title)}  [{state_of(proposal)}]",
         f"  proposal  {proposal.proposal_id or 'none: it was only validated'}",
         f"  author    {names.get(proposal.author, proposal.author)}",
         f"  made by   {_makers(proposal, names)}",
@@ -80,14 +80,16 @@ def proposal_text(proposal: pb.Proposal, names: Mapping[str, str]) -> str:
         f"  approvals {counting} of {proposal.approvals_needed}",
     ]
     if proposal.description:
-        told.append(f"  because   {proposal.description}")
+        told.append(f"  because   {one_line(proposal.description)}")
     if proposal.rejection:
-        told.append(f"  rejected  {proposal.rejection}")
+        told.append(f"  rejected  {one_line(proposal.rejection)}")
     for given in proposal.approvals:
         void = f"  ({ASKER_MAY_GRANT})" if given.asker_may_grant else ""
         if not given.counts:
             void = "  (of an earlier diff, or of who made it: does not count)"
-        told.append(f"    {names.get(given.approver, given.approver)}  {given.comment}{void}")
+        told.append(
+            f"    {names.get(given.approver, given.approver)}  {one_line(given.comment)}{void}"
+        )
     if not proposal.change_count:
         told.append("It changes no decision.")
     for change in proposal.changes[:_SHOWN]:
@@ -158,7 +160,7 @@ def activation_text(value: Mapping[str, Any]) -> str:
     if value["proposal_id"]:
         told.append(f"  of      proposal {value['proposal_id']}")
     if value["reason"]:
-        told.append(f"  because {value['reason']}")
+        told.append(f"  because {one_line(value['reason'])}")
     return "\n".join(told)
 
 

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from argy.base.errors import NotFound
+from argy.base.foreign_text import on_page
 from argy.edge.pages import words
 
 STATIC: Final = "/-/static/"
@@ -38,6 +39,11 @@ HEADERS: Final[Mapping[str, str]] = {
 }
 
 
+def _readable(value: object) -> object:
+    """What a template shows: others wrote parts of it."""
+    return on_page(value) if type(value) is str else value
+
+
 class Views:
     """Renders templates, and serves their files under a name that changes when they do."""
 
@@ -55,6 +61,7 @@ class Views:
             loader=FileSystemLoader(_HERE / "templates"),
             autoescape=True,
             undefined=StrictUndefined,
+            finalize=_readable,
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,

@@ -1,6 +1,5 @@
 """What pages say in words: times, devices, notices, and errors with what to do next."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,24 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from argy.api.authn.v1.session_pb2 import Device, SecurityNotice
 from argy.base import errors as family
 from argy.base.errors import ArgyError
-
-_SYSTEMS: Final = (
-    ("iPhone", "iPhone"),
-    ("iPad", "iPad"),
-    ("Android", "Android"),
-    ("Windows", "Windows"),
-    ("Mac OS X", "macOS"),
-    ("CrOS", "ChromeOS"),
-    ("Linux", "Linux"),
-)
-_BROWSERS: Final = (
-    ("Edg/", "Edge"),
-    ("OPR/", "Opera"),
-    ("Firefox/", "Firefox"),
-    ("Chrome/", "Chrome"),
-    ("Safari/", "Safari"),
-)
-_PROGRAM: Final = re.compile(r"[\w.+-]{1,40}(/[\w.+-]{1,20})?")
+from argy.base.foreign_text import quoted
+from argy.base.user_agents import UNKNOWN, browser_of
 
 NOTICES: Final = {
     "passkey-added": "The passkey was added.",
@@ -147,13 +130,8 @@ def sentence(text: str) -> str:
 
 
 def device_name(user_agent: str) -> str:
-    """What a device calls itself, short: "Chrome on Linux", "argy-cli/1.2", "an unknown device"."""
-    system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
-    browser = next((name for mark, name in _BROWSERS if mark in user_agent), "")
-    if browser:
-        return f"{browser} on {system}" if system else browser
-    program = _PROGRAM.match(user_agent)
-    return program[0] if program else "an unknown device"
+    """In words of ours: "Chrome on Linux", "argy", "an unknown browser"."""
+    return browser_of(user_agent) or UNKNOWN
 
 
 def moment(stamp: Timestamp) -> datetime | None:
@@ -174,9 +152,9 @@ def client_name(client_id: str) -> str:
 
 
 def event(notice: SecurityNotice) -> str:
-    """What happened: "A passkey was added: Laptop"."""
+    """What happened: "A passkey was added: “Laptop”"."""
     told = _EVENTS.get(notice.kind, "Something about your sign-in was changed")
-    return told.format(name=client_name(notice.name))
+    return told.format(name=_CLIENTS.get(notice.name) or quoted(notice.name))
 
 
 def whence(device: Device) -> str:

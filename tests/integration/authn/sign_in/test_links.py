@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+from hostile_text import BAIT, links
 
 from argy.api.authn.v1 import magic_link_pb2 as pb
 from argy.api.authn.v1.session_pb2 import Device
@@ -52,6 +53,21 @@ async def test_a_link_signs_in_the_browser_that_asked(world: Any, ada: Any) -> N
     assert checked.session.acr == "urn:argy:acr:link"
     (record,) = await world.records(ada.tenant, "authn.link.redeem")
     assert record["actor"] == ada.subject
+
+
+async def test_a_hostile_user_agent_speaks_in_no_mail_page_or_record(world: Any, ada: Any) -> None:
+    device = Device(ip="192.0.2.7", user_agent=BAIT)
+    request = pb.RequestLinkRequest(email=ada.email, device=device)
+    await world.call(ada.tenant, "MagicLinkService.RequestLink", request)
+    (mail,) = await world.mails()
+    assert "With: an unknown browser\n" in mail["text"]
+    (url,) = [line for line in mail["text"].splitlines() if line.startswith("https://")]
+    assert links(mail["text"].replace(url, "").replace("192.0.2.7", "")) == []
+    shown = await _describe(world, ada.tenant, url.rpartition("/")[2])
+    assert shown.device == Device(ip="192.0.2.7", user_agent="an unknown browser")
+    records = await world.records(ada.tenant, "authn.link.request")
+    assert records
+    assert "evil" not in str([dict(record) for record in records])
 
 
 async def test_the_address_is_found_without_regard_to_case(world: Any, ada: Any) -> None:

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from hostile_text import BAIT, CORPUS, steering
 
 from argy.api.authn.v1.credential_pb2 import CreatePersonalAccessTokenResponse, Credential
 from argy.api.authn.v1.device_pb2 import DescribeDeviceCodeResponse
@@ -150,3 +151,60 @@ def test_what_a_browser_may_do_is_little() -> None:
     assert policy.startswith("default-src 'none';")
     assert "unsafe" not in policy
     assert HEADERS["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("text", CORPUS)
+def test_hostile_names_steer_no_page_and_become_no_link(text: str) -> None:
+    device = Device(ip="192.0.2.7", user_agent=text)
+    happened = SecurityNotice(
+        notice_id="1", kind="passkey_registered", name=text, device=device, create_time=NOW
+    )
+    session = Session(session_id="1", methods=["passkey"], device=device, create_time=NOW)
+    signed_in = SignedIn(
+        session=session, access_token="", email="a", display_name=text, notices=[happened]
+    )
+    credential = Credential(name=text, prefix="p", scopes=["s"], expire_time=NOW)
+
+    def page(shown: str) -> str:
+        values = {
+            **PAGES["security.html"],
+            "tenant": Tenant(uuid4(), "acme", shown),
+            "signed_in": signed_in,
+            "csrf": "c",
+            "happened": [happened],
+            "notice": "",
+            "error": shown,
+            "made": None,
+            "passkeys": [Passkey(passkey_id="1", name=shown, create_time=NOW)],
+            "sessions": [session],
+            "tokens": [credential],
+            "told": [happened],
+        }
+        return bytes(VIEWS.page("security.html", **values).body).decode()
+
+    html = page(text)
+    assert steering(html.replace("\n", "")) == []
+    links = [attributes["href"] or "" for attributes in Elements(html).of("a", "link")]
+    assert all(link.startswith(("/acme/", "/-/static/", "#")) for link in links)
+    # As many elements as with a harmless name, so that no name is markup.
+    assert len(Elements(html).found) == len(Elements(page("Ada")).found)
+    assert 'content="telephone=no, date=no, address=no, email=no"' in html
+
+
+def test_a_hostile_user_agent_stands_on_no_page() -> None:
+    for name, values in PAGES.items():
+        body = bytes(VIEWS.page(name, **_with_agent(values, BAIT)).body).decode()
+        assert "Confirm at" not in body
+
+
+def _with_agent(values: dict[str, Any], agent: str) -> dict[str, Any]:
+    """The values of a page, where a device came with this header."""
+    device = Device(ip="192.0.2.7", user_agent=agent)
+    told = dict(values)
+    if "link" in told:
+        told["link"] = DescribeLinkResponse(purpose="sign_in", device=device, create_time=NOW)
+    if "asked" in told:
+        told["asked"] = DescribeDeviceCodeResponse(device=device, create_time=NOW)
+    if "sessions" in told:
+        told["sessions"] = [Session(session_id="1", device=device, create_time=NOW)]
+    return told

@@ -21,9 +21,9 @@ SAFARI = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Version/19.0 Sa
         (CHROME, "Chrome on Linux"),
         (CHROME + " Edg/150.0", "Edge on Linux"),
         (SAFARI, "Safari on iPhone"),
-        ("argy-cli/0.1.0 (linux)", "argy-cli/0.1.0"),
-        ("", "an unknown device"),
-        ("<b>", "an unknown device"),
+        ("argy-cli/0.1 (Linux)", "argy on Linux"),
+        ("", "an unknown browser"),
+        ("<b>", "an unknown browser"),
     ],
 )
 def test_devices_have_short_names(agent: str, name: str) -> None:
