@@ -26,7 +26,7 @@ def text_of(reason: str, resource: str = "deployment:prod-1") -> str:
             "needs": [{"approvals": 2, "roles": ["role:LEAD"]}],
         },
     )
-    return mail_of(told, sender=SENDER, recipients=TO).get_content()
+    return str(mail_of(told, sender=SENDER, recipients=TO).get_content())
 
 
 @pytest.mark.parametrize("text", CORPUS)
