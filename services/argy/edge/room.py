@@ -91,15 +91,16 @@ class Room:
             del self._held[network]
 
     def _make_room(self, newcomer: str) -> bool:
-        """Have the newest idle guest leave of those who hold most: more than the newcomer would.
+        """Have the newest idle guest leave of those who hold most, and more than the newcomer.
 
-        Networks that are known give way last, and still: one good credential takes no more.
+        Networks that are known give way last, and what they hold beyond the newcomer's one more:
+        one good credential takes nobody else's place.
         """
-        mine = len(self._held.get(newcomer, ())) + 1
+        mine = len(self._held.get(newcomer, ()))
         for network, guests in sorted(
             self._held.items(), key=lambda item: (item[0] in self._known, -len(item[1]))
         ):
-            if len(guests) <= mine:
+            if len(guests) <= mine + (network in self._known):
                 continue
             for guest in reversed(list(guests)):
                 if guest.give_up():
