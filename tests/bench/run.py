@@ -17,6 +17,7 @@ sys.path.append(str(Path(__file__).parents[1] / "shared"))
 
 import calls
 import decisions
+import hostile
 import ladder
 import local
 import signin
@@ -68,6 +69,10 @@ def _signin(quick: bool, tell: calls.Tell) -> Iterable[Row]:
     return signin.ceremonies(200 if quick else 800, 60 if quick else 300, tell)
 
 
+def _hostile(quick: bool, tell: calls.Tell) -> Iterable[Row]:
+    return hostile.another(1 if quick else 3, 4.0, tell)
+
+
 SECTIONS: dict[str, Callable[[bool, calls.Tell], Iterable[Row]]] = {
     "decisions": _decisions,
     "local": _local,
@@ -76,6 +81,7 @@ SECTIONS: dict[str, Callable[[bool, calls.Tell], Iterable[Row]]] = {
     "processes": _processes,
     "tokens": _tokens,
     "signin": _signin,
+    "hostile": _hostile,
     "profile": _profile,
 }
 
