@@ -76,8 +76,10 @@ class Person:
         self.secret = self.login.access_token
 
 
-def acting(env: Mapping[str, str] | None = None) -> Person | None:
+def acting(env: Mapping[str, str] | None = None, *, anywhere: bool = False) -> Person | None:
     """Who acts at this terminal on the platform that ``endpoint`` names; None for the service.
+
+    ``anywhere``: at whichever platform they are signed in, for what is asked of its edge alone.
 
     Raises:
         InvalidArgument: when the environment names two, or holds no token.
@@ -97,7 +99,7 @@ def acting(env: Mapping[str, str] | None = None) -> Person | None:
     if not signed_in.is_kept(folder):
         return None
     login = signed_in.load(folder, signed_in.system_vault(values))
-    if login.edge != (here := edge_url()):
+    if not anywhere and login.edge != (here := edge_url()):
         mend = "run `argy login` there" if here else "set ARGY_EDGE_URL to the edge of it"
         raise FailedPrecondition(
             f"your sign-in is at {login.edge}, and this goes to {here or 'ARGY_TARGET'}: "

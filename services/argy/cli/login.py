@@ -99,7 +99,7 @@ def whoami(
 ) -> None:
     """Tell who acts here: who is signed in, or whose ARGY_TOKEN is, as the platform knows them."""
     out = Output(as_json=json_output)
-    person = acting.acting()
+    person = acting.acting(anywhere=True)
     if person is not None and person.tenant_id is None:
         run(json_output, lambda connection, output: _tell_owner(connection, output, tenant))
     elif person is None and acting.as_service():
