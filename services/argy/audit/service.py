@@ -50,6 +50,7 @@ class AuditService(AuditServiceServicer):
         ]
         async with self._db.tenant(call.tenant_id, call.org_id) as tx:
             ids = await record_many(tx, records)
+        # They are the record.
         call.mark_audited()
         return pb.RecordEventsResponse(event_ids=[str(event_id) for event_id in ids])
 

@@ -67,6 +67,7 @@ class Assignments:
             async with self._db.tenant(call.tenant_id, call.org_id, errors=store.ERRORS) as tx:
                 earlier = await self._earlier(tx, wish)
                 if earlier is not None:
+                    call.changed_nothing()
                     return earlier
                 check_expiry(wish.expires_at_ms, now_ms=now_ms)
                 revision = await store.bump_revision(tx)
@@ -83,6 +84,7 @@ class Assignments:
                 earlier = await self._earlier(tx, wish)
             if earlier is None:
                 raise
+            call.changed_nothing()
             return earlier
         self._snapshots.invalidate(call.tenant_id, revision)
         return made, revision_token(call.tenant_id, revision)
@@ -165,6 +167,7 @@ class Assignments:
                 detail=detail,
                 occurred_at_ms=self._clock.now_ms(),
             ),
+            call,
         )
 
 

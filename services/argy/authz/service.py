@@ -241,7 +241,6 @@ class AssignmentService(AssignmentServiceServicer):
             request_id=UUID(request.request_id) if request.request_id else None,
         )
         made, revision = await self._assignments.grant(call, wish)
-        call.mark_audited()
         return assignment.GrantRoleResponse(assignment=_message(made), revision=revision)
 
     async def RevokeRole(
@@ -250,7 +249,6 @@ class AssignmentService(AssignmentServiceServicer):
         """Take a role away."""
         call = current_call()
         revision = await self._assignments.revoke(call, UUID(request.assignment_id), request.reason)
-        call.mark_audited()
         return assignment.RevokeRoleResponse(revision=revision)
 
     async def ListRoleAssignments(

@@ -37,8 +37,8 @@ class Recorder:
                 detail=detail or None,
                 occurred_at_ms=self._clock.now_ms(),
             ),
+            call,
         )
-        call.mark_audited()
 
 
 async def once(
@@ -63,7 +63,7 @@ async def once(
         if found is not None:
             if not same(found):
                 raise request_id_reused()
-            call.mark_audited()  # it was recorded when it was made
+            call.changed_nothing()  # it was recorded when it was made
         return found
 
     if (found := await earlier()) is not None:

@@ -119,7 +119,11 @@ class Call:
         return f"service:{self.source}" if self.acts_for else self.caller
 
     def mark_audited(self) -> None:
-        """Say that the change and its audit record are committed together."""
+        """Say that the change has its record in the same transaction: ``record`` does."""
+        self.audited = True
+
+    def changed_nothing(self) -> None:
+        """Say that there is nothing to record: repeated, already so, or only looked at."""
         self.audited = True
 
 

@@ -33,6 +33,10 @@ class Asking(Protocol):
         """Who proved to be somebody."""
         ...
 
+    def mark_audited(self) -> None:
+        """Say that the change has its record."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRecord:
@@ -119,9 +123,14 @@ class AuditRecord:
         )
 
 
-async def record(tx: Tx, rec: AuditRecord) -> UUID:
-    """Write one event in the given transaction: both are durable, or neither is."""
+async def record(tx: Tx, rec: AuditRecord, call: Asking | None = None) -> UUID:
+    """Write one event in the given transaction: both are durable, or neither is.
+
+    ``call`` is whose change it tells of: the call has its record then.
+    """
     await tx.execute(_Q.insert_event, tx.tenant_id, *rec.row())
+    if call is not None:
+        call.mark_audited()
     return rec.id
 
 

@@ -100,3 +100,13 @@ def test_no_handler_asks_a_snapshot_itself(modules: dict[str, str]) -> None:
 def test_no_handler_makes_a_caller_up(modules: dict[str, str]) -> None:
     assert {name for name, text in modules.items() if made_calls(text)} == CALLS
     assert made_calls("asked = Call(method, body, now_ms)") == 1
+
+
+def test_only_who_writes_records_says_that_there_is_one(repo_texts: dict[str, str]) -> None:
+    """No handler marks its call as recorded: writing the record does."""
+    marking = {
+        name
+        for name, text in repo_texts.items()
+        if name.startswith(ROOT) and name.endswith(".py") and ".mark_audited()" in text
+    }
+    assert marking == {"services/argy/store/audit.py", "services/argy/audit/service.py"}

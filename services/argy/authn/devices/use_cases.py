@@ -132,7 +132,7 @@ class Devices:
             raise
         finally:
             # Looking changes nothing but the count of tries.
-            call.mark_audited()
+            call.changed_nothing()
 
     async def decide(self, call: Call, typed: str, *, approved: bool, device: DeviceInfo) -> None:
         """Approve or deny, once, as the person who calls.
@@ -196,7 +196,7 @@ class Devices:
     async def redeem(self, call: Call, device_code: str, client_id: str) -> Outcome:
         """Answer a poll; when approved, use the code up and make its tokens, both or neither."""
         # A poll that waits is no event of its own: all that it changes is when it was made.
-        call.mark_audited()
+        call.changed_nothing()
         if not is_device_code(device_code):
             return Outcome("EXPIRED", INTERVAL_S)
         try:

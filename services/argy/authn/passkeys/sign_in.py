@@ -108,7 +108,8 @@ class PasskeySignIn:
         )
         async with self._db.tenant(call.tenant_id) as tx:
             links = links_on(await sign_in_policy_store.find(tx))
-        call.mark_audited()
+        # A ceremony that begins is no event yet: how it ends is one.
+        call.changed_nothing()
         return Begun(ceremony_id, sign_in_options(self._rp, challenge=challenge), links)
 
     async def finish(

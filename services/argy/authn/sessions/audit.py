@@ -59,8 +59,8 @@ class SignInLog:
                 detail=told or None,
                 occurred_at_ms=self._clock.now_ms(),
             ),
+            call,
         )
-        call.mark_audited()
 
     async def refused(
         self,

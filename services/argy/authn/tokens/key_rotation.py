@@ -94,7 +94,6 @@ class KeyRotation:
             )
             kid = await self._insert(tx, made, now)
             await self._record(tx, call, "rotate", kid)
-        call.mark_audited()
         return Rotation(kid, now_ms + DELAY_S * 1000)
 
     async def withdraw(self, call: Call, revocations: RevocationList) -> Rotation:
@@ -113,7 +112,6 @@ class KeyRotation:
             await self._record(tx, call, "withdraw", kid, withdrawn)
             # Inside: a key that is gone from the table but not denied could not be denied again.
             await revocations.deny(tx.tenant_id, map(withdrawn_entry, withdrawn))
-        call.mark_audited()
         _LOG.warning(
             "signing keys %s were withdrawn by %s: every token that they signed is refused",
             ", ".join(withdrawn),
@@ -147,7 +145,7 @@ class KeyRotation:
             rec = AuditRecord(actor="service:authn", action=action, resource=resource, **about)
         else:
             rec = AuditRecord.of(call, action, resource, org_id=None, **about)
-        await record(tx, rec)
+        await record(tx, rec, call)
 
 
 def thumbprint(key: RSAPublicKey) -> str:

@@ -91,7 +91,6 @@ class TokenUse:
                     scope=scope,
                 )
                 await self._record(tx, call, "authn.token.refresh", used)
-                call.mark_audited()
                 return tokens
             found = await token_store.find(tx, digest)
             reused = found is not None and found.used and not found.revoked
@@ -114,7 +113,7 @@ class TokenUse:
         else:
             await self._revoke_access(call, token, client_id)
         # What is not known is not ended, and leaves no record.
-        call.mark_audited()
+        call.changed_nothing()
 
     async def describe(self, call: Call, token: str) -> Described | None:
         """What a token of this tenant is; None unless it is good now.
@@ -210,6 +209,7 @@ class TokenUse:
                     detail={"client_id": claims.client_id},
                     occurred_at_ms=self._clock.now_ms(),
                 ),
+                call,
             )
             # Inside, so that the record is not kept of what did not happen.
             entry = token_entry(claims.token_id)
@@ -240,6 +240,7 @@ class TokenUse:
                 },
                 occurred_at_ms=self._clock.now_ms(),
             ),
+            call,
         )
 
 

@@ -35,7 +35,6 @@ class ApprovalService(ApprovalServiceServicer):
             reason=request.reason,
             request_id=UUID(request.request_id) if request.request_id else None,
         )
-        call.mark_audited()
         return pb.RequestApprovalResponse(approval=self._message(made))
 
     async def GetApproval(
@@ -81,7 +80,6 @@ class ApprovalService(ApprovalServiceServicer):
         """Withdraw an approval."""
         call = current_call()
         found = await self._approvals.cancel(call, UUID(request.approval_id))
-        call.mark_audited()
         return pb.CancelResponse(approval=self._message(found))
 
     async def RedeemApproval(
@@ -95,7 +93,6 @@ class ApprovalService(ApprovalServiceServicer):
             _action(call, request.question, request.request_digest),
             _facts(request.question),
         )
-        call.mark_audited()
         return pb.RedeemApprovalResponse(
             decision=decision_message(decision), approval=self._message(found)
         )
@@ -107,7 +104,6 @@ class ApprovalService(ApprovalServiceServicer):
         found = await self._approvals.vote(
             call, UUID(request.approval_id), approved=approved, comment=request.comment
         )
-        call.mark_audited()
         return self._message(found)
 
     def _message(self, found: Approval) -> pb.Approval:

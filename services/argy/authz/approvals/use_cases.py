@@ -100,6 +100,7 @@ class Approvals:
             await store.lock_requester(tx, call.caller)
             earlier = await self._earlier(tx, made, request_id, now_ms)
             if earlier is not None:
+                call.changed_nothing()
                 return earlier
             check_open_count(await store.count_open(tx, call.caller, now_ms=now_ms))
             await store.insert(tx, made, context=facts, request_id=request_id)
@@ -284,7 +285,7 @@ class Approvals:
         self, tx: Tx, call: Call, verb: str, found: Approval, more: Mapping[str, object]
     ) -> None:
         """Record the change in its own transaction."""
-        await record(tx, record_of(call, verb, found, more, now_ms=self._clock.now_ms()))
+        await record(tx, record_of(call, verb, found, more, now_ms=self._clock.now_ms()), call)
 
 
 def _asker_may_grant(

@@ -32,7 +32,6 @@ class ElevationService(ElevationServiceServicer):
             request_id=UUID(request.request_id) if request.request_id else None,
         )
         made, revision = await self._elevations.elevate(call, wish)
-        call.mark_audited()
         return pb.ElevateResponse(elevation=_message(made), revision=revision)
 
     async def EndElevation(
@@ -41,7 +40,6 @@ class ElevationService(ElevationServiceServicer):
         """Give a role back."""
         call = current_call()
         ended, revision = await self._elevations.end(call, UUID(request.elevation_id))
-        call.mark_audited()
         return pb.EndElevationResponse(elevation=_message(ended), revision=revision)
 
     async def ListElevations(
@@ -76,7 +74,6 @@ class ElevationService(ElevationServiceServicer):
             justified=request.justified,
             comment=request.comment,
         )
-        call.mark_audited()
         return pb.CloseReviewResponse(elevation=_message(closed))
 
 

@@ -82,6 +82,7 @@ class Elevations:
             if earlier is not None:
                 # The revision that this call raised contains it as well.
                 made = earlier
+                call.changed_nothing()
             else:
                 made = await self._give(tx, call, view, wish, subject_id, now_ms, revision)
         self._snapshots.invalidate(call.tenant_id, revision)
@@ -283,4 +284,5 @@ class Elevations:
                 detail=detail,
                 occurred_at_ms=self._clock.now_ms(),
             ),
+            call,
         )

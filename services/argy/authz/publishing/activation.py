@@ -113,6 +113,7 @@ class Activations:
                     approvers=_approvers(activation, self._keys.trust.control),
                     commit=held.policy.commit,
                 ),
+                call,
             )
         await self._follow()
         return activation
@@ -148,7 +149,7 @@ class Activations:
         async with self._db.tenant(PLATFORM_TENANT_ID, errors=store.ERRORS) as tx:
             await self._check_newest(tx, newest)
             await self._put(tx, activation)
-            await record(tx, activation_record(call, activation))
+            await record(tx, activation_record(call, activation), call)
         await self._follow()
         return activation
 

@@ -112,6 +112,7 @@ class Review:
             signed_in=auth_facts(call.claims, call.received_ms),
         )
         if request_id is not None and (earlier := await self._earlier(proposal)) is not None:
+            call.changed_nothing()
             return earlier
         check_not_older(candidate.bundle, in_force.bundle)
         check_not_ahead(candidate.bundle, proposal.created_at_ms)
@@ -124,6 +125,7 @@ class Review:
             earlier = await self._earlier(proposal)
             if earlier is None:
                 raise
+            call.changed_nothing()
             return earlier
 
     async def get(self, proposal_id: UUID) -> Proposal:
@@ -190,7 +192,9 @@ class Review:
                 told = proposal_record(
                     call, "approve", held, now_ms, comment=comment, asker_may_grant=at_will
                 )
-                await record(tx, told)
+                await record(tx, told, call)
+            else:
+                call.changed_nothing()
             return await store.find_proposal(tx, proposal.id)
 
     async def reject(self, call: Call, proposal_id: UUID, comment: str) -> Proposal:
@@ -207,7 +211,9 @@ class Review:
             check_open(await store.find_proposal(tx, proposal.id))
             await store.close_proposal(tx, proposal.id, "REJECTED", comment)
             now_ms = self._clock.now_ms()
-            await record(tx, proposal_record(call, "reject", proposal, now_ms, comment=comment))
+            await record(
+                tx, proposal_record(call, "reject", proposal, now_ms, comment=comment), call
+            )
             return await store.find_proposal(tx, proposal.id)
 
     async def still_good(
@@ -246,6 +252,7 @@ class Review:
                 proposal_record(
                     call, "compare", renewed, self._clock.now_ms(), was=proposal.diff_digest
                 ),
+                call,
             )
         raise diff_changed(difference.diff_digest)
 
@@ -268,7 +275,9 @@ class Review:
                     tx, candidate.bundle, candidate.envelope, by=call.caller, now_ms=now_ms
                 )
                 await store.insert_proposal(tx, proposal)
-            await record(tx, proposal_record(call, verb, proposal, now_ms, title=proposal.title))
+            await record(
+                tx, proposal_record(call, verb, proposal, now_ms, title=proposal.title), call
+            )
         return proposal
 
     async def _earlier(self, wish: Proposal) -> Proposal | None:

@@ -72,7 +72,6 @@ class PolicyService(PolicyServiceServicer):
             request_id=UUID(request.request_id) if request.request_id else None,
             validate_only=request.validate_only,
         )
-        call.mark_audited()
         return pb.ProposePolicyResponse(proposal=proposal_message(proposal))
 
     async def GetProposal(
@@ -140,7 +139,6 @@ class PolicyService(PolicyServiceServicer):
             diff_digest=request.diff_digest,
             comment=request.comment,
         )
-        call.mark_audited()
         return pb.ApproveProposalResponse(proposal=proposal_message(proposal))
 
     async def RejectProposal(
@@ -149,7 +147,6 @@ class PolicyService(PolicyServiceServicer):
         """End a proposal."""
         call = current_call()
         proposal = await self._review.reject(call, UUID(request.proposal_id), request.comment)
-        call.mark_audited()
         return pb.RejectProposalResponse(proposal=proposal_message(proposal))
 
     async def ActivateProposal(
@@ -158,7 +155,6 @@ class PolicyService(PolicyServiceServicer):
         """Put an approved proposal in force."""
         call = current_call()
         made = await self._activations.activate(call, UUID(request.proposal_id))
-        call.mark_audited()
         return pb.ActivateProposalResponse(
             activation=self._message(made), revision=policy_token(made.sequence)
         )
@@ -169,7 +165,6 @@ class PolicyService(PolicyServiceServicer):
         """Return to an earlier policy."""
         call = current_call()
         made = await self._activations.rollback(call, request.sequence, request.reason)
-        call.mark_audited()
         return pb.RollbackPolicyResponse(
             activation=self._message(made), revision=policy_token(made.sequence)
         )

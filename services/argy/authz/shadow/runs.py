@@ -90,9 +90,8 @@ class ShadowRuns:
                 )
             await tx.execute(_Q.forget_counts, tx.tenant_id, proposal_id)
             detail = {"duration_s": duration_s, "max_per_second": per_second}
-            await record(tx, proposal_record(call, "shadow", proposal, now_ms, **detail))
+            await record(tx, proposal_record(call, "shadow", proposal, now_ms, **detail), call)
             started = await find_proposal(tx, proposal_id)
-        call.mark_audited()
         self._stir.set()
         return pb.StartShadowResponse(proposal=proposal_message(started))
 
