@@ -253,7 +253,7 @@ def test_an_item_in_error_is_a_denial_of_that_item_alone(todo: Todo, http: httpx
         "action": {"name": "can_read_todos"},
         "evaluations": [
             {"resource": {"type": "todo", "id": "1"}},
-            {"resource": {"type": "todo", "id": "no spaces"}},
+            {"resource": {"type": "todo", "id": "no\ttabs"}},
             {"resource": {"type": "todo", "id": "2"}},
         ],
     }

@@ -13,7 +13,7 @@ _JOINERS: Final = "\u200c\u200d"
 # RFC 5892 appendix A.1 and A.2, without the tables of joining types: letters of scripts without
 # case, marks such as a virama, and emoji.
 _JOINED: Final = ("Lo", "Mn", "Mc", "So", "Sk")
-_BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """Letters, marks and symbols that look like nothing."""
 _HIDDEN: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _REPLACEMENT: Final = "\ufffd"
@@ -115,8 +115,8 @@ def _hidden(text: str, at: int) -> bool:
     char = text[at]
     if char in _JOINERS:
         return at == 0 or unicodedata.category(text[at - 1]) not in _JOINED
-    return char in _BLANK or unicodedata.category(char) in _HIDDEN
+    return char in BLANK or unicodedata.category(char) in _HIDDEN
 
 
 def _visible(char: str) -> bool:
-    return char not in _BLANK and unicodedata.category(char)[0] in "LNPS"
+    return char not in BLANK and unicodedata.category(char)[0] in "LNPS"

@@ -23,9 +23,10 @@ STATES_PER_ATOM: Final = 64
 """States that are visited for each atom of the limit: names are about as long."""
 _FIRST: Final = "xyz" + ascii_lowercase[:23]
 _TYPE: Final = _FIRST + digits + "_."
-_VERB: Final = _TYPE + "-"
-_ID: Final = _VERB + ascii_uppercase + "@+/="
+_ID: Final = _TYPE + "-" + ascii_uppercase + "@+/=:"
 """Characters that a question may have (argy.api.authz.v1.Question), the preferred first."""
+_OTHERS: Final = range(0x4E00, 0xA000)
+"""Letters that stand for all other ones in an id or an action, which may have any."""
 
 
 class TooManyAtoms(InvalidArgument):
@@ -57,10 +58,17 @@ class _Phase(NamedTuple):
     colon: int = -1
     """The phase that follows a colon; -1 where none may stand."""
     accepts: bool = False
+    any_char: bool = False
+    """Whether characters beyond ``allowed`` may stand here too."""
 
 
-_OBJECT: Final = (_Phase(_FIRST, 1), _Phase(_TYPE, 1, 2), _Phase(_ID, 3), _Phase(_ID, 3, -1, True))
-_ACTION: Final = (_Phase(_FIRST, 1), _Phase(_VERB, 1, -1, True))
+_OBJECT: Final = (
+    _Phase(_FIRST, 1),
+    _Phase(_TYPE, 1, 2),
+    _Phase(_ID, 3, any_char=True),
+    _Phase(_ID, 3, accepts=True, any_char=True),
+)
+_ACTION: Final = (_Phase(_ID, 1, any_char=True), _Phase(_ID, 1, accepts=True, any_char=True))
 _DEAD: Final = -1
 _State = tuple[int, int, tuple[int, ...]]
 """Phase, node of the trie or ``_DEAD``, and the positions behind first stars, ascending."""
@@ -210,10 +218,15 @@ def _moves(
     if node != _DEAD:
         wanted.update(product.children[node])
     fresh = next((char for char in phase.allowed if char not in wanted), "")
+    if phase.any_char:
+        fresh = fresh or next(chr(code) for code in _OTHERS if chr(code) not in wanted)
     if fresh:
         yield fresh, phase.after
     for char in phase.allowed:
         if char in wanted:
+            yield char, phase.after
+    if phase.any_char:
+        for char in sorted(wanted.difference(phase.allowed, ("",))):
             yield char, phase.after
     if phase.colon >= 0:
         yield ":", phase.colon

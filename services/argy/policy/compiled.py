@@ -110,7 +110,7 @@ class CompiledPolicy:
         """Approvals in force that match domain, type and action, in the policy's order."""
         if not self._gates:
             return ()
-        keys = ((kind, act), (kind, _WILD), (_WILD, act), (_WILD, _WILD))
+        keys = _keys(kind, act)
         found = (self.approvals[o] for o in sorted(o for k in keys for o in self._gates.get(k, ())))
         return tuple(
             Gate(rule, _rest(rule.obj, kind), self._conditions.get(rule.condition))
@@ -126,7 +126,7 @@ class CompiledPolicy:
     def _orders(self, name: str, kind: str, act: str) -> Iterator[int]:
         index = self._index.get(name)
         if index is not None:
-            for key in ((kind, act), (kind, _WILD), (_WILD, act), (_WILD, _WILD)):
+            for key in _keys(kind, act):
                 yield from index.get(key, ())
 
 
@@ -160,6 +160,11 @@ def _filed_under(obj: str, act: str) -> tuple[str, str]:
     """The index key of a rule for ``obj`` and ``act``."""
     kind = obj.partition(":")[0]
     return _WILD if _WILD in kind else kind, _WILD if _WILD in act else act
+
+
+def _keys(kind: str, act: str) -> set[tuple[str, str]]:
+    """The index keys of a question's rules: each once, also where the action asked is ``*``."""
+    return {(kind, act), (kind, _WILD), (_WILD, act), (_WILD, _WILD)}
 
 
 def _conditions(rules: Iterable[Rule | ApprovalRule]) -> dict[str, Condition]:

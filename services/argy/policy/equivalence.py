@@ -26,11 +26,37 @@ ORGS = ("", "x", "y")
 _SUBJECTS = ("user:a", "user:b", "user:a", "agent:c", "service:s", "user:stranger")
 _ROLES = ("role:A", "role:B", "role:C", "role:D")
 _DOMAINS = ("*",) * 5 + ("acme", "acme", "acme/x", "acme/y", "other", "acme2")
-_OBJECTS = ("doc:*", "doc:*", "doc:1", "doc:a-*", "*", "d*:1", "*:1", "doc:*-*", "key:a-1")
-_ACTIONS = ("read", "read", "write", "*", "r*", "*e*", "act_for", "act_*")
+_OBJECTS = (
+    "doc:*",
+    "doc:*",
+    "doc:1",
+    "doc:a-*",
+    "*",
+    "d*:1",
+    "*:1",
+    "doc:*-*",
+    "key:a-1",
+    "doc:arn:*/k y",
+    "*:1",
+    "doc:É{*}",
+)
+_ACTIONS = ("read", "read", "write", "*", "r*", "*e*", "act_for", "act_*", "GET", "s3:*", "s3:Get")
 _CONDITIONS = ("true",) * 4 + ("ctx.ok", "has(ctx.ok) && ctx.ok", "sub == 'user:a'", "org == 'x'")
-_ASKED_OBJECTS = ("doc:1", "doc:a-1", "doc:-", "key:a-1", "dx:1", "doc:a")
-_ASKED_ACTIONS = ("read", "read", "write", "erase", "act_for")
+_ASKED_OBJECTS = (
+    "doc:1",
+    "doc:a-1",
+    "doc:-",
+    "key:a-1",
+    "dx:1",
+    "doc:a",
+    "doc:arn:1/k y",
+    "doc:*",
+    "doc:x:1",
+    "doc:É{i}",
+    "doc:é{i}",
+    "doc:%2F",
+)
+_ASKED_ACTIONS = ("read", "read", "write", "erase", "act_for", "*", "s3:*", "s3:Get", "GET", "get")
 _CONTEXTS: tuple[dict[str, object] | None, ...] = (None, {"ok": True}, {"ok": False}, {"ok": "yes"})
 _MODEL = """[request_definition]
 r = sub, dom, obj, act, ctx

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from argy.base.identifiers import MAX_ACTION_BYTES, MAX_RESOURCE_BYTES, identifier_problem
 from argy.policy.approval_columns import check_columns
 from argy.policy.conditions import ConditionError, compile_condition
 from argy.policy.errors import Problem
@@ -24,8 +25,8 @@ SLUG = r"[a-z0-9][a-z0-9-]{0,62}"
 _ROLE = re.compile(r"role:[A-Z][A-Z0-9_]{0,122}")
 _SERVICE = re.compile(r"service:[a-z0-9][a-z0-9._-]{0,246}")
 _DOMAIN = re.compile(rf"\*|{SLUG}(?:/{SLUG})?")
-_OBJECT = re.compile(r"\*|[a-z*][a-z0-9_.*]{0,127}:[A-Za-z0-9._@+/=*-]{1,384}")
-_ACTION = re.compile(r"[a-z*][a-z0-9_.*-]{0,63}")
+_OBJECT = re.compile(r"\*|[a-z*][a-z0-9_.*]{0,127}:.+")
+_ACTION = re.compile(r".+")
 _DEFAULTS = {"dom": "*", "eft": "allow", "cond": ""}
 _LINK = ("child", "parent", "dom")
 _APPROVAL = ("dom", "obj", "act", "approvals", "roles", "mode", "expires", "cond")
@@ -144,12 +145,14 @@ def _check_approval(fields: Mapping[str, str], place: Place, refuse: Refuse) -> 
 
 def _check_target(fields: Mapping[str, str], place: Place, refuse: Refuse) -> None:
     _check_domain(fields["dom"], place, refuse)
-    for name, pattern, shape in (
-        ("obj", _OBJECT, "type:id, type:*, type:prefix-* or *"),
-        ("act", _ACTION, "a lower-case verb, or *"),
+    for name, pattern, most, shape in (
+        ("obj", _OBJECT, MAX_RESOURCE_BYTES, "type:id, type:*, type:prefix-* or *"),
+        ("act", _ACTION, MAX_ACTION_BYTES, "a verb, or *"),
     ):
         value = fields[name]
-        if not pattern.fullmatch(value) or "**" in value or value.count("*") > MAX_STARS:
+        if wrong := identifier_problem(value, most):
+            refuse(f"{name} {value!r} {wrong}", "write it as those who ask write it")
+        elif not pattern.fullmatch(value) or "**" in value or value.count("*") > MAX_STARS:
             refuse(f"bad glob {value!r} in {name}", f"write {shape}; * is the only wildcard")
 
 

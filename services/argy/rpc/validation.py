@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from argy.api.common.v1.rules_pb2 import FieldRules, rules
 from argy.base.errors import FieldViolation, InvalidArgument
+from argy.base.identifiers import identifier_problem
 
 Violations = list[FieldViolation]
 Check = Callable[[Any, str, Violations], None]
@@ -116,6 +117,7 @@ class _StringRule(_Rule):
         self._pattern = declared.pattern
         self._matches = re2.compile(declared.pattern).fullmatch if declared.pattern else None
         self._uuid = declared.uuid
+        self._identifier = declared.identifier
         self._known: set[str] = set()
 
     def _check(self, message: Any, prefix: str, found: Violations) -> None:
@@ -138,6 +140,8 @@ class _StringRule(_Rule):
                 return "must not contain NUL"
             if len(value) < self._least:
                 return f"must have at least {self._least} characters"
+            if self._identifier and (wrong := identifier_problem(value, self._most)):
+                return wrong
             if self._matches is not None and self._matches(value) is None:
                 return f"must match {self._pattern}"
             if self._uuid and _UUID.fullmatch(value) is None:

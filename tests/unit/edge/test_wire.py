@@ -109,10 +109,14 @@ def test_what_is_missing_is_refused_and_named(name: str) -> None:
         ({"subject": {"type": "user", "id": "a\n"}}, "/subject/id"),
         ({"subject": {"type": "user", "id": "аlice"}}, "/subject/id"),
         ({"subject": {"type": "user", "id": "x" * 252}}, "/subject/id"),
-        ({"action": {"name": "*"}}, "/action/name"),
+        ({"action": {"name": "a\u202eb"}}, "/action/name"),
+        ({"action": {"name": "a\nb"}}, "/action/name"),
+        ({"action": {"name": " a"}}, "/action/name"),
         ({"action": {"name": "x" * 65}}, "/action/name"),
         ({"resource": {"type": "todo:x", "id": "1"}}, "/resource/type"),
-        ({"resource": {"type": "todo", "id": "*"}}, "/resource/id"),
+        ({"resource": {"type": "todo", "id": "e\u0301"}}, "/resource/id"),
+        ({"resource": {"type": "todo", "id": "a\u200bb"}}, "/resource/id"),
+        ({"resource": {"type": "todo", "id": "é" * 254}}, "/resource/id"),
         ({"resource": {"type": "todo", "id": "x" * 600}}, "/resource/id"),
     ],
 )
@@ -120,6 +124,21 @@ def test_what_can_not_be_asked_is_refused_and_named(change: dict[str, Any], poin
     with pytest.raises(Unaskable) as refused:
         read_evaluation({**ASKED, **change})
     assert refused.value.field == pointer
+
+
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("GET", "/todos/{todoId}"),
+        ("s3:GetObject", "arn:aws:s3:::bucket/key"),
+        ("*", "*"),
+        ("läs", "a b%2Fc"),
+    ],
+)
+def test_identifiers_of_others_are_asked_as_they_are(action: str, resource: str) -> None:
+    change = {"action": {"name": action}, "resource": {"type": "todo", "id": resource}}
+    asked = read_evaluation({**ASKED, **change})
+    assert (asked.action, asked.resource) == (action, f"todo:{resource}")
 
 
 def test_a_batch_takes_each_default_as_a_whole() -> None:
@@ -151,7 +170,7 @@ def test_without_evaluations_a_batch_is_a_single_evaluation(body: dict[str, Any]
 
 
 def test_an_item_that_can_not_be_asked_is_that_item_s_error() -> None:
-    batch = read_batch({**ASKED, "evaluations": [{}, {"action": {"name": "*"}}, {}]})
+    batch = read_batch({**ASKED, "evaluations": [{}, {"action": {"name": "\t"}}, {}]})
     assert batch is not None
     first, second, third = batch.items
     assert isinstance(first, Evaluation)

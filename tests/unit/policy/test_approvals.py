@@ -305,9 +305,9 @@ def test_explain_tells_the_lines() -> None:
             "write type:id, type:*, type:prefix-* or *; * is the only wildcard",
         ),
         (
-            SOUND.replace("ship", "SHIP"),
-            "bad glob 'SHIP' in act",
-            "write a lower-case verb, or *; * is the only wildcard",
+            SOUND.replace("ship", "SH**IP"),
+            "bad glob 'SH**IP' in act",
+            "write a verb, or *; * is the only wildcard",
         ),
         (
             SOUND.replace("true", "1 + 1"),

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from argy.policy.atoms import TooManyAtoms, action_atoms, atoms, object_atoms
 from argy.policy.globs import action_match, glob_match
 
-ACTION = re.compile(r"[a-z][a-z0-9_.-]*")
-OBJECT = re.compile(r"[a-z][a-z0-9_.]*:[A-Za-z0-9._@+/=-]+")
+ACTION = re.compile(r".+")
+OBJECT = re.compile(r"[a-z][a-z0-9_.]*:.+")
 LETTERS = "abx"
 WORDS = ["".join(word) for size in range(1, 8) for word in itertools.product(LETTERS, repeat=size)]
 OBJECTS = [
@@ -74,9 +74,27 @@ def test_a_finite_class_between_globs_is_found_and_only_while_no_name_takes_it()
 
 
 def test_no_character_is_made_up_where_each_is_named() -> None:
-    every_first = [f"{char}*" for char in "abcdefghijklmnopqrstuvwxyz"]
-    unmatched = [atom for atom in action_atoms(every_first, limit=100) if not atom.patterns]
-    assert [atom.witness for atom in unmatched] == ["act_for"]
+    every_first = [f"{char}*:1" for char in "abcdefghijklmnopqrstuvwxyz"]
+    unmatched = [atom for atom in object_atoms(every_first, limit=100) if not atom.patterns]
+    assert [atom.witness[1:] for atom in unmatched] == [":x"]
+    assert all(atom.witness[0] in "abcdefghijklmnopqrstuvwxyz" for atom in unmatched)
+
+
+def test_ids_and_actions_of_others_have_their_classes() -> None:
+    found = object_atoms(["doc:arn:*", "doc:É*", "doc:/{t} x", "*:1"], limit=100)
+    classes = {atom.patterns: atom.witness for atom in found}
+    for named in ("doc:arn:*", "doc:É*", "doc:/{t} x"):
+        assert glob_match(classes[frozenset((named,))], named)
+    # A wildcard runs over a colon too.
+    assert frozenset(("doc:arn:*", "*:1")) in classes
+    actions = {atom.patterns for atom in action_atoms(["GET", "s3:*", "s3:Get"], limit=100)}
+    assert {frozenset(("GET",)), frozenset(("s3:*", "s3:Get")), frozenset()} <= actions
+
+
+def test_where_every_ascii_character_is_named_another_letter_is_none_of_them() -> None:
+    every_first = [f"{chr(code)}*" for code in range(0x20, 0x7F) if chr(code) not in "* "]
+    unmatched = [atom for atom in action_atoms(every_first, limit=200) if not atom.patterns]
+    assert {"一", "act_for"} >= {atom.witness for atom in unmatched} > set()
 
 
 def test_what_no_wildcard_matches_is_a_class_of_its_own() -> None:

@@ -109,3 +109,9 @@ def test_domains_cover_and_overlap_as_they_match(wide: str, narrow: str) -> None
         domains |= {d for d in ("acme/new", "acme2/new") if domain_match(d, pattern)}
     assert domain_covers(wide, narrow) == (reached[narrow] <= reached[wide])
     assert domain_overlaps(wide, narrow) == bool(reached[wide] & reached[narrow])
+
+
+@pytest.mark.parametrize("pattern", ["doc:1", "doc:1*", "doc:"])
+def test_a_star_that_is_asked_is_a_character_and_no_wildcard(pattern: str) -> None:
+    assert not glob_match("doc:*", pattern)
+    assert all(glob_match("doc:*", wide) for wide in ("doc:*", "*", "d*:*", "doc:**"))

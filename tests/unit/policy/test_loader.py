@@ -67,10 +67,16 @@ def test_the_products_policy_loads(policy_root: Path) -> None:
         ("p, role:A, acme/x/y, doc:*, read, allow, true", "bad domain", "tenant/org"),
         ("p, role:A, Acme, doc:*, read, allow, true", "bad domain", "tenant/org"),
         ("p, role:A, *, doc, read, allow, true", "bad glob 'doc' in obj", "type:id"),
-        ("p, role:A, *, doc:a?, read, allow, true", "bad glob", "only wildcard"),
+        (
+            "p, role:A, *, doc:a\u0301, read, allow, true",
+            "normalization form C",
+            "as those who ask",
+        ),
+        (f"p, role:A, *, doc:{'é' * 255}, read, allow, true", "at most 512 bytes", "as those who"),
         ("p, role:A, *, doc:**, read, allow, true", "bad glob", "only wildcard"),
         ("p, role:A, *, doc:*a*b*c*d*e*f*g*h*i*, read, allow, true", "bad glob", "wildcard"),
-        ("p, role:A, *, doc:*, Read, allow, true", "bad glob 'Read' in act", "lower-case"),
+        ("p, role:A, *, Doc:*, read, allow, true", "bad glob 'Doc:*' in obj", "type:id"),
+        (f"p, role:A, *, doc:*, {'x' * 65}, allow, true", "at most 64 bytes", "as those who ask"),
         ("p, role:A, *, doc:*, read, allow, nonsense(", "bad condition", "CEL"),
         ("p, role:A, *, doc:*, read, allow, unknown == 1", "undeclared reference", "CEL"),
         ("p, role:A, *, doc:*, read, allow, sub", "gives STRING", "CEL"),
@@ -99,7 +105,7 @@ def test_every_problem_is_told_at_once() -> None:
     found = problems_of(
         {
             "roles/a.csv": "# first\nx, y\n" + GOOD + "\np, role:A, *, doc:*, write, Allow, true",
-            "roles/b.csv": "p, B, Nowhere, doc, READ, maybe, (",
+            "roles/b.csv": "p, B, Nowhere, doc, READ**, maybe, (",
         }
     )
     assert [(p.file, p.line) for p in found] == [

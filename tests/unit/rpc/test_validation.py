@@ -34,6 +34,43 @@ def test_good_requests_pass() -> None:
 
 
 @pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("GET", "path:/todos/{todoId}"),
+        ("s3:GetObject", "aws:arn:aws:s3:::bucket/key"),
+        ("*", "project:*"),
+        ("läs", "fil:a b%2Fc"),
+        ("x" * 64, f"doc:{'é' * 254}"),
+    ],
+)
+def test_identifiers_of_others_pass(action: str, resource: str) -> None:
+    assert problems(Question(subject="user:a", action=action, resource=resource)) == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\nb",
+        "a\tb",
+        "a\x7fb",
+        "a\u202eb",
+        "a\u200fb",
+        "a\u200bb",
+        "a\u2028b",
+        "a\u3164b",
+        "a ",
+        "e\u0301",
+        "a\u00a0b",
+        "\ue000",
+        "é" * 256,
+    ],
+)
+def test_what_hides_or_has_two_forms_is_no_identifier(text: str) -> None:
+    asked = Question(subject="user:a", action=text, resource=f"doc:{text}")
+    assert set(problems(asked)) == {"action", "resource"}
+
+
+@pytest.mark.parametrize(
     ("message", "field"),
     [
         (CheckRequest(), "question"),

@@ -11,6 +11,12 @@ from typing import Any, Final
 
 from argy.api.authz.v1.authz_pb2 import EFFECT_ALLOW, Decision, Effect
 from argy.base.errors import ArgyError, InvalidArgument
+from argy.base.identifiers import (
+    MAX_ACTION_BYTES,
+    MAX_RESOURCE_BYTES,
+    SIMPLE_TYPE,
+    identifier_problem,
+)
 from argy.edge.authzen.domain import SUBJECT_TYPES, Batch, Evaluation, Item, Page, Search, Semantic
 from argy.edge.problems import http_status
 
@@ -22,12 +28,8 @@ _RESERVED: Final = ("subject", "action", "resource")
 
 # As the services' own rules have it (argy/api/authz/v1/authz.proto, message Question).
 _SUBJECT_ID: Final = re.compile(r"[A-Za-z0-9._@+-]+")
-_RESOURCE_TYPE: Final = re.compile(r"[a-z][a-z0-9_.]*")
-_RESOURCE_ID: Final = re.compile(r"[A-Za-z0-9._@+/=-]+")
-_ACTION: Final = re.compile(r"[a-z][a-z0-9_.-]*")
+_RESOURCE_TYPE: Final = re.compile(SIMPLE_TYPE)
 _MAX_SUBJECT: Final = 256
-_MAX_RESOURCE: Final = 512
-_MAX_ACTION: Final = 64
 
 Json = Mapping[str, Any]
 
@@ -169,23 +171,20 @@ def _subject(body: Json, pointer: str, *, searched: bool = False) -> tuple[str, 
 def _resource(body: Json, pointer: str, *, searched: bool = False) -> tuple[str, Json | None]:
     entity = _object(body, "resource", pointer)
     kind = _text(entity, "type", pointer)
-    if not _RESOURCE_TYPE.fullmatch(kind) or len(kind) > _MAX_RESOURCE // 2:
+    if not _RESOURCE_TYPE.fullmatch(kind) or len(kind) > MAX_RESOURCE_BYTES // 2:
         raise _unaskable(f"{pointer}/type", "must be lower-case letters, digits, . and _")
     name = "" if searched else _text(entity, "id", pointer)
-    if not searched and not (
-        _RESOURCE_ID.fullmatch(name) and len(name) < _MAX_RESOURCE - len(kind)
-    ):
-        raise _unaskable(f"{pointer}/id", "must be letters, digits and . _ @ + / = -, at most 511")
+    most = MAX_RESOURCE_BYTES - len(kind) - 1
+    if not searched and (wrong := identifier_problem(name, most)):
+        raise _unaskable(f"{pointer}/id", wrong)
     return f"{kind}:{name}", _properties(entity, pointer)
 
 
 def _action(body: Json, pointer: str) -> tuple[str, Json | None]:
     entity = _object(body, "action", pointer)
     name = _text(entity, "name", pointer)
-    if not _ACTION.fullmatch(name) or len(name) > _MAX_ACTION:
-        raise _unaskable(
-            f"{pointer}/name", "must be up to 64 lower-case letters, digits, . _ and -"
-        )
+    if wrong := identifier_problem(name, MAX_ACTION_BYTES):
+        raise _unaskable(f"{pointer}/name", wrong)
     return name, _properties(entity, pointer)
 
 
