@@ -139,8 +139,15 @@ def ask(work: Callable[[Login], Answer]) -> Answer:
     """What the edge answers to who acts, which is a person; raises as ``acting``.
 
     Raises:
-        InvalidArgument: when a personal access token comes without its tenant.
+        InvalidArgument: ``PERSON_REQUIRED``, where the service itself is meant to act; or when a
+            personal access token comes without its tenant.
     """
+    if as_service():
+        raise InvalidArgument(
+            f"this takes a person, and {AS_SERVICE}=1 means that the service acts: unset it",
+            reason="PERSON_REQUIRED",
+            field=AS_SERVICE,
+        )
     token = os.environ.get(TOKEN, "").strip()
     if not token:
         return signed_in.ask(work)

@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from argy.base.errors import FailedPrecondition, InvalidArgument, Unauthenticated
 from argy.base.ids import PLATFORM_TENANT_ID, uuid7
 from argy.base.secret_token import new_token
-from argy.cli.acting import acting
+from argy.cli.acting import acting, ask
+from argy.cli.edge_client import Answer
 from argy.cli.signed_in import Login, save
 from argy.rpc.claims import WireClaims
 from argy.rpc.credentials import PAT
@@ -73,6 +74,24 @@ def test_a_sign_in_is_not_used_at_another_platform_nor_does_the_service_act_inst
         acting(env)
     assert refused.value.reason == "SIGNED_IN_ELSEWHERE"
     assert acting(env | {"ARGY_AS_SERVICE": "1"}) is None
+
+
+@pytest.mark.usefixtures("login")
+def test_where_the_service_is_meant_to_act_whoever_is_signed_in_makes_no_key_instead(
+    env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (env | {"ARGY_AS_SERVICE": "1"}).items():
+        monkeypatch.setenv(name, value)
+    asked: list[Login] = []
+
+    def work(held: Login) -> Answer:
+        asked.append(held)
+        return Answer(200, {})
+
+    with pytest.raises(InvalidArgument) as refused:
+        ask(work)
+    assert refused.value.reason == "PERSON_REQUIRED"
+    assert not asked
 
 
 def test_a_sign_in_that_is_over_does_not_make_the_service_act(
