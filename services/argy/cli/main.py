@@ -47,6 +47,7 @@ def _ends() -> Iterator[None]:
         Output(as_json="--json" in sys.argv).error(error)
         raise typer.Exit(exit_code(error)) from error
     except (typer.Abort, EOFError) as error:
+        _tell("not confirmed, so nothing was changed: answer y, or give --yes")
         raise typer.Exit(Exit.NOT_CONFIRMED) from error
     except BrokenPipeError as error:
         raise typer.Exit(Exit.BROKEN_PIPE) from error

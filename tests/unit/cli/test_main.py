@@ -75,7 +75,9 @@ def test_an_edge_that_is_no_url_is_bad_usage(edge: str, tmp_path: Path) -> None:
 def test_a_question_that_nobody_answers_is_not_confirmed(tmp_path: Path) -> None:
     reset = ("user", "reset-sign-in", "dana@acme.example", "--tenant", "acme", "-m", "lost")
     for typed in ("n\n", ""):
-        assert argy(*reset, input=typed).returncode == NOT_CONFIRMED
+        done = argy(*reset, input=typed)
+        assert done.returncode == NOT_CONFIRMED
+        assert "--yes" in done.stderr
 
 
 def test_a_place_that_can_not_be_written_is_told_before_anybody_confirms(tmp_path: Path) -> None:
