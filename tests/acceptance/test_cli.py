@@ -195,6 +195,20 @@ def test_audit_tail_follows(platform: Any, rows: Rows, tenant: str) -> None:
     assert event["outcome"] == "SUCCESS"
 
 
+def test_a_tail_that_follows_does_not_go_back_before_its_first_line(
+    platform: Any, rows: Rows, tenant: str
+) -> None:
+    made = ("user", "create", "--tenant", tenant)
+    rows(*made, "left-out@example.com")
+    (newest,) = rows(*made, "newest@example.com")
+    options = ("--tenant", tenant, "--action", "directory.user.create", "-n", "1")
+    with following(platform, *options) as told:
+        shown = [json.loads(told.readline())["resource"]]
+        (later,) = rows(*made, "later@example.com")
+        shown.append(json.loads(told.readline())["resource"])
+    assert shown == [f"user:{user['user_id']}" for user in (newest, later)]
+
+
 def test_a_tail_that_follows_does_not_feed_itself(platform: Any, rows: Rows, tenant: str) -> None:
     look = ("audit", "tail", "--action", "audit.event.query", "-n", "100", "--tenant", tenant)
     with following(platform, "--tenant", tenant) as told:

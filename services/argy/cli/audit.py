@@ -69,6 +69,10 @@ def tail(
         rows = [_row(event) for event in reversed(page.events)]
         await subjects.named(rows, *_NAMED)
         output.rows(rows, _COLUMNS)
+        if follow and len(seen) == lines:
+            # What is older than the first line was left out; the looks below overlap with it.
+            before = await _newer(query, request, frozenset(seen), own)
+            seen += [event.event_id for event in before if event.event_id < seen[-1]]
         while follow:
             await asyncio.sleep(_POLL_S)
             fresh = await _newer(query, request, frozenset(seen), own)
