@@ -311,7 +311,7 @@ async def test_a_cookie_signs_nobody_in_and_a_form_asks_nothing(http: Browse, le
     client = http(authorization=bearer(lena.access_token), origin="https://evil.example")
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
         answer = client.post(EVALUATION, content=b"{}", headers={"content-type": kind})
-        refused(answer, 415, "UNSUPPORTED_MEDIA_TYPE")
+        refused(answer, 400, "MEDIA_TYPE_NOT_JSON")
         assert "access-control-allow-origin" not in answer.headers
     preflight = http(origin="https://evil.example").options(
         EVALUATION, headers={"access-control-request-method": "POST"}

@@ -200,8 +200,8 @@ def test_a_wrong_content_type_is_refused(
     http: Any, asked: Any, problem_of: Any, content_type: str
 ) -> None:
     answer = post(http, asked, **{"content-type": content_type})
-    assert answer.status_code == 415
-    assert problem_of(answer)["reason"] == "UNSUPPORTED_MEDIA_TYPE"
+    assert answer.status_code == 400
+    assert problem_of(answer)["reason"] == "MEDIA_TYPE_NOT_JSON"
 
 
 @pytest.mark.parametrize("content_type", ["Application/JSON", 'application/json; charset="UTF-8"'])

@@ -197,7 +197,8 @@ async def _body(request: Request) -> dict[str, Any]:
     if media_type.strip().lower() != _MEDIA_TYPE or charset not in ("", "charset=utf-8"):
         raise InvalidArgument(
             f"send Content-Type: {_MEDIA_TYPE}",
-            reason="UNSUPPORTED_MEDIA_TYPE",
+            # The specification has 400 for whatever is wrong with a request, not 415.
+            reason="MEDIA_TYPE_NOT_JSON",
             field="Content-Type",
         )
     return parse_object(await request.body())

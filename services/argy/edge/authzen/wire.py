@@ -1,8 +1,8 @@
 """Requests of the Authorization API read into values; answers written as its JSON.
 
 Unknown members are ignored, as the specification demands. What a request must have and hasn't is
-``Misshapen`` and refuses the whole of it. What is well-formed but can't be asked here, such as a
-subject type that doesn't exist, is ``Unaskable``: in a batch it is the one item's error.
+``Misshapen``. What is well-formed but can't be asked here, such as a subject type that doesn't
+exist, is ``Unaskable``. In a batch either is the one item's error.
 """
 
 import re
@@ -24,7 +24,6 @@ MAX_EVALUATIONS: Final = 1000
 MAX_LIMIT: Final = 1000
 MAX_PAGE_TOKEN: Final = 4096
 _TUPLE: Final = ("subject", "action", "resource", "context")
-_RESERVED: Final = ("subject", "action", "resource")
 
 # As the services' own rules have it (argy/api/authz/v1/authz.proto, message Question).
 _SUBJECT_ID: Final = re.compile(r"[A-Za-z0-9._@+-]+")
@@ -56,7 +55,7 @@ def read_batch(body: Json) -> Batch | None:
     """An Access Evaluations request; None when it is a single one, without ``evaluations``.
 
     Raises:
-        Misshapen: as ``read_evaluation``; an item's ``Unaskable`` stands in the item's place.
+        Misshapen: for the batch as a whole; an item's error stands in the item's place.
     """
     semantic = _semantic(body)
     items = body.get("evaluations", [])
@@ -134,14 +133,14 @@ def entity_json(name: str) -> dict[str, str]:
 def _item(body: Json, item: Any, number: int) -> Item:
     pointer = f"/evaluations/{number}"
     if not isinstance(item, dict):
-        raise _misshapen(pointer, "must be an object")
+        return _misshapen(pointer, "must be an object")
     # An item's own member takes the place of the default as a whole.
     merged = {name: body[name] for name in _TUPLE if name in body}
     merged.update((name, item[name]) for name in _TUPLE if name in item)
     pointers = {name: pointer if name in item or name not in body else "" for name in _TUPLE}
     try:
         return _evaluation(merged, pointers)
-    except Unaskable as error:
+    except (Misshapen, Unaskable) as error:
         return error
 
 
@@ -190,10 +189,7 @@ def _action(body: Json, pointer: str) -> tuple[str, Json | None]:
 
 def _facts(body: Json, pointer: str, properties: Mapping[str, Json | None]) -> dict[str, Any]:
     context = _object(body, "context", pointer) if "context" in body else {}
-    for name in _RESERVED:
-        # Taken for a subject's properties, a fact of the context would decide in their place.
-        if name in context:
-            raise _misshapen(f"{pointer}/{name}", f"is reserved for the properties of the {name}")
+    # What the caller says under these names is its own business, until it sends properties.
     given = {name: value for name, value in properties.items() if value is not None}
     return {**context, **given}
 
