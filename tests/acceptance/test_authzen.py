@@ -8,6 +8,7 @@ hold no attributes, so the enforcement point sends it as the subject's property.
 
 import asyncio
 import json
+import os
 import shutil
 import ssl
 import subprocess
@@ -483,7 +484,7 @@ def test_the_examples_of_the_readme_work_as_shown(platform: Any) -> None:
         cwd=CHECKOUT,
         env={
             "ARGY_HOME": str(platform.home),
-            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         },
         capture_output=True,
         text=True,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -156,6 +157,12 @@ async def disabled(world: Any, tenant: Any) -> Giver:
             reason="left",
         )
     )
+    groups: Any = GroupServiceStub(channel(world, tenant.tenant_id))
+    async with asyncio.timeout(30):
+        # Heard of by announcement: until then one's last moments count.
+        with suppress(ArgyError):
+            while True:
+                await groups.ListGroups(user_pb2.ListGroupsRequest(), metadata=metadata)
 
     async def end() -> None:
         return
