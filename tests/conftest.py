@@ -36,7 +36,7 @@ from argy.local.valkey import EmbeddedValkey
 from argy.store.database import Database
 from argy.store.migrate import apply, provision_login, with_login
 from argy.store.redis import RedisStore
-from argy.store.spool import lock_folder
+from argy.trail.spool import lock_folder
 
 TEMPLATE = "argy_template"
 LOGIN_ROLES = ("argy_directory", "argy_authz", "argy_audit", "argy_authn", "argy_audit_keeper")

@@ -32,10 +32,10 @@ from argy.rpc.stages import Dependencies
 from argy.rpc.telemetry import Telemetry
 from argy.rpc.tls import ServerTls
 from argy.store.database import Database
-from argy.store.lane import AuditLane
 from argy.store.nonce import NonceCache
 from argy.store.redis import RedisStore
 from argy.store.tenants import TenantInfo
+from argy.trail.lane import AuditLane
 
 RUNGS: Final = ("receive", "chain", "decide", "replay", "log")
 PATH: Final = "/argy.api.authz.v1.AuthzService/"

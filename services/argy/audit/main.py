@@ -7,7 +7,7 @@ from argy.audit.service import AuditService
 from argy.base.clock import Clock
 from argy.rpc.page_token import PageTokens
 from argy.store.database import Database
-from argy.store.lane import AuditLane
+from argy.trail.lane import AuditLane
 
 
 def assemble(

@@ -20,9 +20,9 @@ from argy.base.errors import InvalidArgument
 from argy.base.ids import uuid7
 from argy.rpc.call import Call, current_call
 from argy.rpc.page_token import PageTokens, page_size
-from argy.store.audit import AuditRecord, record_many
 from argy.store.database import Database
-from argy.store.lane import AuditLane
+from argy.trail.lane import AuditLane
+from argy.trail.records import AuditRecord, record_many
 
 QUERIED: Final = "audit.event.query"
 READ: Final = "audit.event.read"

@@ -1,4 +1,4 @@
-"""The audit log in PostgreSQL: reading. Writing is ``argy.store.audit``, for every service."""
+"""The audit log in PostgreSQL: reading. Writing is ``argy.trail.records``, for every service."""
 
 from collections.abc import Sequence
 from typing import Any, Final

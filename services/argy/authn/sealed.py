@@ -8,9 +8,9 @@ from typing import Final
 from argy.authn.tokens.key_rotation import TABLE as SIGNING_KEYS
 from argy.base.envelope import Kms, rewrap, sealed_under
 from argy.base.ids import PLATFORM_TENANT_ID
-from argy.store.audit import AuditRecord, record
 from argy.store.database import Database
 from argy.store.queries import Queries
+from argy.trail.records import AuditRecord, record
 
 _Q: Final = Queries.load("argy.authn.tokens", "signing_queries.sql")
 

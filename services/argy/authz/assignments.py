@@ -23,8 +23,8 @@ from argy.base.errors import AlreadyExists
 from argy.base.ids import uuid7
 from argy.base.revisions import revision_token
 from argy.rpc.call import Call
-from argy.store.audit import AuditRecord, record
 from argy.store.database import Database, Tx
+from argy.trail.records import AuditRecord, record
 
 GRANTED: Final = "authz.role_assignment.grant"
 REVOKED: Final = "authz.role_assignment.revoke"

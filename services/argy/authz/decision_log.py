@@ -20,7 +20,7 @@ from argy.base.errors import InvalidArgument, ResourceExhausted
 from argy.base.shares import Shares
 from argy.policy import Decision
 from argy.rpc.call import Call
-from argy.store.audit import AuditRecord
+from argy.trail.records import AuditRecord
 
 _CHUNK: Final = 50
 """Records that are written out before other tasks get a turn."""
@@ -32,7 +32,7 @@ OnFull = Literal["reject", "serve"]
 
 
 class Lane(Protocol):
-    """Where records go: ``argy.store.lane.AuditLane``."""
+    """Where records go: ``argy.trail.lane.AuditLane``."""
 
     def full(self, tenant_id: UUID) -> bool:
         """Whether ``put`` would refuse a tenant's record."""

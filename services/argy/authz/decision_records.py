@@ -11,7 +11,7 @@ from argy.authz.access import CONTEXT_TAG, Asked
 from argy.authz.view import TenantView, plain_facts
 from argy.policy import Decision
 from argy.rpc.call import Call
-from argy.store.audit import AuditRecord
+from argy.trail.records import AuditRecord
 
 ACTION: Final = "authz.decision.check"
 BATCH_RESOURCE: Final = "authz.decision:batch"

@@ -26,7 +26,7 @@ from argy.base.clock import Clock
 from argy.policy import CompiledPolicy
 from argy.rpc.page_token import PageTokens
 from argy.store.database import Database
-from argy.store.lane import AuditLane
+from argy.trail.lane import AuditLane
 
 Services = tuple[tuple[object, ServiceDescriptor], ...]
 

@@ -8,8 +8,8 @@ from argy.base.clock import Clock
 from argy.base.errors import AlreadyExists
 from argy.directory.store import request_id_reused
 from argy.rpc.call import Call
-from argy.store.audit import AuditRecord, record
 from argy.store.database import Tx
+from argy.trail.records import AuditRecord, record
 
 Item = TypeVar("Item")
 

@@ -12,7 +12,7 @@ import asyncpg
 from argy.base.errors import Unavailable
 from argy.local.files import private_folder, write_private
 from argy.store import migrate
-from argy.store.partitions import ensure_partitions
+from argy.trail.partitions import ensure_partitions
 
 NAME: Final = "argy"
 ROLES: Final = ("argy_directory", "argy_authz", "argy_audit", "argy_authn", "argy_audit_keeper")

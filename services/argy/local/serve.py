@@ -28,7 +28,6 @@ from argy.base.crypto import KeyRing
 from argy.base.errors import ArgyError, InvalidArgument
 from argy.directory import main as directory
 from argy.local import serve_authn
-from argy.local.refusals import RefusalLog
 from argy.local.serving import (
     channel_to,
     listening,
@@ -46,10 +45,11 @@ from argy.rpc.server import MAX_REQUEST_BYTES, Server
 from argy.rpc.stages import Dependencies
 from argy.rpc.telemetry import Telemetry
 from argy.store.database import Database
-from argy.store.lane import AuditLane
 from argy.store.nonce import NonceCache
-from argy.store.partitions import ensure_partitions
 from argy.store.tenants import TenantCache
+from argy.trail.lane import AuditLane
+from argy.trail.partitions import ensure_partitions
+from argy.trail.refusals import RefusalLog
 
 _DAY_S: Final = 86_400.0
 _LOG: Final = logging.getLogger("argy.serve")

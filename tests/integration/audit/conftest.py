@@ -24,10 +24,10 @@ from argy.rpc.pair_keys import RootKeys
 from argy.rpc.server import Server, ServerConfig
 from argy.rpc.stages import Dependencies
 from argy.rpc.telemetry import Telemetry
-from argy.store.lane import AuditLane
 from argy.store.nonce import NonceCache
 from argy.store.redis import RedisStore
 from argy.store.tenants import TenantCache
+from argy.trail.lane import AuditLane
 
 RING = KeyRing.generate("k1")
 MAX_REQUEST_BYTES = 4 << 20

@@ -30,10 +30,10 @@ from argy.rpc.server import Server, ServerConfig
 from argy.rpc.stages import Dependencies
 from argy.rpc.telemetry import Telemetry
 from argy.rpc.tokens import TokenVerifier
-from argy.store.lane import AuditLane
 from argy.store.nonce import NonceCache
 from argy.store.redis import RedisStore
 from argy.store.tenants import TenantCache
+from argy.trail.lane import AuditLane
 
 RING = KeyRing.generate("k1")
 MODEL = Path(__file__).resolve().parents[3] / "policy" / "model.conf"

@@ -12,7 +12,7 @@ from google.protobuf.struct_pb2 import Struct
 from argy.api.authz.v1 import authz_pb2 as pb
 from argy.authz.decision_records import ACTION
 from argy.base.errors import InvalidArgument, ResourceExhausted
-from argy.store.audit import AuditRecord
+from argy.trail.records import AuditRecord
 
 Make = Callable[..., Awaitable[Any]]
 Client = Callable[..., Any]

@@ -10,7 +10,6 @@ import pytest
 
 from argy.base.errors import AlreadyExists, ArgyError, InvalidArgument, PermissionDenied
 from argy.base.ids import PLATFORM_TENANT_ID, uuid7
-from argy.store.audit import MAX_DETAIL_BYTES, AuditRecord, record, record_many
 from argy.store.database import Database
 from argy.store.migrate import (
     MigrationFailed,
@@ -20,7 +19,8 @@ from argy.store.migrate import (
     rollback,
     with_login,
 )
-from argy.store.partitions import ensure_partitions
+from argy.trail.partitions import ensure_partitions
+from argy.trail.records import MAX_DETAIL_BYTES, AuditRecord, record, record_many
 
 Factory = Callable[..., Awaitable[Any]]
 _SHAPE = """

@@ -21,8 +21,8 @@ from argy.policy.loader import parse_policy
 from argy.rpc.call import Call
 from argy.rpc.claims import Claims
 from argy.rpc.declarations import Method
-from argy.store.audit import AuditRecord
 from argy.store.tenants import TenantInfo
+from argy.trail.records import AuditRecord
 
 MODEL = (Path(__file__).parents[3] / "policy" / "model.conf").read_text()
 RULES = """\

@@ -109,4 +109,4 @@ def test_only_who_writes_records_says_that_there_is_one(repo_texts: dict[str, st
         for name, text in repo_texts.items()
         if name.startswith(ROOT) and name.endswith(".py") and ".mark_audited()" in text
     }
-    assert marking == {"services/argy/store/audit.py", "services/argy/audit/service.py"}
+    assert marking == {"services/argy/trail/records.py", "services/argy/audit/service.py"}

@@ -17,8 +17,8 @@ from argy.authn.mail.queue import MailQueue, Taken, Waiting
 from argy.authn.sessions.audit import subject_of
 from argy.base.clock import Clock
 from argy.base.errors import ArgyError, Unavailable
-from argy.store.audit import AuditRecord, record
 from argy.store.database import Database
+from argy.trail.records import AuditRecord, record
 
 _FACTOR: Final = 3
 _TRIES_TO_RECORD: Final = 3

@@ -8,8 +8,8 @@ from argy.authn.sessions.domain import DeviceInfo
 from argy.base.clock import Clock
 from argy.base.errors import ArgyError
 from argy.rpc.call import Call
-from argy.store.audit import AuditRecord, Outcome, record
 from argy.store.database import Database, Tx
+from argy.trail.records import AuditRecord, Outcome, record
 
 NOBODY: Final = "user:-"
 """The resource of a ceremony of somebody who is not known."""

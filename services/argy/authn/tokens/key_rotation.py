@@ -31,9 +31,9 @@ from argy.rpc.call import Call
 from argy.rpc.claims import MAX_LIFETIME_S
 from argy.rpc.jwt import PUBLISHED_AGE_S, b64, public_jwk
 from argy.rpc.revoked import withdrawn_entry
-from argy.store.audit import AuditRecord, record
 from argy.store.database import Database, Tx
 from argy.store.queries import Queries
+from argy.trail.records import AuditRecord, record
 
 TABLE: Final = "authn.signing_key"
 DELAY_S: Final = PUBLISHED_AGE_S + 30

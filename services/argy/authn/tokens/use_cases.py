@@ -16,8 +16,8 @@ from argy.rpc.claims import AUDIENCE, Claims
 from argy.rpc.credentials import API_KEY, PAT, CredentialVerifier
 from argy.rpc.revoked import family_entry, token_entry
 from argy.rpc.tokens import TokenVerifier
-from argy.store.audit import AuditRecord, Outcome, record
 from argy.store.database import Database, Tx
+from argy.trail.records import AuditRecord, Outcome, record
 
 REUSED: Final = "REFRESH_TOKEN_REUSED"
 INVALID: Final = "REFRESH_TOKEN_INVALID"

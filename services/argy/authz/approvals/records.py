@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from argy.authz.approvals.domain import Approval
 from argy.authz.notifications.notifier import Notification
 from argy.rpc.call import Call
-from argy.store.audit import AuditRecord
+from argy.trail.records import AuditRecord
 
 
 def record_of(

@@ -45,8 +45,8 @@ from argy.base.ids import uuid7
 from argy.policy import APPROVED, Decision
 from argy.rpc.access import own_facts
 from argy.rpc.call import Call
-from argy.store.audit import record
 from argy.store.database import Database, Tx
+from argy.trail.records import record
 
 _OPEN: Final = ("PENDING", "GRANTED")
 

@@ -33,8 +33,8 @@ from argy.base.errors import FailedPrecondition, NotFound
 from argy.base.ids import PLATFORM_TENANT_ID, uuid7
 from argy.base.revisions import revision_token
 from argy.rpc.call import Call
-from argy.store.audit import AuditRecord, record
 from argy.store.database import Database, Tx
+from argy.trail.records import AuditRecord, record
 
 BROKEN: Final = "authz.break_glass"
 """Action of the event that shouts: in the tenant's audit log and in the platform's."""

@@ -31,8 +31,8 @@ from argy.base.errors import ArgyError, FailedPrecondition, InvalidArgument, Not
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.policy.statements import Activation, Approval, open_approval, seal_activation
 from argy.rpc.call import Call
-from argy.store.audit import record
 from argy.store.database import Database, Tx
+from argy.trail.records import record
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ from argy.policy import load_policy
 from argy.policy.bundle import Bundle, build_bundle, read_bundle, sign_bundle
 from argy.policy.files import read_folder
 from argy.policy.statements import Activation, seal_activation
-from argy.store.audit import AuditRecord, record
 from argy.store.database import Database
+from argy.trail.records import AuditRecord, record
 
 ACTIVATE: Final = "authz.policy.activate"
 _ACTOR: Final = "service:authz"

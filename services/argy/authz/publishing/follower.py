@@ -26,9 +26,9 @@ from argy.base.errors import ArgyError, FailedPrecondition
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.policy import compile_policy
 from argy.policy.statements import PolicyTrust, PolicyUntrusted, verify_activation
-from argy.store.audit import AuditRecord
 from argy.store.database import Database
 from argy.store.listener import Listener
+from argy.trail.records import AuditRecord
 
 CHANNEL: Final = "authz_policy"
 POLL_S: Final = 1.0
@@ -39,7 +39,7 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class Lane(Protocol):
-    """Where refusals are recorded: ``argy.store.lane.AuditLane``."""
+    """Where refusals are recorded: ``argy.trail.lane.AuditLane``."""
 
     def put(self, tenant_id: UUID, rec: AuditRecord) -> None:
         """Take a record."""

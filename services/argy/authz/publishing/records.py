@@ -6,7 +6,7 @@ from uuid import UUID
 from argy.authz.publishing.domain import Proposal
 from argy.policy.statements import Activation
 from argy.rpc.call import Call
-from argy.store.audit import AuditRecord
+from argy.trail.records import AuditRecord
 
 
 def proposal_record(

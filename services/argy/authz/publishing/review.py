@@ -42,8 +42,8 @@ from argy.base.ids import PLATFORM_TENANT_ID, uuid7
 from argy.policy.statements import Approval, seal_approval
 from argy.rpc.access import auth_facts
 from argy.rpc.call import Call
-from argy.store.audit import record
 from argy.store.database import Database
+from argy.trail.records import record
 
 _NO_ID: Final = UUID(int=0)
 

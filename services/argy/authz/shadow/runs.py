@@ -20,10 +20,10 @@ from argy.base.clock import Clock
 from argy.base.errors import ArgyError, FailedPrecondition
 from argy.base.ids import PLATFORM_TENANT_ID, uuid7
 from argy.rpc.call import Call
-from argy.store.audit import record
 from argy.store.database import Database
 from argy.store.listener import Listener
 from argy.store.queries import Queries
+from argy.trail.records import record
 
 DEFAULT_DURATION_S: Final = 3_600
 DEFAULT_PER_SECOND: Final = 1_000

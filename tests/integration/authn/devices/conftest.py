@@ -62,11 +62,11 @@ from argy.rpc.stages import Dependencies
 from argy.rpc.telemetry import Telemetry
 from argy.rpc.tokens import TokenVerifier
 from argy.store.database import Database
-from argy.store.lane import AuditLane
 from argy.store.migrate import with_login
 from argy.store.nonce import NonceCache
 from argy.store.redis import RedisStore
 from argy.store.tenants import TenantCache
+from argy.trail.lane import AuditLane
 
 RING, KEK = KeyRing.generate("k1"), KeyRing.generate("kek1")
 PUBLIC_URL = "https://edge.example.test"

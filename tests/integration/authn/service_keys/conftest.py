@@ -49,11 +49,11 @@ from argy.rpc.stages import Dependencies
 from argy.rpc.telemetry import Telemetry
 from argy.rpc.tokens import TokenVerifier
 from argy.store.database import Database
-from argy.store.lane import AuditLane
 from argy.store.migrate import with_login
 from argy.store.nonce import NonceCache
 from argy.store.redis import RedisStore
 from argy.store.tenants import TenantCache
+from argy.trail.lane import AuditLane
 
 KEK = KeyRing.generate("kek1")
 URL = "https://edge.example.test"

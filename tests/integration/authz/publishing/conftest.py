@@ -41,11 +41,11 @@ from argy.rpc.server import Server, ServerConfig
 from argy.rpc.stages import Dependencies
 from argy.rpc.telemetry import Telemetry
 from argy.store.database import Database
-from argy.store.lane import AuditLane
 from argy.store.migrate import with_login
 from argy.store.nonce import NonceCache
 from argy.store.redis import RedisStore
 from argy.store.tenants import TenantCache
+from argy.trail.lane import AuditLane
 
 RING = KeyRing.generate("k1")
 MODEL = (Path(__file__).resolve().parents[4] / "policy" / "model.conf").read_text()

@@ -20,9 +20,9 @@ import msgspec
 from argy.base.errors import ArgyError, InvalidArgument, ResourceExhausted
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.base.shares import NOBODY, Shares
-from argy.store.audit import AuditRecord, record, record_many
 from argy.store.database import Database
-from argy.store.spool import Segment, Spool
+from argy.trail.records import AuditRecord, record, record_many
+from argy.trail.spool import Segment, Spool
 
 LINGER_S: Final = 0.05
 """How long the first record of a segment waits for company: every segment costs two fsyncs."""

@@ -12,10 +12,10 @@ from argy.api.directory.v1.user_pb2 import DESCRIPTOR
 from argy.base.clock import FixedClock, SystemClock
 from argy.base.errors import PermissionDenied, Unauthenticated
 from argy.base.ids import PLATFORM_TENANT_ID, uuid7
-from argy.local.refusals import BURST, EVERY_MS, RefusalLog
 from argy.rpc.call import Call
 from argy.rpc.declarations import declared_methods
-from argy.store.lane import AuditLane
+from argy.trail.lane import AuditLane
+from argy.trail.refusals import BURST, EVERY_MS, RefusalLog
 
 METHOD = declared_methods(DESCRIPTOR.services_by_name["UserService"])[0]
 

@@ -15,8 +15,8 @@ from argy.base.clock import Clock
 from argy.base.errors import ArgyError, ResourceExhausted
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.rpc.call import Call
-from argy.store.audit import AuditRecord
-from argy.store.lane import AuditLane
+from argy.trail.lane import AuditLane
+from argy.trail.records import AuditRecord
 
 _LOG: Final = logging.getLogger("argy.refusals")
 INTERVAL_S: Final = 60.0

@@ -10,10 +10,10 @@ import pytest
 
 from argy.base.errors import InvalidArgument, ResourceExhausted
 from argy.base.ids import PLATFORM_TENANT_ID, uuid7
-from argy.store.audit import AuditRecord
 from argy.store.database import Database
-from argy.store.lane import GAP_ACTION, AuditLane
-from argy.store.spool import Spool
+from argy.trail.lane import GAP_ACTION, AuditLane
+from argy.trail.records import AuditRecord
+from argy.trail.spool import Spool
 
 Factory = Callable[..., Awaitable[Any]]
 

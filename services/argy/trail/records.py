@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import msgspec
 
 from argy.base.errors import InvalidArgument
 from argy.base.ids import uuid7, uuid7_millis
+from argy.rpc.call import Call
 from argy.store.database import Tx
 from argy.store.queries import Queries
 
@@ -17,25 +18,6 @@ Outcome = Literal["SUCCESS", "FAILURE", "DENIED"]
 MAX_DETAIL_BYTES: Final = 32_768
 _ENCODER: Final = msgspec.json.Encoder()
 _Q: Final = Queries.load(__package__)
-
-
-class Asking(Protocol):
-    """What a record takes from the call that it tells of: ``argy.rpc.call.Call``."""
-
-    org_id: UUID | None
-    source: str
-    acts_for: str
-    request_id: str
-    trace_id: str
-
-    @property
-    def actor(self) -> str:
-        """Who proved to be somebody."""
-        ...
-
-    def mark_audited(self) -> None:
-        """Say that the change has its record."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +50,7 @@ class AuditRecord:
 
     @classmethod
     def of(
-        cls, call: Asking, action: str, resource: str, *, actor: str = "", **more: Any
+        cls, call: Call, action: str, resource: str, *, actor: str = "", **more: Any
     ) -> "AuditRecord":
         """The record of what a call did; ``more`` are further fields.
 
@@ -123,7 +105,7 @@ class AuditRecord:
         )
 
 
-async def record(tx: Tx, rec: AuditRecord, call: Asking | None = None) -> UUID:
+async def record(tx: Tx, rec: AuditRecord, call: Call | None = None) -> UUID:
     """Write one event in the given transaction: both are durable, or neither is.
 
     ``call`` is whose change it tells of: the call has its record then.
