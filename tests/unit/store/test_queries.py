@@ -33,7 +33,7 @@ def test_queries_are_found_by_name() -> None:
 
 
 def test_the_packages_own_file_loads() -> None:
-    assert "INSERT INTO audit.event" in Queries.load("argy.store").find_tenant
+    assert "INSERT INTO audit.event" in Queries.load("argy.trail").insert_event
 
 
 @pytest.mark.parametrize(
