@@ -30,6 +30,7 @@ from hypothesis import HealthCheck, settings
 
 from argy.base.ids import uuid7
 from argy.local import guard
+from argy.local.areas import ROLES
 from argy.local.binaries import find_postgres, source_from
 from argy.local.postgres import EmbeddedPostgres
 from argy.local.valkey import EmbeddedValkey
@@ -39,7 +40,6 @@ from argy.store.redis import RedisStore
 from argy.trail.spool import lock_folder
 
 TEMPLATE = "argy_template"
-LOGIN_ROLES = ("argy_directory", "argy_authz", "argy_audit", "argy_authn", "argy_audit_keeper")
 REDIS_DATABASES = 16
 Factory = Callable[..., Awaitable[Any]]
 
@@ -110,7 +110,7 @@ async def _make_template(dsn: str, password: str) -> None:
     await _administer(dsn, f"CREATE DATABASE {TEMPLATE}")
     template = database_dsn(dsn, TEMPLATE)
     await apply(template)
-    for role in LOGIN_ROLES:
+    for role in ROLES:
         await provision_login(template, role, password)
 
 

@@ -15,8 +15,8 @@ from ports import reserved_port
 from argy.base.config import table
 from argy.base.crypto import write_secret
 from argy.client import Connection, Endpoint
+from argy.local.areas import TABLES
 from argy.local.dev_ca import ensure_dev_certificates
-from argy.local.settings import TABLES
 
 CHECKOUT = Path(__file__).parents[2]
 GUIDE = (CHECKOUT / "deploy" / "README.md").read_text()
@@ -107,6 +107,7 @@ def test_a_login_is_kept_until_its_file_is_removed(machine: dict[str, str], tmp_
     first = migrate()
     assert set(first) == {
         "directory_dsn",
+        "server_dsn",
         "authz_dsn",
         "audit_dsn",
         "authn_dsn",

@@ -116,8 +116,8 @@ async def test_authz_may_be_served_elsewhere(
     [
         ({}, "ARGY_KEY_RING"),
         (
-            {"ARGY_KEY_RING": "a", "ARGY_PAGE_KEY_RING": "b", "ARGY_AUTHZ_DSN": "c"},
-            "ARGY_AUTHZ_REDIS_URL",
+            {"ARGY_KEY_RING": "a", "ARGY_PAGE_KEY_RING": "b", "ARGY_SERVER_DSN": "c"},
+            "ARGY_SERVER_REDIS_URL",
         ),
         ({"ARGY_NONSENSE": "1"}, "ARGY_NONSENSE"),
         ({"ARGY_PROCESSES": "many"}, "ARGY_PROCESSES"),

@@ -13,7 +13,7 @@ import redis
 from redis.exceptions import AuthenticationError, NoPermissionError
 
 from argy.base.ids import PLATFORM_TENANT_ID
-from argy.local.settings import SERVICES
+from argy.local.areas import REDIS_USES
 from argy.store.redis import key
 
 GONE_WITHIN_S = 60.0
@@ -48,9 +48,9 @@ def test_it_shows_an_allow_and_a_deny_with_reasons_and_records(
 def test_each_service_is_a_user_of_its_own_in_redis(platform: Any) -> None:
     """Whoever took one service's password has neither the sessions nor the names of keys."""
     run = platform.home / "run"
-    urls = {name: (run / f"argy_{name}_redis_url").read_text() for name in SERVICES}
+    urls = {name: (run / f"argy_{name}_redis_url").read_text() for name in REDIS_USES}
     assert not (run / "argy_redis_url").exists()
-    assert len({urlsplit(url).password for url in urls.values()}) == len(SERVICES)
+    assert len({urlsplit(url).password for url in urls.values()}) == len(REDIS_USES)
     session = key(PLATFORM_TENANT_ID, "session", "x")
     for name, url in urls.items():
         assert urlsplit(url).username == f"argy_{name}"

@@ -12,7 +12,7 @@ from argy.trail.lane import AuditLane
 
 def assemble(
     *, db: Database, lane: AuditLane, pages: PageTokens, clock: Clock
-) -> list[tuple[object, ServiceDescriptor]]:
+) -> tuple[tuple[object, ServiceDescriptor], ...]:
     """Wire the service; ``db`` acts as argy_audit, ``lane`` records who read the log."""
     service = AuditService(db, lane, pages, clock)
-    return [(service, audit_pb2.DESCRIPTOR.services_by_name["AuditService"])]
+    return ((service, audit_pb2.DESCRIPTOR.services_by_name["AuditService"]),)

@@ -7,9 +7,9 @@ unknown ``ARGY_`` variable is fatal and named.
 
 import dataclasses
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Final, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from argy.base.crypto import read_secret
 from argy.base.errors import FailedPrecondition, FieldViolation, InvalidArgument
@@ -31,7 +31,15 @@ def setting(env: str, help_text: str, *, default: Any = dataclasses.MISSING) -> 
 def load(
     kind: type[Config], env: Mapping[str, str], *, elsewhere: frozenset[str] = frozenset()
 ) -> Config:
-    """Fill ``kind`` from ``env``.
+    """``load_all`` of one dataclass."""
+    (loaded,) = load_all((kind,), env, elsewhere=elsewhere)
+    return cast("Config", loaded)
+
+
+def load_all(
+    kinds: Sequence[type[Any]], env: Mapping[str, str], *, elsewhere: frozenset[str] = frozenset()
+) -> tuple[Any, ...]:
+    """Fill each of ``kinds`` from ``env``.
 
     ``elsewhere`` names variables that other parts of the product read.
 
@@ -39,10 +47,25 @@ def load(
         InvalidArgument: with every problem at once, each naming its variable.
     """
     problems: list[FieldViolation] = []
-    values: dict[str, Any] = {}
     known = set(elsewhere)
+    filled = [_fill(kind, env, known, problems) for kind in kinds]
+    problems += [
+        FieldViolation(name, "is no setting of Argy; was another meant?")
+        for name in sorted(env)
+        if name.startswith(PREFIX) and name not in known
+    ]
+    if problems:
+        told = "; ".join(f"{problem.field} {problem.description}" for problem in problems)
+        raise InvalidArgument(told, reason="CONFIG_INVALID", violations=problems)
+    return tuple(kind(**values) for kind, values in zip(kinds, filled, strict=True))
+
+
+def _fill(
+    kind: type[Any], env: Mapping[str, str], known: set[str], problems: list[FieldViolation]
+) -> dict[str, Any]:
+    values: dict[str, Any] = {}
     hints = get_type_hints(kind)
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+    for field in dataclasses.fields(kind):
         name = str(field.metadata["env"])
         known |= {name, f"{name}_FILE"}
         try:
@@ -53,15 +76,7 @@ def load(
                 problems.append(FieldViolation(name, f"is required: {field.metadata['help']}"))
         except (ValueError, FailedPrecondition) as error:
             problems.append(FieldViolation(name, str(error)))
-    problems += [
-        FieldViolation(name, "is no setting of Argy; was another meant?")
-        for name in sorted(env)
-        if name.startswith(PREFIX) and name not in known
-    ]
-    if problems:
-        told = "; ".join(f"{problem.field} {problem.description}" for problem in problems)
-        raise InvalidArgument(told, reason="CONFIG_INVALID", violations=problems)
-    return kind(**values)
+    return values
 
 
 def table(kind: type[Any]) -> list[tuple[str, str, str]]:

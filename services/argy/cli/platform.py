@@ -13,8 +13,8 @@ from argy.cli import keys
 from argy.cli.endpoints import state_folder
 from argy.cli.output import Output
 from argy.cli.session import Json
+from argy.client.keys import DESTINATIONS
 
-SERVICES = ("authz", "audit", "directory")
 EDGE = "edge"
 
 
@@ -61,7 +61,9 @@ def up(
 def serve(
     services: Annotated[
         list[str] | None,
-        typer.Argument(help=f"Of {', '.join(SERVICES)}, which is the default; or {EDGE} alone."),
+        typer.Argument(
+            help=f"Of {', '.join(DESTINATIONS)}; or {EDGE} alone. All but authn by default."
+        ),
     ] = None,
     processes: Annotated[int, typer.Option(min=0, max=64, help="Processes on one port.")] = 0,
 ) -> None:
@@ -79,7 +81,7 @@ def serve(
         raise typer.Exit(serve_edge(os.environ))
     from argy.local.serve import main
 
-    raise typer.Exit(main(tuple(services or SERVICES), os.environ, processes=processes))
+    raise typer.Exit(main(tuple(services or ()), os.environ, processes=processes))
 
 
 def rewrap(json_output: Json = False) -> None:
@@ -119,7 +121,7 @@ def migrate(
 
 def settings(json_output: Json = False) -> None:
     """List the ARGY_* variables of `argy serve`, then those of `argy serve edge`."""
-    from argy.local.settings import TABLES
+    from argy.local.areas import TABLES
 
     rows = [
         {"variable": name, "default": default, "meaning": meaning}

@@ -5,13 +5,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import argy.api
 from argy.base.crypto import KeyRing, write_secret
 from argy.base.errors import InvalidArgument
 from argy.rpc.client_keys import ServiceKey
 from argy.rpc.pair_keys import RootKeys
 
-DESTINATIONS: Final = ("authz", "audit", "directory", "authn")
-"""The services that a client may call."""
+DESTINATIONS: Final = tuple(
+    sorted(
+        {one.parts[-2] for root in argy.api.__path__ for one in Path(root).glob("*/v1")}
+        - {"common"}
+    )
+)
+"""The services that a client may call: those that have a contract."""
 
 
 def issue_keys(ring: Path, *, source: str, destinations: Sequence[str], out: Path) -> None:

@@ -10,12 +10,12 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 
 from argy.base.errors import Unavailable
+from argy.local.areas import ROLES
 from argy.local.files import private_folder, write_private
 from argy.store import migrate
 from argy.trail.partitions import ensure_partitions
 
 NAME: Final = "argy"
-ROLES: Final = ("argy_directory", "argy_authz", "argy_audit", "argy_authn", "argy_audit_keeper")
 
 
 async def make(dsn: str) -> str:

@@ -8,12 +8,12 @@ from typing import Final
 
 import uvloop
 
-from argy.base import config, log
+from argy.base import log
 from argy.base.errors import ArgyError
 from argy.client.connection import Endpoint
 from argy.edge.main import serve
 from argy.edge.settings import EdgeSettings
-from argy.local.settings import ELSEWHERE, Settings
+from argy.local.areas import load
 
 SOURCE: Final = "edge"
 _LOG: Final = logging.getLogger("argy.edge")
@@ -25,9 +25,7 @@ def main(env: Mapping[str, str]) -> int:
     Raises:
         InvalidArgument: naming each setting that is missing, unknown or malformed.
     """
-    of_services = {name for name, _, _ in config.table(Settings)}
-    elsewhere = ELSEWHERE | of_services | {f"{name}_FILE" for name in of_services}
-    settings = config.load(EdgeSettings, env, elsewhere=elsewhere)
+    (settings,) = load(env, EdgeSettings)
     endpoint = Endpoint.from_env(source=SOURCE, env=env)
     log.configure()
     try:

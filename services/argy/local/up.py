@@ -23,6 +23,7 @@ from argy.client import Connection
 from argy.client.connection import Endpoint
 from argy.client.keys import DESTINATIONS, issue_keys
 from argy.local import database
+from argy.local.areas import AREAS, REDIS_USES, ROLES
 from argy.local.demo import Shown, show
 from argy.local.dev_ca import DevCertificates, ensure_dev_certificates
 from argy.local.dev_keys import DevKeys, ensure_dev_keys
@@ -33,8 +34,8 @@ from argy.local.ports import free_port
 from argy.local.postgres import EmbeddedPostgres, resolve_postgres
 from argy.local.process import GuardedProcess
 from argy.local.progress import Progress
-from argy.local.settings import SERVICES
 from argy.local.valkey import EmbeddedValkey, ExternalRedis, resolve_redis
+from argy.serving.process import SERVER_ROLE
 from argy.store import redis_acl
 
 STATE_FILE: Final = "up.json"
@@ -92,7 +93,7 @@ def _running(
     folder = private_folder(options.folder.absolute())
     with _servers(folder, progress) as (postgres_dsn, redis_urls):
         certificates = ensure_dev_certificates(folder / "tls", now=datetime.now(UTC))
-        keys = ensure_dev_keys(folder / "keys", roles=database.ROLES)
+        keys = ensure_dev_keys(folder / "keys", roles=ROLES)
         client_keys = folder / "keys" / "cli.json"
         issue_keys(keys.signing_keys_file, source="cli", destinations=DESTINATIONS, out=client_keys)
         progress.step("migrating")
@@ -144,7 +145,7 @@ def _servers(folder: Path, progress: Progress) -> Iterator[tuple[str, dict[str, 
         postgres = pool.submit(resolve_postgres, folder / "postgres", os.environ)
         redis = pool.submit(
             resolve_redis, folder / "valkey", os.environ,
-            users={redis_acl.user(name): redis_acl.rules(name) for name in SERVICES},
+            users={redis_acl.user(one): redis_acl.rules(uses) for one, uses in REDIS_USES.items()},
         )  # fmt: skip
     try:
         yield postgres.result().dsn, _redis_urls(redis.result())
@@ -160,7 +161,7 @@ def _redis_urls(server: EmbeddedValkey | ExternalRedis) -> dict[str, str]:
     if isinstance(server, ExternalRedis):
         return {"ARGY_REDIS_URL": server.url}
     urls = server.urls()
-    return {f"ARGY_{name.upper()}_REDIS_URL": urls[redis_acl.user(name)] for name in SERVICES}
+    return {f"ARGY_{name.upper()}_REDIS_URL": urls[redis_acl.user(name)] for name in REDIS_USES}
 
 
 async def _prepare(dsn: str, passwords: Mapping[str, str]) -> dict[str, str]:
@@ -179,10 +180,8 @@ def _environment(
 ) -> dict[str, str]:
     """The settings of ``argy serve`` for this machine; secrets go by file."""
     secrets = {
-        "ARGY_DIRECTORY_DSN": dsns["argy_directory"],
-        "ARGY_AUTHZ_DSN": dsns["argy_authz"],
-        "ARGY_AUDIT_DSN": dsns["argy_audit"],
-        "ARGY_AUTHN_DSN": dsns["argy_authn"],
+        "ARGY_SERVER_DSN": dsns[SERVER_ROLE],
+        **{f"{area.variable}_DSN": dsns[area.role] for area in AREAS},
         "ARGY_KEEPER_DSN": dsns["argy_audit_keeper"],
         **redis_urls,
     }
@@ -211,7 +210,7 @@ def _environment(
 
 def _serve(folder: Path, env: Mapping[str, str]) -> GuardedProcess:
     return GuardedProcess(
-        [sys.executable, "-m", "argy.local.serve", *SERVICES],
+        [sys.executable, "-m", "argy.local.serve", *(area.name for area in AREAS)],
         folder=folder,
         log=private_folder(folder / "log") / "services.log",
         identity=Identity("same", os.geteuid(), os.getegid()),

@@ -5,6 +5,7 @@ import base64
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from importlib import metadata, resources
 from pathlib import Path
@@ -19,9 +20,7 @@ from argy.store.errors import DRIVER_ERRORS, translate
 _MIGRATION_TIMEOUT_S: Final = 600
 _SCRAM_ITERATIONS: Final = 4096
 """PostgreSQL's own default (scram_iterations)."""
-SERVICE_ROLES: Final = frozenset({"argy_directory", "argy_authz", "argy_audit", "argy_authn"})
-"""Roles that a service acts as."""
-_ROLES: Final = SERVICE_ROLES | {"argy_audit_keeper"}
+_ROLE: Final = re.compile(r"argy_[a-z_]{1,40}")
 
 
 class MigrationFailed(ArgyError):
@@ -125,7 +124,7 @@ async def provision_login(dsn: str, role: str, password: str) -> str:
     Raises:
         InvalidArgument: for an unknown role or a password under 16 or not of printable ASCII.
     """
-    if role not in _ROLES:
+    if not _ROLE.fullmatch(role) or role in ("argy_owner", "argy_audit_writer"):
         raise InvalidArgument(f"{role!r} is not a role of Argy", reason="UNKNOWN_ROLE")
     if len(password) < 16 or not (password.isascii() and password.isprintable()):
         raise InvalidArgument(

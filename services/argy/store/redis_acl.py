@@ -9,7 +9,7 @@ https://valkey.io/topics/acl/: what stands in parentheses is a selector, whose c
 count together and apart from the other selectors'.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -44,30 +44,8 @@ NONCES: Final = Purpose(("nonce:*",), "sadd expireat", "%W~")
 RUN: Final = Purpose((), "eval_ro")
 """A script without keys: INFO, of which only one line is wanted."""
 ENDED_TOKENS: Final = Purpose(("revoked-state", "revoked"), "eval_ro hmget zrange", "%R~")
-POLICY_FLOOR: Final = Purpose(("policy-floor",), "eval get set")
-ENDING_TOKENS: Final = Purpose(
-    ("revoked-state", "revoked", "revoked-by:*"),
-    "eval hget hset hincrby expire zadd zcard zrange zrem zremrangebyscore del",
-)
-SESSIONS: Final = Purpose(
-    ("session:*", "user_sessions:*"), "eval get set del hget hgetall hset hdel hexists pexpire"
-)
-CEREMONIES: Final = Purpose(("ceremony:*",), "set getdel")
-RATES: Final = Purpose(("rate:*",), "eval get set")
-MAIL: Final = Purpose(
-    ("mail:*",),
-    "eval time hget hset hdel hincrby pexpire zadd zcard zrange zrem zremrangebyscore zscore",
-)
-_SERVER: Final = (NONCES, RUN, ENDED_TOKENS)
+SERVER: Final = (NONCES, RUN, ENDED_TOKENS)
 """What every server asks about the calls that come to it."""
-
-USES: Final[Mapping[str, tuple[Purpose, ...]]] = {
-    "authz": (*_SERVER, POLICY_FLOOR),
-    "audit": _SERVER,
-    "directory": _SERVER,
-    "authn": (*_SERVER, ENDING_TOKENS, SESSIONS, CEREMONIES, RATES, MAIL),
-}
-"""What each service uses Redis for."""
 
 
 def user(service: str) -> str:
@@ -75,8 +53,8 @@ def user(service: str) -> str:
     return f"argy_{service}"
 
 
-def rules(service: str, *, cluster: bool = False) -> str:
+def rules(uses: Sequence[Purpose], *, cluster: bool = False) -> str:
     """The rules of a service's user for ``ACL SETUSER``, without its password."""
     commands = (f"+{command}" for command in (*_ALWAYS, *(_IN_CLUSTER if cluster else ())))
-    selectors = (purpose.selector for purpose in USES[service])
+    selectors = (purpose.selector for purpose in uses)
     return " ".join(("resetchannels", "-@all", *commands, *selectors))

@@ -18,9 +18,10 @@ import asyncpg
 import pytest
 
 from argy.base.ids import uuid7
+from argy.local.areas import AREAS
 from argy.store.database import Database
 
-ROLES = ("argy_directory", "argy_authz", "argy_audit", "argy_authn")
+ROLES = tuple(area.role for area in AREAS)
 _COLUMNS = """
 SELECT a.attname::text AS name, format_type(a.atttypid, NULL) AS type, a.attnotnull AS required,
   a.attgenerated <> '' AS generated, a.atthasdef AS has_default,
