@@ -241,7 +241,9 @@ def replica_factory(
 ) -> Callable[..., Endpoint]:
     """Start ``argy serve`` beside the platform, on its database and Redis."""
 
-    def start(*arguments: str, **settings: str) -> Endpoint:
+    def start(
+        *arguments: str, command: Sequence[str] = (str(ARGY), "serve"), **settings: str
+    ) -> Endpoint:
         home, port = platform.home, reserved_port()
         files = {f"{path.name.upper()}_FILE": str(path) for path in (home / "run").iterdir()}
         env = {name: value for name, value in os.environ.items() if not name.startswith("ARGY_")}
@@ -255,7 +257,7 @@ def replica_factory(
             "ARGY_POLICY_KEY_RING": str(home / "keys" / "policy.json"),
             "ARGY_SPOOL_DIR": str(tmp_path / "spool"),
         }
-        run_server([ARGY, "serve", *arguments], env | settings)
+        run_server([*command, *arguments], env | settings)
         endpoint = platform.endpoint
         return Endpoint(
             f"localhost:{port}", endpoint.source, endpoint.keys_file, ca_file=endpoint.ca_file
