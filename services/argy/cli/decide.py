@@ -12,6 +12,7 @@ from google.protobuf.struct_pb2 import Struct
 from argy.api.authz.v1.authz_pb2 import EFFECT_ALLOW, Effect, ExplainRequest, Question
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
 from argy.base.errors import InvalidArgument
+from argy.base.facts import refuse_inexact
 from argy.cli.output import Exit, Output
 from argy.cli.session import Json, Org, Tenant, find_org, run, tenant_name
 from argy.cli.subjects import Subject, Subjects, subjects_of
@@ -151,6 +152,7 @@ def parse_facts(text: str) -> dict[str, Any]:
         value = json.loads(text)
         if not isinstance(value, dict):
             raise InvalidArgument("--context must be a JSON object", field="context")
+        refuse_inexact(value)
         ParseDict(value, Struct())
     except (json.JSONDecodeError, ParseError, RecursionError) as error:
         raise InvalidArgument(f"--context is not JSON: {error}", field="context") from error

@@ -25,6 +25,7 @@ from argy.api.authz.v1.authz_pb2 import (
 )
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
 from argy.base.errors import Aborted, PermissionDenied
+from argy.base.facts import refuse_inexact
 from argy.client.approvals import Need, RequestedApproval
 from argy.client.connection import Connection
 
@@ -240,6 +241,7 @@ def _question(
 ) -> Question:
     question = Question(subject=subject, action=action, resource=resource)
     if context:
+        refuse_inexact(context)
         facts = Struct()
         facts.update(dict(context))
         question.context.CopyFrom(facts)

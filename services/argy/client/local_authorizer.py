@@ -13,6 +13,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from argy.base.errors import PermissionDenied
+from argy.base.facts import refuse_inexact
 from argy.client.authorizer import Answer, permitted
 from argy.client.connection import Connection
 from argy.client.decision_report import MAX_PENDING, DecisionReport, OnFull
@@ -139,6 +140,7 @@ class LocalAuthorizer:
 
         Raises:
             FailedPrecondition: ``TENANT_NOT_REPLICATED``.
+            InvalidArgument: ``NUMBER_INEXACT``.
             PermissionDenied: ``ORG_NOT_IN_TENANT``.
             Unavailable: ``REPLICA_LOADING`` or ``REPLICA_STALE``; treat it as a refusal.
             ResourceExhausted: ``DECISION_LOG_FULL``, when nothing more can be reported.
@@ -157,6 +159,8 @@ class LocalAuthorizer:
                     reason="ORG_NOT_IN_TENANT",
                     field="org_id",
                 )
+        if context:
+            refuse_inexact(context)
         report = self._report
         full = report is not None and len(report.pending) >= MAX_PENDING
         if full and report is not None:

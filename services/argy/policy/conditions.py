@@ -6,9 +6,10 @@ against 38 µs, evaluate 5.8 against 16 µs; and only it checks types and names 
 bounds recursion (32) and iterations (nested ``all`` over 300 facts stops after 0.9 ms) and
 matches regular expressions in linear time.
 
-Variables: ``ctx`` (facts of the request, by name), ``sub``, ``obj``, ``act``, ``tenant``,
-``org`` (strings; ``org`` is empty for the tenant as a whole) and ``now`` (timestamp). Anything
-but true or false is an error, and the engine denies on an error: see ``argy.policy.view``.
+Variables: ``ctx`` (facts of the request, by name; every number is a double), ``sub``, ``obj``,
+``act``, ``tenant``, ``org`` (strings; ``org`` is empty for the tenant as a whole) and ``now``
+(timestamp). Anything but true or false is an error, and the engine denies on an error: see
+``argy.policy.view``.
 """
 
 import re
@@ -18,6 +19,8 @@ from functools import lru_cache
 from typing import Any
 
 from cel_expr_python import cel
+
+from argy.base.facts import as_doubles, inexact
 
 MAX_LENGTH = 1_000
 """Characters of a condition."""
@@ -30,6 +33,7 @@ MAX_FACT_CHARS = 65_536
 """Characters of all keys and strings in a request's context."""
 
 _MACRO = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(")
+_MIXED = re.compile(r"\((?:double, int64|int64, double)\)")
 _ALWAYS = frozenset(("", "true"))
 
 
@@ -115,7 +119,10 @@ class Facts:
         """
         if self._data is None:
             context = dict(self._context or {})
-            _measure(context)
+            if _measure(context):
+                if (at := inexact(context, "ctx")) is not None:
+                    raise ConditionError(f"{at} is a number that no double holds exactly")
+                context = as_doubles(context)
             try:
                 now = datetime.fromtimestamp(self._now_ms / 1000, UTC)
             except (OverflowError, ValueError, OSError) as error:
@@ -141,8 +148,12 @@ def compile_condition(text: str) -> Condition | None:
     return None if text.strip() in _ALWAYS else Condition(text)
 
 
-def _measure(context: Mapping[str, object]) -> None:
-    """Refuse a context past the bounds. Iterative, so that depth can't exhaust the stack."""
+def _measure(context: Mapping[str, object]) -> bool:
+    """Refuse a context past the bounds; whether it has integers, which no wire brings.
+
+    Iterative, so that depth can't exhaust the stack.
+    """
+    integers = False
     left, chars = MAX_FACTS, MAX_FACT_CHARS
     todo: list[tuple[object, int]] = [(context, 1)]
     while todo:
@@ -154,13 +165,18 @@ def _measure(context: Mapping[str, object]) -> None:
             inner = list(value)
         else:
             chars -= len(value) if isinstance(value, (str, bytes)) else 0
+            integers = integers or (isinstance(value, int) and not isinstance(value, bool))
             inner = []
         left -= len(inner)
         if left < 0 or chars < 0 or depth > MAX_FACT_DEPTH + 1:
             raise ConditionError("the context is too large for a condition")
         todo.extend((item, depth + 1) for item in inner)
+    return integers
 
 
 def _first_line(text: str) -> str:
     line = text.strip().split("\n", 1)[0]
-    return line.removeprefix("INVALID_ARGUMENT: ").removeprefix("ERROR: ")[:200]
+    line = line.removeprefix("INVALID_ARGUMENT: ").removeprefix("ERROR: ")[:200]
+    if _MIXED.search(line):
+        line += "; every number of ctx is a double: write 1.0, or int(ctx.n)"
+    return line

@@ -50,7 +50,7 @@ def test_the_variables(text: str) -> None:
         ("ctx.mfa", {"mfa": "yes"}),
         ("ctx.mfa == true && ctx.n > 1", {"mfa": True, "n": "many"}),
         ("1 / int(ctx.n) == 1", {"n": 0}),
-        ("ctx.x == 1", {"x": 2**80}),
+        ("ctx.x == 1", {"x": 2**80 + 1}),
         ("ctx.x == 1", {"x": object()}),
         ("ctx.x == 1", {1: 2}),
     ],
@@ -121,7 +121,7 @@ def test_a_regular_expression_takes_linear_time() -> None:
 
 
 def test_one_condition_serves_many_threads() -> None:
-    condition = compile_condition("ctx.n % 2 == 0")
+    condition = compile_condition("int(ctx.n) % 2 == 0")
     assert condition is not None
     wrong: list[int] = []
 
