@@ -13,6 +13,8 @@ SIMPLE_TYPE: Final = r"[a-z][a-z0-9_.]*"
 MAX_ACTION_BYTES: Final = 64
 MAX_RESOURCE_BYTES: Final = 512
 """Of ``type:id`` as a whole."""
+MAX_SUBJECT_BYTES: Final = 320
+"""Of ``type:id`` as a whole."""
 
 
 def identifier_problem(text: str, most: int) -> str | None:

@@ -154,6 +154,9 @@ def create_user(
     email: Annotated[str, typer.Argument(help="E-mail address.")],
     tenant: Tenant,
     name: Name = "",
+    external_id: Annotated[
+        str, typer.Option(help="What another system calls them, such as an IdP's sub.")
+    ] = "",
     json_output: Json = False,
 ) -> None:
     """Make a user."""
@@ -161,7 +164,10 @@ def create_user(
     async def work(connection: Connection, output: Output) -> None:
         stub = UserServiceStub(connection.channel(await find_tenant(connection, tenant)))
         request = users.CreateUserRequest(
-            email=email, display_name=name or email, request_id=str(uuid4())
+            email=email,
+            display_name=name or email,
+            external_id=external_id,
+            request_id=str(uuid4()),
         )
         _show(output, (await stub.CreateUser(request)).user)
 

@@ -55,6 +55,8 @@ class User:
     email: str
     display_name: str
     state: UserState
+    external_id: str
+    """What another system calls them; empty when none does."""
     created_at_ms: int
 
 

@@ -65,24 +65,24 @@ LIMIT $5;
 
 -- name: insert_user
 -- Make an active user.
-INSERT INTO directory.user_account (tenant_id, user_id, email, display_name, request_id)
-VALUES ($1, $2, $3, $4, $5)
-RETURNING user_id, email, display_name, state, created_at;
+INSERT INTO directory.user_account (tenant_id, user_id, email, display_name, external_id, request_id)
+VALUES ($1, $2, $3, $4, $5, $6)
+RETURNING user_id, email, display_name, state, external_id, created_at;
 
 -- name: find_user
 -- One user.
-SELECT user_id, email, display_name, state, created_at
+SELECT user_id, email, display_name, state, external_id, created_at
 FROM directory.user_account WHERE tenant_id = $1 AND user_id = $2;
 
 -- name: find_user_by_request
 -- The user that an earlier call with this idempotency key made.
-SELECT user_id, email, display_name, state, created_at
+SELECT user_id, email, display_name, state, external_id, created_at
 FROM directory.user_account WHERE tenant_id = $1 AND request_id = $2;
 
 -- name: set_user_state
 -- Say whether a user may act.
 UPDATE directory.user_account SET state = $3 WHERE tenant_id = $1 AND user_id = $2
-RETURNING user_id, email, display_name, state, created_at;
+RETURNING user_id, email, display_name, state, external_id, created_at;
 
 -- name: delete_user
 -- Delete a user and, by cascade, the user's memberships.
@@ -90,25 +90,27 @@ DELETE FROM directory.user_account WHERE tenant_id = $1 AND user_id = $2
 RETURNING email;
 
 -- name: list_users
--- A page of users after $2, oldest first; an empty e-mail address means all.
-SELECT user_id, email, display_name, state, created_at
+-- A page of users after $2, oldest first; an empty e-mail address or external id means all.
+SELECT user_id, email, display_name, state, external_id, created_at
 FROM directory.user_account
 WHERE tenant_id = $1
   AND ($2::uuid IS NULL OR user_id > $2)
   AND ($3 = '' OR email_key = lower($3))
+  AND ($4 = '' OR external_id = $4)
 ORDER BY user_id
-LIMIT $4;
+LIMIT $5;
 
 -- name: list_users_by_id
--- Those of the users $2 that there are, after $3 and with the e-mail address $4, as list_users.
-SELECT user_id, email, display_name, state, created_at
+-- Those of the users $2 that there are, after $3, with the e-mail address $4 and the external id $5.
+SELECT user_id, email, display_name, state, external_id, created_at
 FROM directory.user_account
 WHERE tenant_id = $1
   AND user_id = ANY($2::uuid[])
   AND ($3::uuid IS NULL OR user_id > $3)
   AND ($4 = '' OR email_key = lower($4))
+  AND ($5 = '' OR external_id = $5)
 ORDER BY user_id
-LIMIT $5;
+LIMIT $6;
 
 -- name: insert_group
 -- Make an empty group.
@@ -166,7 +168,7 @@ RETURNING user_id;
 
 -- name: list_members
 -- A page of a group's users after $3, oldest user first.
-SELECT u.user_id, u.email, u.display_name, u.state, u.created_at
+SELECT u.user_id, u.email, u.display_name, u.state, u.external_id, u.created_at
 FROM directory.group_member AS m
 JOIN directory.user_account AS u ON u.tenant_id = m.tenant_id AND u.user_id = m.user_id
 WHERE m.tenant_id = $1 AND m.group_id = $2 AND ($3::uuid IS NULL OR m.user_id > $3)

@@ -158,6 +158,7 @@ class UserService(UserServiceServicer):
             current_call(),
             email=request.email,
             display_name=request.display_name,
+            external_id=request.external_id,
             request_id=request_uuid(request.request_id),
         )
         return users_pb.CreateUserResponse(user=user_message(made))
@@ -176,7 +177,14 @@ class UserService(UserServiceServicer):
         call = current_call()
         after, limit = self._pages.window(call, request)
         ids = [UUID(user_id) for user_id in request.user_ids]
-        found = await self._users.list(call, after=after, email=request.email, ids=ids, limit=limit)
+        found = await self._users.list(
+            call,
+            after=after,
+            email=request.email,
+            external_id=request.external_id,
+            ids=ids,
+            limit=limit,
+        )
         shown, token = self._pages.cut(call, request, found, _user_id)
         return users_pb.ListUsersResponse(users=map(user_message, shown), next_page_token=token)
 

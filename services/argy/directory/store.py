@@ -53,6 +53,7 @@ ERRORS: Final[ConstraintErrors] = {
     "org_slug_retired": _retired("org"),
     "org_request_id_key": request_id_reused,
     "user_account_email_key": _taken("email", "user"),
+    "user_account_external_id_key": _taken("external_id", "user"),
     "user_account_request_id_key": request_id_reused,
     "user_group_slug_key": _taken("slug", "group"),
     "user_group_request_id_key": request_id_reused,

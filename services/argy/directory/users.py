@@ -27,9 +27,20 @@ class Users:
         self._record = record
 
     async def create(
-        self, call: Call, *, email: str, display_name: str, request_id: UUID | None
+        self,
+        call: Call,
+        *,
+        email: str,
+        display_name: str,
+        external_id: str,
+        request_id: UUID | None,
     ) -> User:
-        """Make an active user; raises AlreadyExists ``EMAIL_TAKEN`` or ``REQUEST_ID_REUSED``."""
+        """Make an active user.
+
+        Raises:
+            InvalidArgument: for an address or a name that can't be.
+            AlreadyExists: ``EMAIL_TAKEN``, ``EXTERNAL_ID_TAKEN`` or ``REQUEST_ID_REUSED``.
+        """
         require_tenant_scope(call.org_id)
         email, display_name = normal_email(email), checked_display_name(display_name)
 
@@ -39,12 +50,13 @@ class Users:
 
         async def make() -> User:
             made_id = uuid7()
-            values = (call.tenant_id, made_id, email, display_name, request_id)
+            values = (call.tenant_id, made_id, email, display_name, external_id, request_id)
             async with self._db.tenant(call.tenant_id, errors=ERRORS) as tx:
                 made = await one(tx, User, Q.insert_user, *values)
                 assert made is not None  # noqa: S101 - RETURNING of an insert
+                detail = {"external_id": external_id} if external_id else {}
                 await self._record(
-                    tx, call, "directory.user.create", f"user:{made_id}", email=email
+                    tx, call, "directory.user.create", f"user:{made_id}", email=email, **detail
                 )
                 return made
 
@@ -52,7 +64,10 @@ class Users:
             call,
             request_id,
             find,
-            lambda found: (found.email, found.display_name) == (email, display_name),
+            lambda found: (
+                (found.email, found.display_name, found.external_id)
+                == (email, display_name, external_id)
+            ),
             make,
         )
 
@@ -66,7 +81,14 @@ class Users:
         return found
 
     async def list(
-        self, call: Call, *, after: UUID | None, email: str, ids: Sequence[UUID], limit: int
+        self,
+        call: Call,
+        *,
+        after: UUID | None,
+        email: str,
+        external_id: str,
+        ids: Sequence[UUID],
+        limit: int,
     ) -> Sequence[User]:
         """A page of users, oldest first; of those with ``ids``, if there are any.
 
@@ -77,9 +99,10 @@ class Users:
         email = normal_email(email) if email else ""
         async with self._db.tenant(call.tenant_id) as tx:
             if ids:
-                named = (call.tenant_id, ids, after, email, limit)
+                named = (call.tenant_id, ids, after, email, external_id, limit)
                 return await page(tx, User, Q.list_users_by_id, *named)
-            return await page(tx, User, Q.list_users, call.tenant_id, after, email, limit)
+            anybody = (call.tenant_id, after, email, external_id, limit)
+            return await page(tx, User, Q.list_users, *anybody)
 
     async def set_state(self, call: Call, user_id: UUID, state: UserState, reason: str) -> User:
         """Disable a user, or make one active; every replica decides so at once.

@@ -48,6 +48,7 @@ def user_message(user: User) -> users.User:
         email=user.email,
         display_name=user.display_name,
         state=_USER_STATES[user.state],
+        external_id=user.external_id,
     )
     message.create_time.FromMilliseconds(user.created_at_ms)
     return message

@@ -1,6 +1,7 @@
 """Orgs, users, groups and members: kept per tenant, each change with its record and revision."""
 
 import asyncio
+import json
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -79,6 +80,35 @@ async def test_orgs(directory: Any, tenant_factory: Any, admin: Any, actions: An
         await client.orgs.DeleteOrg(orgs.DeleteOrgRequest(org_id=made.org_id, reason="again"))
     assert await state(admin, tenant.tenant_id) == (0, 3)
     assert await actions(tenant.tenant_id) == ["directory.org.create", "directory.org.delete"]
+
+
+async def test_what_another_system_calls_a_person(
+    directory: Any, tenant_factory: Any, admin: Any
+) -> None:
+    tenant, other = await tenant_factory(), await tenant_factory()
+    client = directory(tenant.tenant_id)
+    made = await make_user(client, external_id="auth0|Ada é")
+    assert made.external_id == "auth0|Ada é"
+    for wanted, found in (("auth0|Ada é", [made]), ("auth0|ada é", [])):
+        page = await client.users.ListUsers(pb.ListUsersRequest(external_id=wanted))
+        assert list(page.users) == found
+    with pytest.raises(AlreadyExists) as refusal:
+        await make_user(client, "other@example.com", external_id="auth0|Ada é")
+    assert (refusal.value.reason, refusal.value.field) == ("EXTERNAL_ID_TAKEN", "external_id")
+    # In another tenant it is another person's, and without one nobody is in the way.
+    await make_user(directory(other.tenant_id), external_id="auth0|Ada é")
+    for number in range(2):
+        assert not (await make_user(client, f"{number}@example.com")).external_id
+    for wrong in ("a\nb", " a", "e\u0301", "é" * 128):
+        with pytest.raises(InvalidArgument) as malformed:
+            await make_user(client, "more@example.com", external_id=wrong)
+        assert malformed.value.field == "external_id"
+    details = await admin.fetch(
+        "SELECT detail::text FROM audit.event WHERE tenant_id = $1 ORDER BY id", tenant.tenant_id
+    )
+    first, *others = [json.loads(row["detail"]) for row in details]
+    assert first == {"email": made.email, "external_id": made.external_id}
+    assert not any("external_id" in detail for detail in others)
 
 
 async def test_users(directory: Any, tenant_factory: Any, admin: Any, actions: Any) -> None:
