@@ -1,6 +1,5 @@
 """The gRPC server: services behind their chain; refuses to start undeclared, stops softly."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -8,16 +7,14 @@ from typing import Any, Final
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
-from google.protobuf.message import DecodeError
-from grpc_health.v1 import health_pb2
-from grpc_health.v1._async import HealthServicer
 from grpc_health.v1.health import SERVICE_NAME as HEALTH
-from grpc_reflection.v1alpha import reflection
 
 from argy.base.errors import ArgyError, FailedPrecondition, Unavailable
 from argy.rpc.chain import compose
 from argy.rpc.declarations import Method, declared_methods
 from argy.rpc.errors import Context
+from argy.rpc.health import Health
+from argy.rpc.reflection import add_reflection
 from argy.rpc.requests import Methods, Requests
 from argy.rpc.stages import Dependencies
 from argy.rpc.tls import ServerTls
@@ -59,7 +56,7 @@ class Server:
         self._deps = dependencies
         self._problems: list[str] = []
         self._handlers: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
-        self._health = HealthServicer()
+        self._health = Health(config.max_concurrent_calls)
         self._requests = Requests(config.request_s)
         self._server: grpc.aio.Server | None = None
         self.port = 0
@@ -100,21 +97,6 @@ class Server:
             return grpc.stream_stream_rpc_method_handler(stream, None, _serialize)
         return grpc.stream_unary_rpc_method_handler(unary, None, _serialize)
 
-    def _health_handler(self) -> "grpc.GenericRpcHandler[Any, Any]":
-        """grpc.health.v1 with ``Check`` alone: anybody may ask, nobody holds a call open."""
-        receive = self._requests.receive
-
-        async def check(_: object, context: Context) -> Any:
-            body = await receive(context)
-            try:
-                asked = health_pb2.HealthCheckRequest.FromString(body)
-            except DecodeError:
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no HealthCheckRequest")
-            return await self._health.Check(asked, context)
-
-        handler = grpc.stream_unary_rpc_method_handler(check, None, _serialize)
-        return grpc.method_handlers_generic_handler(HEALTH, {"Check": handler})
-
     async def start(self) -> int:
         """Listen; returns the port. NOT_SERVING until ``ready``.
 
@@ -135,6 +117,8 @@ class Server:
                     config.max_request_bytes + _SLACK_BYTES,
                 ),
                 ("grpc.max_metadata_size", 16_384),
+                # Streams of one connection: no caller has use for all the calls of a process.
+                ("grpc.max_concurrent_streams", 256),
                 ("grpc.so_reuseport", int(config.reuse_port)),
                 ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
                 ("grpc.max_connection_idle_ms", 3_600_000),
@@ -147,10 +131,9 @@ class Server:
             for method, handler in handlers.items()
         }
         server.add_generic_rpc_handlers((Methods(by_path),))
-        server.add_generic_rpc_handlers((self._health_handler(),))
+        server.add_generic_rpc_handlers((self._health.handlers(self._requests.receive),))
         if config.reflection:
-            names = (*self._handlers, HEALTH, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, server)
+            add_reflection(server, (*self._handlers, HEALTH))
         try:
             self.port = (
                 server.add_secure_port(config.listen, config.tls.credentials())
@@ -162,20 +145,20 @@ class Server:
                 f"can't listen on {config.listen}: is the port taken?",
                 reason="ADDRESS_TAKEN",
             ) from error
-        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._health.set(tuple(self._handlers), serving=False)
         await server.start()
         self._server = server
         return self.port
 
     async def ready(self) -> None:
         """Report SERVING: everything that the services need is there."""
-        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        self._health.set(tuple(self._handlers), serving=True)
 
     async def stop(self) -> None:
         """Report NOT_SERVING, take no more calls, let those that run finish, then cancel them."""
         if self._server is None:
             return
-        await self._health.enter_graceful_shutdown()
+        self._health.close()
         await self._server.stop(self._config.drain_s)
         self._server = None
 
@@ -183,11 +166,6 @@ class Server:
         """Until the server is stopped."""
         if self._server is not None:
             await self._server.wait_for_termination()
-
-    async def _set_health(self, status: "health_pb2.HealthCheckResponse.ServingStatus") -> None:
-        async with asyncio.timeout(5):
-            for name in ("", *self._handlers):
-                await self._health.set(name, status)
 
 
 def _serialize(response: Any) -> bytes:
