@@ -29,7 +29,41 @@ _KEYS = {
     "policy_effect": "e",
     "matchers": "m",
 }
+_COMMENTED = ("policy_effect", "matchers")
+"""Sections where pycasbin drops what follows a ``#``, wherever it stands in the line."""
 _UNSAFE = re.compile(r"\beval\s*\(")
+_ATTRIBUTE = re.compile(r"\b[rp]2?\.(?:sub|obj|act|dom)\.\w+")
+_NUMBERED = re.compile(r"([rpgem])[2-9]\d*")
+
+# Features of Casbin that are not here, each with what says the same here.
+_SECOND = {
+    "g": ("resource roles (a second g)", "name groups of resources in their ids: doc:team-a/*"),
+    **dict.fromkeys(
+        "rpem",
+        (
+            "a second definition in one section",
+            "write one request, policy, effect and matcher; what differs goes into columns",
+        ),
+    ),
+}
+_SECTIONS = {
+    "constraint_definition": (
+        "constraints (separation of duties, cardinality)",
+        "state them in policy/invariants and in policy/approvals",
+    ),
+}
+_EFFECTS = {
+    "subjectPriority(p.eft)||deny": (
+        "subject priority",
+        "give the exception a deny row, or use priority(p.eft) || deny and order the rows",
+    ),
+}
+_COLUMNS = {
+    "priority": (
+        "explicit priority",
+        "order the rows: under priority(p.eft) || deny the first that holds decides",
+    ),
+}
 
 
 class Effect(Enum):
@@ -73,6 +107,7 @@ def parse_model(text: str, file: str = "model.conf") -> Model:
         raise PolicyError(problems)
     request = _columns(sections["request_definition"]["r"])
     columns = _columns(sections["policy_definition"]["p"])
+    problems += [_lacking(file, *_COLUMNS[name]) for name in columns if name in _COLUMNS]
     if len(set(request)) != len(request) or not set(request) <= set(_REQUEST):
         problems.append(Problem(file, 0, f"unknown request field in {', '.join(request)}",
                                 f"use fields out of {', '.join(_REQUEST)}"))  # fmt: skip
@@ -88,12 +123,22 @@ def parse_model(text: str, file: str = "model.conf") -> Model:
     if "".join(roles.split()) not in ("", "_,_", "_,_,_"):
         problems.append(Problem(file, 0, f"unknown role definition {roles!r}", "use g = _, _, _"))
     matcher = "".join(sections["matchers"]["m"].split())
+    if _ATTRIBUTE.search(matcher):
+        problems.append(
+            _lacking(
+                file,
+                f"attributes of a request's objects ({_ATTRIBUTE.findall(matcher)[0]})",
+                "send them as facts, and ask for ctx.… in a row's condition",
+            )
+        )
     if _UNSAFE.search(matcher):
         problems.append(Problem(file, 0, "eval() lets a rule's text leave its matcher",
                                 "write a condition column instead"))  # fmt: skip
     stated = "".join(sections["policy_effect"]["e"].split()).replace("p_eft", "p.eft")
     known = {effect.value: effect for effect in Effect}
-    if stated not in known:
+    if stated in _EFFECTS:
+        problems.append(_lacking(file, *_EFFECTS[stated]))
+    elif stated not in known:
         problems.append(Problem(file, 0, f"unknown effect {stated!r}",
                                 f"use one of: {'  '.join(known)}"))  # fmt: skip
     if problems:
@@ -116,18 +161,31 @@ def _sections(text: str, file: str, problems: list[Problem]) -> dict[str, dict[s
         line, pending = pending + line, ""
         if line.startswith("[") and line.endswith("]"):
             current = line[1:-1]
-            if current not in _KEYS or current in sections:
+            if current in _SECTIONS:
+                problems.append(_lacking(file, *_SECTIONS[current], line=number))
+            elif current not in _KEYS or current in sections:
                 problems.append(Problem(file, number, f"unknown or repeated section [{current}]",
                                         f"use each of {', '.join(_KEYS)} once"))  # fmt: skip
             sections.setdefault(current, {})
             continue
         key, equals, value = (part.strip() for part in line.partition("="))
+        if current in _SECTIONS:
+            continue
+        if current in _COMMENTED:
+            value = value.split("#", 1)[0].strip()
+        if equals and (second := _NUMBERED.fullmatch(key)) and second[1] == _KEYS.get(current):
+            problems.append(_lacking(file, *_SECOND[second[1]], line=number))
+            continue
         if not equals or key != _KEYS.get(current) or key in sections[current]:
             fix = f"write {_KEYS.get(current, '…')} = … once a section"
             problems.append(Problem(file, number, f"can't use {line!r} here", fix))
             continue
         sections[current][key] = value
     return sections
+
+
+def _lacking(file: str, feature: str, fix: str, *, line: int = 0) -> Problem:
+    return Problem(file, line, f"Casbin's {feature} is not supported", fix)
 
 
 def _columns(text: str) -> tuple[str, ...]:
