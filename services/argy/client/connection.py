@@ -1,13 +1,13 @@
 """The signed connection of one internal service to the platform."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from argy.base.errors import FailedPrecondition, InvalidArgument
+from argy.base.errors import ArgyError, FailedPrecondition, InvalidArgument
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.rpc.client import Bearer, SignedChannel
 from argy.rpc.client_keys import ClientKeys, ServiceKey, load_keys
@@ -95,7 +95,7 @@ class Connection:
     def __init__(
         self, endpoint: Endpoint, *, timeout_s: float = 5.0, bearer: Bearer | None = None
     ) -> None:
-        keys = endpoint.keys()
+        keys = self._keys = endpoint.keys()
         tls = (
             ClientTls(
                 ca=Path(endpoint.ca_file),
@@ -131,6 +131,26 @@ class Connection:
     def bearer(self) -> Bearer | None:
         """Whose token goes with the calls; None when the service itself acts."""
         return self._bearer
+
+    def require_keys(self, destinations: Iterable[str]) -> None:
+        """Refuse to begin without the keys for calls to ``destinations``.
+
+        Raises:
+            FailedPrecondition: ``KEYS_MISSING``, naming the services and the command.
+        """
+        missing = []
+        for destination in destinations:
+            try:
+                self._keys.pair_key(self._keys.signing, self._source, destination)
+            except ArgyError:
+                missing.append(destination)
+        if missing:
+            options = " ".join(f"--to {name}" for name in missing)
+            raise FailedPrecondition(
+                f"the keys of '{self._source}' can't sign calls to {', '.join(missing)}: issue them"
+                f" again with `argy keys issue` and {options} too, or without --to for all",
+                reason="KEYS_MISSING",
+            )
 
     def channel(
         self, tenant_id: UUID, org_id: UUID | None = None, *, subject: str = ""

@@ -22,7 +22,7 @@ from argy.edge.protocol import BoundedProtocol
 from argy.edge.request import App
 from argy.edge.room import KnownNetworks, Room
 from argy.edge.server import EdgeServer, Peers, allow_files
-from argy.edge.settings import EdgeSettings
+from argy.edge.settings import DESTINATIONS, EdgeSettings
 
 _LOG: Final = logging.getLogger("argy.edge")
 _KEEP_ALIVE_S: Final = 30
@@ -41,6 +41,7 @@ async def serve(settings: EdgeSettings, endpoint: Endpoint) -> None:
         SystemExit: when the port can't be had; why is in the log.
     """
     async with Connection(endpoint) as connection:
+        connection.require_keys(DESTINATIONS)
         known = KnownNetworks()
         app = assemble(settings, endpoint, connection, known=known)
         allow_files()

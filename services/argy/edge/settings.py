@@ -16,6 +16,8 @@ from argy.edge.proxies import Network, parse_networks
 
 LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 """Names of this machine."""
+DESTINATIONS: Final = ("authn", "authz", "directory")
+"""The services that the edge calls, and must have the keys for."""
 
 
 @dataclass(frozen=True, slots=True)

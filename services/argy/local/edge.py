@@ -15,6 +15,7 @@ from argy.base.errors import Unavailable
 from argy.base.secret_token import is_token, token_digest
 from argy.client.keys import issue_keys
 from argy.client.pep_tokens import KIND, add_token, load_tokens
+from argy.edge.settings import DESTINATIONS
 from argy.local.dev_ca import DevCertificates
 from argy.local.files import private_folder, read_private, write_private
 from argy.local.identity import Identity
@@ -25,7 +26,6 @@ DEMO_SERVICE: Final = "demo"
 """Whom the token speaks for: policy/services.csv says what that service may ask."""
 MAILBOX: Final = "mail"
 """The folder, in that of ``argy up``, of what would go by mail; the edge shows it on a page."""
-_DESTINATIONS: Final = ("authn", "authz", "directory")
 _START_S: Final = 30.0
 _DRAIN_S: Final = 15.0
 _PROBE: Final = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
@@ -80,7 +80,7 @@ def start_edge(
     """
     keys = private_folder(folder / "keys")
     own_keys, tokens = keys / "edge.json", keys / "edge-tokens.json"
-    issue_keys(signing_keys, source=SOURCE, destinations=_DESTINATIONS, out=own_keys)
+    issue_keys(signing_keys, source=SOURCE, destinations=DESTINATIONS, out=own_keys)
     token_file = _demo_token(keys / "edge-token", tokens)
     process = GuardedProcess(
         [sys.executable, "-m", "argy.local.serve_edge"],
