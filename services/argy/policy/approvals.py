@@ -24,6 +24,7 @@ from argy.policy.rules import (
     ApprovalMode,
     ApprovalRule,
 )
+from argy.policy.texts import meant
 
 MAX_LINES: Final = 10_000
 
@@ -46,7 +47,12 @@ def approval_rules(
                 Problem(row.file, row.line, f"asks the same as {where}", "keep the one you mean")
             )
         problems.extend(
-            Problem(row.file, row.line, f"unknown role {role}", "name a role that has a rule")
+            Problem(
+                row.file,
+                row.line,
+                f"unknown role {role}",
+                meant(role, defined, "name a role that has a rule"),
+            )
             for role in rule.roles
             if role not in defined
         )

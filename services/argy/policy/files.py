@@ -12,6 +12,7 @@ from typing import Final
 from argy.base.errors import ArgyError, FailedPrecondition, InvalidArgument, NotFound
 from argy.policy.errors import PolicyError, Problem
 from argy.policy.loader import MAX_FILE_BYTES, MAX_FILES
+from argy.policy.texts import text_of
 
 MAX_TOTAL_BYTES: Final = 64 * 1024 * 1024
 _GIT_TIMEOUT_S: Final = 60
@@ -155,14 +156,7 @@ def _check_size(name: str, size: int, files: int, total: int) -> None:
 
 
 def _decoded(found: Mapping[str, bytes]) -> dict[str, str]:
-    texts: dict[str, str] = {}
-    for name in sorted(found):
-        try:
-            texts[name] = found[name].decode("utf-8")
-        except UnicodeDecodeError as error:
-            line = found[name][: error.start].count(b"\n") + 1
-            raise PolicyError((Problem(name, line, "not UTF-8", "save it as UTF-8"),)) from None
-    return texts
+    return {name: text_of(name, found[name]) for name in sorted(found)}
 
 
 def _commit_of(root: Path, files: Mapping[str, str]) -> tuple[str, int]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from argy.policy.errors import Problem
 from argy.policy.globs import domain_match
 from argy.policy.rules import Link
+from argy.policy.texts import meant
 
 MAX_DEPTH = 10
 """Links from a role or service to the farthest role it inherits."""
@@ -25,7 +26,8 @@ def check_links(links: Iterable[Link], defined: frozenset[str]) -> Iterator[Prob
         if first is not link:
             yield _problem(link, f"the same link as {first.file}:{first.line}", "remove one")
         if link.parent not in defined and link.parent not in by_child:
-            yield _problem(link, f"unknown role {link.parent}", "name a role that has a rule")
+            fix = meant(link.parent, {*defined, *by_child}, "name a role that has a rule")
+            yield _problem(link, f"unknown role {link.parent}", fix)
     yield from _check_depth(by_child)
 
 

@@ -19,6 +19,7 @@ from argy.policy.interpreted import check_matcher
 from argy.policy.model import Model, parse_model
 from argy.policy.rows import SLUG, Place, Row, read_rows
 from argy.policy.rules import Link, PolicySource, Rule
+from argy.policy.texts import text_of
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
 MAX_FILES = 20_000
@@ -182,10 +183,9 @@ def _text(name: str, path: Path, problems: list[Problem]) -> str | None:
         if len(data) > MAX_FILE_BYTES:
             problems.append(Problem(name, 0, f"more than {MAX_FILE_BYTES} bytes", "split the file"))
             return None
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        problems.append(Problem(name, line, "not UTF-8", "save the file as UTF-8"))
+        return text_of(name, data)
+    except PolicyError as error:
+        problems.extend(error.problems)
     except OSError as error:
         problems.append(Problem(name, 0, f"can't be read ({error.strerror})", "mend its mode"))
     return None

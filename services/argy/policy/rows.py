@@ -27,6 +27,7 @@ _SERVICE = re.compile(r"service:[a-z0-9][a-z0-9._-]{0,246}")
 _DOMAIN = re.compile(rf"\*|{SLUG}(?:/{SLUG})?")
 _OBJECT = re.compile(r"\*|[a-z*][a-z0-9_.*]{0,127}:.+")
 _ACTION = re.compile(r".+")
+_CONFLICT = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
 _DEFAULTS = {"dom": "*", "eft": "allow", "cond": ""}
 _LINK = ("child", "parent", "dom")
 _APPROVAL = ("dom", "obj", "act", "approvals", "roles", "mode", "expires", "cond")
@@ -93,18 +94,34 @@ def _fields(
     if len(line) > MAX_LINE:
         refuse(f"the row has more than {MAX_LINE} characters", "split it into several rules")
         return None
+    if line.startswith(_CONFLICT):
+        refuse("a merge conflict that nobody resolved", "keep the rows you mean, and no marks")
+        return None
     if not line.replace("\t", " ").isprintable():
         refuse("the row has a control character", "use printable characters only")
         return None
+    cut = "the condition has a comma outside quotes"
     try:
         (row,) = csv.reader([line], strict=True, skipinitialspace=True)
     except (csv.Error, ValueError) as error:
-        refuse(f"the row is not CSV ({error})", 'quote a value with commas ("a, b"), double its "')
+        columns = _columns(line.partition(",")[0].strip(), model, place)
+        if condition := _cut_condition(line, columns):
+            refuse(cut, f"quote it: {condition}")
+        else:
+            fix = 'quote a value with commas ("a, b"), double its "'
+            refuse(f"the row is not CSV ({error})", fix)
+        return None
+    if len(row) == 1 and (mark := next((mark for mark in "\t;" if mark in line), "")):
+        told = "tabs" if mark == "\t" else "semicolons"
+        refuse(f"the row has {told} between its values", "use commas")
         return None
     kind, *values = (value.strip() for value in row)
     columns = _columns(kind, model, place)
     if not columns:
         refuse(f"unknown row type {kind!r}", _fix_type(kind, place))
+        return None
+    if len(values) > len(columns) and (condition := _cut_condition(line, columns)):
+        refuse(cut, f"quote it: {condition}")
         return None
     if len(values) != len(columns):
         many = "short" if len(values) < len(columns) else "long"
@@ -115,6 +132,18 @@ def _fields(
         )
         return None
     return kind, {**_DEFAULTS, **dict(zip(columns, values, strict=True))}
+
+
+def _cut_condition(line: str, columns: tuple[str, ...]) -> str:
+    """What to write for the condition of a row that its commas cut into values; else nothing."""
+    *_, condition = line.split(",", len(columns))
+    if columns[-1:] != ("cond",) or "," not in condition:
+        return ""
+    try:
+        compile_condition(condition.strip())
+    except ConditionError:
+        return ""
+    return '"{}"'.format(condition.strip().replace('"', '""'))
 
 
 def _columns(kind: str, model: Model, place: Place) -> tuple[str, ...]:

@@ -71,3 +71,12 @@ def test_what_is_not_utf_8_is_told_with_its_line(folder: Path) -> None:
     done = fmt(folder)
     assert done.exit_code == 2
     assert "a.csv:2: not UTF-8" in done.stderr
+
+
+def test_line_breaks_of_windows_are_gits_matter(folder: Path) -> None:
+    careless, canonical = folder / "roles" / "a.csv", folder / "roles" / "b.csv"
+    canonical.write_bytes(CANONICAL.replace("\n", "\r\n").encode())
+    assert fmt(folder, "--check", folder / "roles" / "b.csv").exit_code == 0
+    careless.write_bytes(CARELESS.replace("\n", "\r\n").encode())
+    assert fmt(folder).exit_code == 0
+    assert careless.read_bytes() == canonical.read_bytes()

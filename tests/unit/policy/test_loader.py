@@ -57,6 +57,17 @@ def test_the_products_policy_loads(policy_root: Path) -> None:
         ("p, role:A, *, doc:*, read, allow", "too short", "sub, dom, obj, act, eft, cond"),
         ("p, role:A, *, doc:*, read, allow, true, x", "too long", "sub, dom"),
         ("g, role:A, role:B", "too short", "child, parent, dom"),
+        ("<<<<<<< HEAD", "a merge conflict", "keep the rows you mean"),
+        ("=======", "a merge conflict", "keep the rows you mean"),
+        (">>>>>>> theirs, of them", "a merge conflict", "keep the rows you mean"),
+        ("p\trole:A\t*\tdoc:*\tread\tallow\ttrue", "tabs between", "use commas"),
+        ("p;role:A;*;doc:*;read;allow;true", "semicolons between", "use commas"),
+        (
+            'p, role:A, *, doc:*, read, allow, ctx.a in ["x", "y"]',
+            "a comma outside quotes",
+            'quote it: "ctx.a in [""x"", ""y""]"',
+        ),
+        ("p, role:A, *, doc:*, read, allow, nonsense(, 1", "too long", "sub, dom"),
         ("p, role:A, *, doc:*, read, Deny, true", "unknown effect 'Deny'", "write deny"),
         ("p, role:A, *, doc:*, read, block, true", "unknown effect 'block'", "allow or deny"),
         ("p, ADMIN, *, doc:*, read, allow, true", "'ADMIN' has no kind", "role:NAME"),
@@ -250,3 +261,32 @@ def test_a_matcher_with_a_bad_pattern_denies() -> None:
     snapshot = TenantSnapshot(policy, "acme", [Assignment("user:a", "role:A")])
     decision = snapshot.check("user:a", "", "doc:1", "read", None, 0)
     assert (decision.allowed, decision.reason) == (False, "CONDITION_ERROR")
+
+
+def test_a_misspelt_role_is_told_the_nearest() -> None:
+    files = {"roles/a.csv": f"{GOOD}\np, role:PLATFORM_PM, *, doc:*, read, allow, true"}
+    (link,) = problems_of({**files, "roles/b.csv": "g, role:A, role:PLATFORM_PN, *"})
+    assert (link.message, link.fix) == (
+        "unknown role role:PLATFORM_PN",
+        "did you mean 'role:PLATFORM_PM'?",
+    )
+    line = "a, *, doc:*, read, 1, role:PLATFORM_PN, require, 24h, true"
+    (approval,) = problems_of({**files, "approvals/b.csv": line})
+    assert approval.fix == "did you mean 'role:PLATFORM_PM'?"
+    (far,) = problems_of({**files, "roles/b.csv": "g, role:A, role:SOMETHING, *"})
+    assert far.fix == "name a role that has a rule"
+
+
+@pytest.mark.parametrize("saved", ["\ufeff{}", "{}\r\n# of Windows\r\n"])
+def test_what_excel_saved_loads_as_what_it_says(folder: Path, saved: str) -> None:
+    meant = load_policy(folder)
+    (folder / "roles" / "a.csv").write_bytes(saved.format(GOOD).encode())
+    assert load_policy(folder).rules == meant.rules
+    (folder / "model.conf").write_bytes(f"\ufeff{MODEL}".replace("\n", "\r\n").encode())
+    assert load_policy(folder).rules == meant.rules
+
+
+def test_the_line_that_is_not_utf_8_counts_from_the_first_one(folder: Path) -> None:
+    (folder / "roles" / "a.csv").write_bytes(b"\xef\xbb\xbf" + GOOD.encode() + b"\n\xff")
+    with pytest.raises(PolicyError, match=r"a\.csv:2: not UTF-8"):
+        load_policy(folder)

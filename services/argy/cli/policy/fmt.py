@@ -27,6 +27,8 @@ class _Change:
     path: Path
     before: str
     after: str
+    line_break: str
+    """As the file has it on disk: what git keeps is git's own matter (core.autocrlf)."""
 
     @property
     def diff(self) -> str:
@@ -59,7 +61,7 @@ def fmt(
         changes = [change for path in chosen if (change := _change(folder, path)) is not None]
         if not check:
             for change in changes:
-                _replace(change.path, change.after)
+                _replace(change.path, change.after.replace("\n", change.line_break))
         _report(format_, changes, len(chosen), check)
     if check and changes:
         raise typer.Exit(1)
@@ -92,18 +94,19 @@ def _chosen(folder: Path, files: Sequence[Path]) -> list[Path]:
 def _change(folder: Path, path: Path) -> _Change | None:
     from argy.policy.fmt import format_file
     from argy.policy.loader import MAX_FILE_BYTES
+    from argy.policy.texts import text_of
 
     with path.open("rb") as file:
         data = file.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
         raise InvalidArgument(f"{path} has more than {MAX_FILE_BYTES} bytes", field="files")
-    try:
-        before = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise InvalidArgument(f"{path}:{line}: not UTF-8", field="files") from None
+    before = text_of(str(path), data)
     after = format_file(path.resolve().relative_to(folder.resolve()).as_posix(), before)
-    return None if after == before else _Change(path, before, after)
+    return (
+        None
+        if after == before
+        else _Change(path, before, after, "\r\n" if b"\r\n" in data else "\n")
+    )
 
 
 def _replace(path: Path, text: str) -> None:

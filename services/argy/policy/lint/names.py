@@ -8,11 +8,10 @@ from argy.policy.lint import ids
 from argy.policy.lint.scope import Scope, found, kind_of
 from argy.policy.lint.words import Word
 from argy.policy.rules import ApprovalRule, Rule
+from argy.policy.texts import meant, nearest
 
 _KNOWN = 2
 """Times that a name must stand somewhere to count as meant."""
-_MAX_COMPARED = 1_000
-"""Known names that a rare one is compared with; more names mean that no list was kept anyway."""
 
 
 def check_roles(scope: Scope) -> Iterator[Finding]:
@@ -34,7 +33,8 @@ def check_roles(scope: Scope) -> Iterator[Finding]:
         if not any(rule.effect == "allow" for name in names for rule in scope.rules_of(name)):
             yield found(ids.EMPTY_ROLE, row, f"nothing is allowed to {role}")
         if role not in tried:
-            yield found(ids.UNTRIED_ROLE, row, f"no case grants {role}")
+            others = [name for name in known if name in tried]
+            yield found(ids.UNTRIED_ROLE, row, f"no case grants {role}", meant(role, others))
 
 
 def check_vocabulary(scope: Scope) -> Iterator[Finding]:
@@ -62,35 +62,3 @@ def _rare(
         if counts[word.text] < _KNOWN and (near := nearest(word.text, known)):
             message = f"nothing else knows the {what} {word.text!r}"
             yield found(name, word, message, f"did you mean {near!r}?")
-
-
-def meant(text: str, known: Collection[str]) -> str:
-    """A remedy that names the nearest known word; empty when none is near."""
-    near = nearest(text, known)
-    return f"did you mean {near!r}?" if near else ""
-
-
-def nearest(text: str, known: Collection[str]) -> str:
-    """The known word that is at most two edits away, and less than a third of it; or nothing."""
-    best, least = "", min(2, len(text) // 3) + 1
-    for word in sorted(known)[:_MAX_COMPARED]:
-        if word != text and abs(len(word) - len(text)) < least:
-            edits = distance(text, word)
-            if edits < least:
-                best, least = word, edits
-    return best
-
-
-def distance(one: str, other: str) -> int:
-    """Edits from one word to the other: insert, delete, replace, swap two neighbours (OSA)."""
-    before: list[int] = []
-    last = list(range(len(other) + 1))
-    for i, left in enumerate(one, start=1):
-        row = [i]
-        for j, right in enumerate(other, start=1):
-            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (left != right))
-            if i > 1 and j > 1 and left == other[j - 2] and one[i - 2] == right:
-                cost = min(cost, before[j - 2] + 1)
-            row.append(cost)
-        before, last = last, row
-    return last[-1]

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from argy.policy.files import read_folder
 from argy.policy.lint import RULES, lint
-from argy.policy.lint.names import distance, nearest
+from argy.policy.texts import distance, nearest
 
 
 def test_the_policy_itself_is_clean(policy_root: Path) -> None:

@@ -390,3 +390,12 @@ def test_yaml_cannot_exhaust_the_linter() -> None:
     assert lint({"model.conf": MODEL, CASE: bomb}) == []
     deep = lint({"model.conf": MODEL, CASE: "[" * 100_000})
     assert [finding.rule_id for finding in deep] == ["P002-unreadable-yaml"]
+
+
+def test_a_role_that_nobody_tries_may_be_a_misspelt_one() -> None:
+    row = "p, role:{}, *, doc:*, read, allow, true"
+    files = {"roles/a.csv": "\n".join(map(row.format, ("PLATFORM_PM", "PLATFORM_PN")))}
+    cases = CASES.replace("role:A", "role:PLATFORM_PM")
+    found = lint({"model.conf": MODEL, CASE: cases, **files})
+    (untried,) = (one for one in found if one.rule_id.startswith("P102"))
+    assert (untried.line, untried.fix) == (2, "did you mean 'role:PLATFORM_PM'?")
