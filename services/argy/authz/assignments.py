@@ -18,8 +18,9 @@ from argy.authz.domain import (
 )
 from argy.authz.publishing.holder import PolicyHolder
 from argy.authz.snapshots import Snapshots
+from argy.authz.subjects import Subjects
 from argy.base.clock import Clock
-from argy.base.errors import AlreadyExists
+from argy.base.errors import AlreadyExists, PermissionDenied
 from argy.base.ids import uuid7
 from argy.base.revisions import revision_token
 from argy.rpc.call import Call
@@ -28,6 +29,7 @@ from argy.trail.records import AuditRecord, record
 
 GRANTED: Final = "authz.role_assignment.grant"
 REVOKED: Final = "authz.role_assignment.revoke"
+SETTINGS_UPDATED: Final = "authz.assignment_settings.update"
 
 
 class Assignments:
@@ -37,12 +39,13 @@ class Assignments:
     come one after the other, so that no role is given to whom another transaction deletes.
     """
 
-    __slots__ = ("_clock", "_db", "_holder", "_snapshots")
+    __slots__ = ("_clock", "_db", "_holder", "_snapshots", "_subjects")
 
     def __init__(
         self, db: Database, snapshots: Snapshots, holder: PolicyHolder, clock: Clock
     ) -> None:
         self._db = db
+        self._subjects = Subjects(db)
         self._snapshots = snapshots
         self._holder = holder
         self._clock = clock
@@ -58,11 +61,16 @@ class Assignments:
         scope = scope_of_grant(wish.org_id, call_org=call.org_id)
         wish = _within(wish, scope)
         check_role_defined(wish.role, defined=self._holder.current.roles)
-        subject_id = directory_id(wish.subject)
         now_ms = self._clock.now_ms()
         # Outside the transaction: a view that is not at hand takes a connection to load, and grants
         # that waited for one with one in hand would wait for each other.
-        await self._guard(call, wish, await self._org_slug(call, scope), now_ms)
+        org = await self._org_slug(call, scope)
+        view = await self._snapshots.get(call.tenant_id)
+        giver = giver_of(view, call, org, now_ms)
+        missing = missing_role(giver, wish.role, org=org, last_ms=wish.last_ms)
+        if missing is not None:
+            raise missing.refusal("ROLE_NOT_HELD", field="role")
+        wish = replace(wish, subject=await self._subjects.grantee(view, wish.subject))
         try:
             async with self._db.tenant(call.tenant_id, call.org_id, errors=store.ERRORS) as tx:
                 earlier = await self._earlier(tx, wish)
@@ -72,7 +80,10 @@ class Assignments:
                 check_expiry(wish.expires_at_ms, now_ms=now_ms)
                 revision = await store.bump_revision(tx)
                 await store.find_target(
-                    tx, org_id=scope, subject=wish.subject, subject_id=subject_id
+                    tx,
+                    org_id=scope,
+                    subject=wish.subject,
+                    subject_id=directory_id(wish.subject),
                 )
                 made = await store.insert(
                     tx, wish, made_id=uuid7(), caller=call.caller, now_ms=now_ms
@@ -119,6 +130,37 @@ class Assignments:
         async with self._db.tenant(call.tenant_id, call.org_id) as tx:
             return await store.list_page(tx, subject=subject, role=role, after=after, limit=limit)
 
+    async def foreign_subjects(self, call: Call) -> bool:
+        """Whether subjects that the directory does not list may hold roles."""
+        async with self._db.tenant(call.tenant_id) as tx:
+            return await store.read_foreign_subjects(tx)
+
+    async def set_foreign_subjects(self, call: Call, reason: str, *, allowed: bool) -> None:
+        """Let subjects that the directory does not list hold roles, or no more.
+
+        Raises:
+            PermissionDenied: ``TENANT_WIDE_ONLY``, for a call in an org.
+        """
+        if call.org_id is not None:
+            raise PermissionDenied(
+                "This belongs to the whole tenant: call without x-org-id",
+                reason="TENANT_WIDE_ONLY",
+                field="x-org-id",
+            )
+        async with self._db.tenant(call.tenant_id) as tx:
+            revision = await store.bump_revision(tx)
+            await store.set_foreign_subjects(tx, allowed=allowed)
+            rec = AuditRecord.of(
+                call,
+                SETTINGS_UPDATED,
+                f"authz.assignment_settings:{call.tenant_id}",
+                reason=reason,
+                detail={"foreign_subjects": allowed, "revision": revision},
+                occurred_at_ms=self._clock.now_ms(),
+            )
+            await record(tx, rec, call)
+        self._snapshots.invalidate(call.tenant_id, revision)
+
     async def _earlier(self, tx: Tx, wish: Grant) -> tuple[RoleGrant, str] | None:
         if wish.request_id is None:
             return None
@@ -134,13 +176,6 @@ class Assignments:
             return call.tenant.org_slug
         async with self._db.tenant(call.tenant_id) as tx:
             return await store.find_target(tx, org_id=scope, subject="", subject_id=None)
-
-    async def _guard(self, call: Call, wish: Grant, org: str, now_ms: int) -> None:
-        view = await self._snapshots.get(call.tenant_id)
-        giver = giver_of(view, call, org, now_ms)
-        missing = missing_role(giver, wish.role, org=org, last_ms=wish.last_ms)
-        if missing is not None:
-            raise missing.refusal("ROLE_NOT_HELD", field="role")
 
     async def _record(
         self, tx: Tx, call: Call, action: str, grant: RoleGrant, revision: int

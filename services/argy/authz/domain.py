@@ -1,5 +1,6 @@
 """Role assignments, and the facts that decisions stand on."""
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
@@ -10,12 +11,14 @@ from argy.base.errors import (
     InvalidArgument,
     PermissionDenied,
 )
-from argy.base.ids import parse_uuid
 from argy.policy import SCOPE_INSUFFICIENT, Assignment, Decision, Membership
 from argy.rpc.delegation import ENDLESS_MS
 
 ASSIGNMENT_RESOURCE: Final = "authz.role_assignment:-"
 _ROLES_SHOWN: Final = 50
+_UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_LISTED: Final = re.compile(rf"(?:user|group):({_UUID})")
+_OURS: Final = re.compile(rf"(?:(?:service|agent):.+|(?:user|group):{_UUID})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class TenantFacts:
     disabled: frozenset[str] = frozenset()
     orgs: tuple[tuple[UUID, str], ...] = ()
     """Each org's id and slug, by id."""
+    foreign_subjects: bool = False
+    """Whether subjects that the directory does not list hold the roles assigned to them."""
 
     @property
     def size(self) -> int:
@@ -125,13 +130,27 @@ def scope_of_grant(requested: UUID | None, *, call_org: UUID | None) -> UUID | N
 
 
 def directory_id(subject: str) -> UUID | None:
-    """Return the id of a user or group; None for subjects that no directory lists.
+    """Return the id of a user or group; None for subjects that no directory lists."""
+    found = _LISTED.fullmatch(subject)
+    return UUID(found[1]) if found else None
 
-    Raises:
-        InvalidArgument: if a user or a group is not named by its UUID.
-    """
-    kind, _, name = subject.partition(":")
-    return parse_uuid(name, field="subject") if kind in ("user", "group") else None
+
+def is_foreign(subject: str) -> bool:
+    """Whether a subject is neither the directory's nor a service or an agent."""
+    return _OURS.fullmatch(subject) is None
+
+
+def unknown_subject(subject: str, *, foreign: bool = False) -> InvalidArgument:
+    """Return the error of a subject that can't get a role; ``foreign``, by the tenant's setting."""
+    more = (
+        "; subjects that the directory does not list get roles only where the tenant lets them: "
+        "`argy tenant foreign-subjects`"
+    )
+    return InvalidArgument(
+        f"The tenant has no {subject}{more if foreign else ''}",
+        reason="UNKNOWN_SUBJECT",
+        field="subject",
+    )
 
 
 def not_permitted(

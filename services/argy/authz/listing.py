@@ -5,6 +5,7 @@ from typing import Final
 from argy.api.authz.v1 import authz_pb2 as authz
 from argy.authz.access import subjects
 from argy.authz.snapshots import Snapshots
+from argy.authz.subjects import Subjects
 from argy.authz.view import LazyContext, TenantView
 from argy.authz.wire import effect_of, rule_ref
 from argy.base.clock import Clock
@@ -18,10 +19,13 @@ _NUMBER_BYTES: Final = 8
 class Listing:
     """The listing use cases. Each page is worked out anew; nothing is kept between pages."""
 
-    __slots__ = ("_clock", "_pages", "_snapshots")
+    __slots__ = ("_clock", "_pages", "_snapshots", "_subjects")
 
-    def __init__(self, snapshots: Snapshots, pages: PageTokens, clock: Clock) -> None:
+    def __init__(
+        self, snapshots: Snapshots, subjects: Subjects, pages: PageTokens, clock: Clock
+    ) -> None:
         self._snapshots = snapshots
+        self._subjects = subjects
         self._pages = pages
         self._clock = clock
 
@@ -44,7 +48,11 @@ class Listing:
                     "Policy or assignments changed: start at the first page again",
                     reason="LISTING_CHANGED",
                 )
-        entries = view.snapshot.list_permissions(request.subject, call.tenant.org_slug, now_ms)
+        subject = request.subject
+        if request.resolve_subject:
+            # Nobody is what no name may be, and holds nothing.
+            subject = (await self._subjects.find(view, (subject,))).get(subject, "")
+        entries = view.snapshot.list_permissions(subject, call.tenant.org_slug, now_ms)
         end = start + page_size(request.page_size)
         token = ""
         if end < len(entries):

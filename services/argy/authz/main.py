@@ -22,6 +22,7 @@ from argy.authz.service import AssignmentService, AuthzService
 from argy.authz.shadow.evaluation import Shadow
 from argy.authz.shadow.runs import ShadowRuns
 from argy.authz.snapshots import Snapshots
+from argy.authz.subjects import Subjects
 from argy.base.clock import Clock
 from argy.policy import CompiledPolicy
 from argy.rpc.page_token import PageTokens
@@ -112,11 +113,13 @@ def assemble(
     log = DecisionLog(lane, on_full=on_log_full)
     watch = RevisionWatch(snapshots)
     shadow = Shadow(clock)
+    subjects = Subjects(db)
     decisions = AuthzService(
         snapshots=snapshots,
         log=log,
         watch=watch,
-        listing=Listing(snapshots, pages, clock),
+        subjects=subjects,
+        listing=Listing(snapshots, subjects, pages, clock),
         shadow=shadow,
         clock=clock,
     )

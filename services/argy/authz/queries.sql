@@ -3,10 +3,12 @@
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 
 -- name: find_revision
--- The tenant's slug, state and assignment revision; 0 before the first change.
-SELECT t.slug, t.state, coalesce(r.revision, 0) AS revision
+-- The tenant's slug, state and assignment revision (0 before the first change), and its settings.
+SELECT t.slug, t.state, coalesce(r.revision, 0) AS revision,
+  coalesce(s.foreign_subjects, false) AS foreign_subjects
 FROM directory.tenant AS t
 LEFT JOIN authz.tenant_revision AS r USING (tenant_id)
+LEFT JOIN authz.assignment_settings AS s USING (tenant_id)
 WHERE t.tenant_id = $1;
 
 -- name: list_live_assignments
@@ -47,6 +49,20 @@ SELECT
   EXISTS (
     SELECT FROM directory.user_group AS g WHERE g.tenant_id = $1 AND g.group_id = $3
   ) AS group_exists;
+
+-- name: find_named
+-- Whom of the directory the names $2 stand for, each as type:name.
+SELECT name, subject FROM directory.subjects_named($1, $2::text[]);
+
+-- name: find_foreign_subjects
+-- Whether subjects that the directory does not list may hold roles; no row for the default.
+SELECT foreign_subjects FROM authz.assignment_settings WHERE tenant_id = $1;
+
+-- name: save_foreign_subjects
+-- Say whether subjects that the directory does not list may hold roles.
+INSERT INTO authz.assignment_settings (tenant_id, foreign_subjects) VALUES ($1, $2)
+ON CONFLICT ON CONSTRAINT assignment_settings_pkey DO UPDATE SET
+  foreign_subjects = excluded.foreign_subjects;
 
 -- name: find_assignment_by_request
 -- The assignment that an earlier call with this idempotency key made.

@@ -22,6 +22,7 @@ from argy.authz.listing import Listing
 from argy.authz.revision_watch import RevisionWatch
 from argy.authz.shadow.evaluation import Shadow
 from argy.authz.snapshots import Snapshots
+from argy.authz.subjects import Subjects, denying
 from argy.authz.view import LazyContext, TenantView
 from argy.authz.wire import DecisionEncoder, decision_message, effect_of, rule_ref
 from argy.base.clock import Clock
@@ -48,6 +49,7 @@ class AuthzService(AuthzServiceServicer):
         snapshots: Snapshots,
         log: DecisionLog,
         watch: RevisionWatch,
+        subjects: Subjects,
         listing: Listing,
         shadow: Shadow,
         clock: Clock,
@@ -56,6 +58,7 @@ class AuthzService(AuthzServiceServicer):
         self._snapshots = snapshots
         self._log = log
         self._watch = watch
+        self._subjects = subjects
         self._listing = listing
         self._clock = clock
         self._access = LocalAccess(snapshots, clock)
@@ -71,10 +74,12 @@ class AuthzService(AuthzServiceServicer):
         if view is None or request.at_least:
             view = await self._fresh(call, request.at_least)
         question = request.question
+        resolved = request.resolve_subjects
+        unknown = await self._subjects.settle(view, (question,)) if resolved else ()
         size = self._log.require_room(call, (question,))
         now_ms = self._clock.now_ms()
         asked, decisions = answers(view, call, (question,), now_ms)
-        (decision,) = decisions
+        (decision,) = decisions = denying(unknown, (question,), decisions)
         self._log.put(call, view, (question,), asked, decisions, size)
         if self._shadow.active:
             self._shadow.put(call, view, (question,), decisions, now_ms)
@@ -88,12 +93,15 @@ class AuthzService(AuthzServiceServicer):
         if view is None or request.at_least:
             view = await self._fresh(call, request.at_least)
         questions = request.questions
+        resolved = request.resolve_subjects
+        unknown = await self._subjects.settle(view, questions) if resolved else ()
         size = self._log.require_room(call, questions)
         field, now_ms = self._encoder.field, self._clock.now_ms()
         if len(questions) <= _SLICE:
             asked, decisions = answers(view, call, questions, now_ms)
         else:
             asked, decisions = await self._sliced(view, call, questions, now_ms)
+        decisions = denying(unknown, questions, decisions)
         self._log.put(call, view, questions, asked, decisions, size)
         if self._shadow.active:
             self._shadow.put(call, view, questions, decisions, now_ms)
@@ -271,6 +279,22 @@ class AssignmentService(AssignmentServiceServicer):
         return assignment.ListRoleAssignmentsResponse(
             assignments=[_message(grant) for grant in found[:size]], next_page_token=token
         )
+
+    async def GetAssignmentSettings(
+        self, request: assignment.GetAssignmentSettingsRequest, context: Any
+    ) -> assignment.GetAssignmentSettingsResponse:
+        """Tell who may hold roles."""
+        allowed = await self._assignments.foreign_subjects(current_call())
+        return assignment.GetAssignmentSettingsResponse(foreign_subjects=allowed)
+
+    async def UpdateAssignmentSettings(
+        self, request: assignment.UpdateAssignmentSettingsRequest, context: Any
+    ) -> assignment.UpdateAssignmentSettingsResponse:
+        """Say who may hold roles."""
+        await self._assignments.set_foreign_subjects(
+            current_call(), request.reason, allowed=request.foreign_subjects
+        )
+        return assignment.UpdateAssignmentSettingsResponse()
 
 
 def millis_of(request: Any, field: str) -> int | None:

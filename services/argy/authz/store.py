@@ -1,11 +1,11 @@
 """Role assignments in PostgreSQL, and the facts that decisions stand on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from argy.authz.domain import Grant, RoleGrant, TenantFacts
+from argy.authz.domain import Grant, RoleGrant, TenantFacts, is_foreign, unknown_subject
 from argy.base.errors import AlreadyExists, ArgyError, InvalidArgument, NotFound, PermissionDenied
 from argy.policy import Assignment, Membership
 from argy.store.database import Tx
@@ -75,6 +75,7 @@ async def read_facts(tx: Tx, *, now_ms: int, known: TenantFacts | None = None) -
         raise PermissionDenied("The tenant is suspended", reason="TENANT_SUSPENDED")
     if known is not None and known.revision == row["revision"]:
         return known
+    foreign_subjects: bool = row["foreign_subjects"]
     # One string for each role and org, however many assignments name it.
     names: dict[str, str] = {}
     assignments = tuple(
@@ -87,6 +88,7 @@ async def read_facts(tx: Tx, *, now_ms: int, known: TenantFacts | None = None) -
         for subject, role, org, expires_at_ms in await tx.fetch(
             _Q.list_live_assignments, tx.tenant_id, to_time(now_ms)
         )
+        if foreign_subjects or not is_foreign(subject)
     )
     memberships = await tx.fetch(_Q.list_memberships, tx.tenant_id)
     disabled = await tx.fetch(_Q.list_disabled_users, tx.tenant_id)
@@ -99,6 +101,7 @@ async def read_facts(tx: Tx, *, now_ms: int, known: TenantFacts | None = None) -
         memberships=tuple(Membership(group, member) for group, member in memberships),
         disabled=frozenset(row["subject"] for row in disabled),
         orgs=tuple((org_id, slug) for org_id, slug in orgs),
+        foreign_subjects=foreign_subjects,
     )
 
 
@@ -115,10 +118,24 @@ async def find_target(tx: Tx, *, org_id: UUID | None, subject: str, subject_id: 
     if subject_id is not None:
         kind = subject.partition(":")[0]
         if not found[f"{kind}_exists"]:
-            raise InvalidArgument(
-                f"The tenant has no {kind} {subject_id}", reason="UNKNOWN_SUBJECT", field="subject"
-            )
+            raise unknown_subject(subject)
     return found["org_slug"] or ""
+
+
+async def find_named(tx: Tx, names: Collection[str]) -> dict[str, str]:
+    """Return whom of the directory each name stands for, such as ``user:a@b.example``."""
+    rows = await tx.fetch(_Q.find_named, tx.tenant_id, list(names))
+    return {row["name"]: row["subject"] for row in rows}
+
+
+async def read_foreign_subjects(tx: Tx) -> bool:
+    """Return whether subjects that the directory does not list may hold roles."""
+    return bool(await tx.fetchval(_Q.find_foreign_subjects, tx.tenant_id))
+
+
+async def set_foreign_subjects(tx: Tx, *, allowed: bool) -> None:
+    """Let subjects that the directory does not list hold roles, or no more."""
+    await tx.execute(_Q.save_foreign_subjects, tx.tenant_id, allowed)
 
 
 async def find_by_request(tx: Tx, request_id: UUID) -> RoleGrant | None:

@@ -7,10 +7,16 @@ import typer
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
+from argy.api.authz.v1.assignment_pb2 import (
+    GetAssignmentSettingsRequest,
+    UpdateAssignmentSettingsRequest,
+)
+from argy.api.authz.v1.assignment_pb2_grpc import AssignmentServiceStub
 from argy.api.directory.v1 import tenant_pb2 as tenants
 from argy.api.directory.v1 import user_pb2 as users
 from argy.api.directory.v1.tenant_pb2_grpc import OrgServiceStub, TenantServiceStub
 from argy.api.directory.v1.user_pb2_grpc import GroupServiceStub, UserServiceStub
+from argy.base.errors import InvalidArgument
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.cli.output import Output
 from argy.cli.session import Json, Tenant, every, find_org, find_tenant, run
@@ -105,6 +111,30 @@ def delete_tenant(
             tenants.DeleteTenantRequest(tenant_id=tenant_id, confirm_slug=confirm, reason=reason)
         )
         output.result({"tenant_id": tenant_id, "deleted": True}, lambda: f"deleted {confirm}")
+
+    run(json_output, work)
+
+
+@tenant_app.command("foreign-subjects")
+def foreign_subjects(
+    tenant: str,
+    setting: Annotated[str, typer.Argument(metavar="[on|off]", help="Shown if not given.")] = "",
+    reason: Annotated[str, typer.Option("--reason", "-m", help="Why it is changed.")] = "",
+    json_output: Json = False,
+) -> None:
+    """Say whether subjects that the directory does not list, such as workload:build, hold roles."""
+    if setting not in ("", "on", "off"):
+        raise InvalidArgument("the setting is on or off", field="setting")
+
+    async def work(connection: Connection, output: Output) -> None:
+        stub = AssignmentServiceStub(connection.channel(await find_tenant(connection, tenant)))
+        if setting:
+            await stub.UpdateAssignmentSettings(
+                UpdateAssignmentSettingsRequest(foreign_subjects=setting == "on", reason=reason)
+            )
+        found = await stub.GetAssignmentSettings(GetAssignmentSettingsRequest())
+        told = "on" if found.foreign_subjects else "off"
+        output.result({"foreign_subjects": told}, lambda: f"foreign subjects {told}")
 
     run(json_output, work)
 

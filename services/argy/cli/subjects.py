@@ -1,8 +1,9 @@
 """How a terminal names people, groups, services and agents, and how it shows them.
 
-A person is named by e-mail address or ``user:<UUID>``, a group by ``group:<slug>`` or its UUID, a
-service and an agent by ``service:<name>`` and ``agent:<name>``. Whoever is not in the tenant that
-is asked is refused by name: a decision about nobody would look like one about somebody.
+A person is named by e-mail address, ``user:<UUID>`` or ``user:<external id>``, a group by
+``group:<slug>`` or its UUID, a service and an agent by ``service:<name>`` and ``agent:<name>``, and
+where the tenant has foreign subjects, these by ``<type>:<id>``. Whoever is not in the tenant that is
+asked is refused by name: a decision about nobody would look like one about somebody.
 """
 
 from collections.abc import Collection, Iterable
@@ -11,6 +12,8 @@ from uuid import UUID
 
 import typer
 
+from argy.api.authz.v1.assignment_pb2 import GetAssignmentSettingsRequest
+from argy.api.authz.v1.assignment_pb2_grpc import AssignmentServiceStub
 from argy.api.directory.v1.user_pb2 import ListGroupsRequest, ListUsersRequest
 from argy.api.directory.v1.user_pb2_grpc import GroupServiceStub, UserServiceStub
 from argy.base.errors import ArgyError, FailedPrecondition, InvalidArgument, PermissionDenied
@@ -44,7 +47,7 @@ _FREE: Final = ("service", "agent")
 class Subjects:
     """The people and groups of one tenant, by every name that they have."""
 
-    __slots__ = ("_groups", "_silent", "_tenant", "_users", "tenant_id")
+    __slots__ = ("_groups", "_roles", "_silent", "_tenant", "_users", "tenant_id")
 
     def __init__(self, connection: Connection, tenant_id: UUID, tenant: str) -> None:
         channel = connection.channel(tenant_id)
@@ -53,6 +56,7 @@ class Subjects:
         self._silent = False
         self._users: Any = UserServiceStub(channel)
         self._groups: Any = GroupServiceStub(channel)
+        self._roles: Any = AssignmentServiceStub(channel)
 
     async def find(self, name: str, *, known: bool = True) -> str:
         """The subject that a name stands for, such as ``user:<UUID>``.
@@ -71,6 +75,10 @@ class Subjects:
             kind, rest = "user", str(user_id)
         if kind == "group" and rest and as_uuid(rest) is None:
             return f"group:{await self._by_slug(rest)}"
+        if kind == "user" and rest and (found := await self._by_external_id(rest)):
+            return f"user:{found}"
+        if rest and kind != "role" and as_uuid(rest) is None and await self._has_foreign():
+            return f"{kind}:{rest}"
         if kind not in {"user", "group"} or not rest:
             raise InvalidArgument(
                 f"'{name}' names no subject: give an e-mail address, user:<id>, group:<slug>, "
@@ -138,6 +146,23 @@ class Subjects:
         if not users:
             raise self._unknown(email)
         return str(users[0].user_id)
+
+    async def _by_external_id(self, external_id: str) -> str:
+        """The UUID of whom another system calls so; empty for nobody, and for who may not ask."""
+        asked = ListUsersRequest(external_id=external_id, page_size=1)
+        try:
+            users = (await self._users.ListUsers(asked)).users
+        except PermissionDenied:
+            return ""
+        return str(users[0].user_id) if users else ""
+
+    async def _has_foreign(self) -> bool:
+        """Whether the tenant lets subjects that it does not list hold roles."""
+        try:
+            settings = await self._roles.GetAssignmentSettings(GetAssignmentSettingsRequest())
+        except PermissionDenied:
+            return False
+        return bool(settings.foreign_subjects)
 
     async def _by_slug(self, slug: str) -> str:
         asked = ListGroupsRequest(slug=slug, page_size=1)

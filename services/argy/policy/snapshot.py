@@ -154,6 +154,13 @@ class TenantSnapshot:
             subject for subject in known if self.check(subject, org, obj, act, ctx, now_ms).allowed
         )
 
+    def knows(self, subject: str) -> bool:
+        """Whether an assignment, a membership or a rule names a subject."""
+        named = (
+            subject in self._grants or subject in self._groups or subject in self.policy.subjects
+        )
+        return named and is_subject(subject)
+
     def holding(self, subject: str, org: str, now_ms: int) -> Held:
         """What ``subject`` holds in ``org`` now."""
         return self._hold(subject, org, now_ms)
@@ -186,7 +193,7 @@ class TenantSnapshot:
         fixed: Decision | None = None
         if subject in self.disabled:
             fixed = _DISABLED
-        elif not subject.startswith(SUBJECT_KINDS):
+        elif not is_subject(subject):
             fixed = _NOTHING
         else:
             for (role, where, end), _ in self.grants(subject):
@@ -264,6 +271,12 @@ def _groups(memberships: Iterable[Membership]) -> dict[str, tuple[str, ...]]:
     return {member: tuple(sorted(groups)) for member, groups in found.items()}
 
 
+def is_subject(name: str) -> bool:
+    """Whether a name is one of subjects: ``type:id`` of any type but ``role``."""
+    kind, colon, _ = name.partition(":")
+    return bool(colon) and kind not in ("", "role")
+
+
 def _check_kind(subject: str) -> None:
-    if not subject.startswith(SUBJECT_KINDS):
+    if not is_subject(subject):
         raise InvalidArgument(f"{subject!r} is not a subject", field="subject")
