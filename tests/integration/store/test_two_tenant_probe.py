@@ -91,10 +91,10 @@ def values_for(column: Any) -> Sequence[object]:
     checks = column["checks"] or ""
     if words := re.search(r"ANY \(ARRAY\[(.+?)\]", checks):
         return re.findall(r"'(\w+)'::text", words[1])
+    if ":.+" in checks or "user|" in checks:
+        return ["user:probe"]
     if "role:" in checks:
         return ["role:PROBE"]
-    if "user|" in checks:
-        return ["user:probe"]
     if "[0-9a-f]{64}" in checks:
         return [uuid.uuid4().hex * 2]
     made: dict[str, Callable[[], Sequence[object]]] = {

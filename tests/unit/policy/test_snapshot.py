@@ -183,7 +183,7 @@ def test_listed_subjects_are_those_whom_a_check_allows(make_snapshot: Any) -> No
     assert s.list_subjects("x", "doc:1", "write", None, 10) == everyone
 
 
-@pytest.mark.parametrize("subject", ["role:READER", "READER", "", "admin:a"])
+@pytest.mark.parametrize("subject", ["role:READER", "READER", "", ":a"])
 def test_an_assignment_needs_a_subject(make_policy: Any, subject: str) -> None:
     with pytest.raises(InvalidArgument):
         TenantSnapshot(make_policy(ROWS), "acme", [Assignment(subject, "role:READER")])

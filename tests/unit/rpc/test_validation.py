@@ -88,7 +88,7 @@ def test_what_hides_or_has_two_forms_is_no_identifier(text: str) -> None:
         (ListOrgsRequest(page_size=1001), "page_size"),
         (ListOrgsRequest(page_size=-1), "page_size"),
         (ListOrgsRequest(page_token="x" * 5000), "page_token"),
-        (GrantRoleRequest(subject="role:X", role="role:X", reason="r"), "subject"),
+        (GrantRoleRequest(subject="X:x", role="role:X", reason="r"), "subject"),
         (SetUserStateRequest(user_id=str(uuid4()), reason="r"), "state"),
         (SetUserStateRequest(user_id=str(uuid4()), reason="r", state=99), "state"),  # type: ignore[arg-type]
     ],
@@ -100,7 +100,19 @@ def test_the_field_at_fault_is_named(message: Any, field: str) -> None:
 
 @pytest.mark.parametrize(
     "subject",
-    ["", "a", "user:", ":a", "role:PLATFORM_ADMIN", "user:a b", "user:a\n", "user:é", "*"],
+    [
+        "",
+        "a",
+        "user:",
+        ":a",
+        "User:a",
+        "a b:c",
+        "user:a\n",
+        "user: a",
+        "user:e\u0301",
+        "*",
+        "user:" + "é" * 160,
+    ],
 )
 def test_a_subject_is_a_kind_and_an_id(subject: str) -> None:
     asked = Question(subject=subject, action="read", resource="project:x")
@@ -122,7 +134,7 @@ def test_what_was_accepted_before_hides_nothing() -> None:
     context.update({"long": "x" * 70_000})
     for bad in (
         Question(subject="user:a", action="read"),
-        Question(subject="project:x", action="read", resource="project:x"),
+        Question(subject="project", action="read", resource="project:x"),
         Question(subject="user:a", action="read", resource="project:x", context=context),
     ):
         validate(BatchCheckRequest(questions=[GOOD, GOOD]))
