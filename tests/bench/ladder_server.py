@@ -130,6 +130,7 @@ async def _guarded(settings: Settings, answers: _Answers) -> int:
             snapshots=views,
             log=log,
             watch=nobody,
+            subjects=nobody,
             listing=nobody,
             shadow=Shadow(clock),
             clock=clock,

@@ -2,8 +2,8 @@
 
 A person is named by e-mail address, ``user:<UUID>`` or ``user:<external id>``, a group by
 ``group:<slug>`` or its UUID, a service and an agent by ``service:<name>`` and ``agent:<name>``, and
-where the tenant has foreign subjects, these by ``<type>:<id>``. Whoever is not in the tenant that is
-asked is refused by name: a decision about nobody would look like one about somebody.
+where the tenant has foreign subjects, these by ``<type>:<id>``. Whoever is not in the tenant that
+is asked is refused by name: a decision about nobody would look like one about somebody.
 """
 
 from collections.abc import Collection, Iterable

@@ -182,12 +182,12 @@ async def test_the_backlog_is_bounded_by_bytes_too(
     log._bytes.give(tenant.tenant_id, 64 << 20)
 
 
-def _batch(count: int, text: str, **fields: str) -> pb.BatchCheckRequest:
+def _batch(count: int, text: str, at_least: str = "") -> pb.BatchCheckRequest:
     """Questions that share one context."""
     facts = Struct()
     facts.update({"text": text})
     question = pb.Question(subject="agent:a", action="read", resource="project:x", context=facts)
-    return pb.BatchCheckRequest(questions=[question] * count, **fields)
+    return pb.BatchCheckRequest(questions=[question] * count, at_least=at_least)
 
 
 async def test_a_context_that_a_batch_shares_is_written_once_a_record(
