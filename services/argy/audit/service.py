@@ -1,10 +1,9 @@
 """AuditService: record events durably, and find them again."""
 
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from argy.api.audit.v1 import audit_pb2 as pb
-from argy.api.audit.v1.audit_pb2_grpc import AuditServiceServicer
 from argy.audit import store
 from argy.audit.domain import (
     Filters,
@@ -18,7 +17,7 @@ from argy.audit.wire import detail_of, event_message, milliseconds, outcome_of, 
 from argy.base.clock import Clock
 from argy.base.errors import InvalidArgument
 from argy.base.ids import uuid7
-from argy.rpc.call import Call, current_call
+from argy.rpc.call import Call
 from argy.rpc.page_token import PageTokens, page_size
 from argy.store.database import Database
 from argy.trail.lane import AuditLane
@@ -28,7 +27,7 @@ QUERIED: Final = "audit.event.query"
 READ: Final = "audit.event.read"
 
 
-class AuditService(AuditServiceServicer):
+class AuditService:
     """Events of the call's tenant; a call in an org records and sees that org's alone."""
 
     def __init__(self, db: Database, lane: AuditLane, pages: PageTokens, clock: Clock) -> None:
@@ -38,10 +37,9 @@ class AuditService(AuditServiceServicer):
         self._clock = clock
 
     async def RecordEvents(
-        self, request: pb.RecordEventsRequest, context: Any
+        self, request: pb.RecordEventsRequest, call: Call
     ) -> pb.RecordEventsResponse:
         """Write all events or none; they are durable when this answers."""
-        call = current_call()
         now_ms = self._clock.now_ms()
         check_ids([uuid_or_none(event.event_id) for event in request.events], now_ms=now_ms)
         records = [
@@ -55,10 +53,9 @@ class AuditService(AuditServiceServicer):
         return pb.RecordEventsResponse(event_ids=[str(event_id) for event_id in ids])
 
     async def QueryEvents(
-        self, request: pb.QueryEventsRequest, context: Any
+        self, request: pb.QueryEventsRequest, call: Call
     ) -> pb.QueryEventsResponse:
         """Find events, newest first; times are those of the events' ids."""
-        call = current_call()
         cursor = self._pages.decode(call, request)
         filters = _filters(request, None if cursor is None else UUID(bytes=cursor))
         size = page_size(request.page_size)
@@ -81,9 +78,8 @@ class AuditService(AuditServiceServicer):
             events=[event_message(event) for event in found], next_page_token=token
         )
 
-    async def GetEvent(self, request: pb.GetEventRequest, context: Any) -> pb.GetEventResponse:
+    async def GetEvent(self, request: pb.GetEventRequest, call: Call) -> pb.GetEventResponse:
         """Return one event."""
-        call = current_call()
         async with self._db.tenant(call.tenant_id, call.org_id) as tx:
             event = await store.find(tx, UUID(request.event_id))
         self._tell(call, READ, f"audit.event:{event.id}", None)

@@ -10,9 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from argy.api.authz.v1 import assignment_pb2 as assignment
 from argy.api.authz.v1 import authz_pb2 as authz
-from argy.api.authz.v1.assignment_pb2_grpc import AssignmentServiceServicer
 from argy.api.authz.v1.authz_pb2 import Question
-from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceServicer
 from argy.authz.access import Asked, LocalAccess, answers, explain, may_explain
 from argy.authz.assignments import Assignments
 from argy.authz.decision_log import DecisionLog
@@ -30,7 +28,7 @@ from argy.base.errors import InvalidArgument
 from argy.base.revisions import parse_revision
 from argy.base.turns import Turns
 from argy.policy import Decision
-from argy.rpc.call import Call, current_call
+from argy.rpc.call import Call
 from argy.rpc.delegation import Delegation
 from argy.rpc.page_token import PageTokens, page_size
 
@@ -40,7 +38,7 @@ READMIT_S: Final = 1.0
 """How soon a watch notices that its caller's role ended by itself; changes it notices at once."""
 
 
-class AuthzService(AuthzServiceServicer):
+class AuthzService:
     """The policy decision point."""
 
     def __init__(
@@ -67,9 +65,8 @@ class AuthzService(AuthzServiceServicer):
         self._turns = Turns(1)
         """Large batches, one at a time."""
 
-    async def Check(self, request: authz.CheckRequest, context: Any) -> bytes:  # type: ignore[override]
+    async def Check(self, request: authz.CheckRequest, call: Call) -> bytes:
         """Decide one question."""
-        call = current_call()
         view = self._snapshots.peek(call.tenant_id)
         if view is None or request.at_least:
             view = await self._fresh(call, request.at_least)
@@ -86,9 +83,8 @@ class AuthzService(AuthzServiceServicer):
         told_why = asked[0][0] == call.caller or may_explain(view, call, now_ms)
         return (self._encoder if told_why else self._bare).field(decision) + view.trailer
 
-    async def BatchCheck(self, request: authz.BatchCheckRequest, context: Any) -> bytes:  # type: ignore[override]
+    async def BatchCheck(self, request: authz.BatchCheckRequest, call: Call) -> bytes:
         """Decide many questions on one view."""
-        call = current_call()
         view = self._snapshots.peek(call.tenant_id)
         if view is None or request.at_least:
             view = await self._fresh(call, request.at_least)
@@ -117,9 +113,8 @@ class AuthzService(AuthzServiceServicer):
         parts.append(view.trailer)
         return b"".join(parts)
 
-    async def Explain(self, request: authz.ExplainRequest, context: Any) -> authz.ExplainResponse:
+    async def Explain(self, request: authz.ExplainRequest, call: Call) -> authz.ExplainResponse:
         """Decide one question and tell every rule that took part."""
-        call = current_call()
         view = await self._fresh(call, request.at_least)
         question = request.question
         size = self._log.require_room(call, (question,))
@@ -153,10 +148,9 @@ class AuthzService(AuthzServiceServicer):
         )
 
     async def CheckDelegation(
-        self, request: authz.CheckDelegationRequest, context: Any
+        self, request: authz.CheckDelegationRequest, call: Call
     ) -> authz.CheckDelegationResponse:
         """Tell whether somebody may hand on authority."""
-        call = current_call()
         giver = Giver(
             await self._snapshots.get(call.tenant_id),
             request.giver,
@@ -179,22 +173,21 @@ class AuthzService(AuthzServiceServicer):
         return answer
 
     async def ListPermissions(
-        self, request: authz.ListPermissionsRequest, context: Any
+        self, request: authz.ListPermissionsRequest, call: Call
     ) -> authz.ListPermissionsResponse:
         """Tell what a subject may do."""
-        return await self._listing.permissions(current_call(), request)
+        return await self._listing.permissions(call, request)
 
     async def ListSubjects(
-        self, request: authz.ListSubjectsRequest, context: Any
+        self, request: authz.ListSubjectsRequest, call: Call
     ) -> authz.ListSubjectsResponse:
         """Tell who may act on a resource."""
-        return await self._listing.subjects(current_call(), request)
+        return await self._listing.subjects(call, request)
 
     async def WatchRevisions(
-        self, request: authz.WatchRevisionsRequest, context: Any
+        self, request: authz.WatchRevisionsRequest, call: Call
     ) -> AsyncIterator[authz.WatchRevisionsResponse]:
         """Stream the tenant's revisions, for as long as the caller may and the tenant is active."""
-        call = current_call()
         told: tuple[str, str] | None = None
         async with aclosing(self._watch.watch(call.tenant_id, tick_s=READMIT_S)) as states:
             async for state in states:
@@ -228,7 +221,7 @@ class AuthzService(AuthzServiceServicer):
         )
 
 
-class AssignmentService(AssignmentServiceServicer):
+class AssignmentService:
     """Who holds which role."""
 
     def __init__(self, assignments: Assignments, pages: PageTokens) -> None:
@@ -236,10 +229,9 @@ class AssignmentService(AssignmentServiceServicer):
         self._pages = pages
 
     async def GrantRole(
-        self, request: assignment.GrantRoleRequest, context: Any
+        self, request: assignment.GrantRoleRequest, call: Call
     ) -> assignment.GrantRoleResponse:
         """Give a role."""
-        call = current_call()
         wish = Grant(
             subject=request.subject,
             role=request.role,
@@ -252,18 +244,16 @@ class AssignmentService(AssignmentServiceServicer):
         return assignment.GrantRoleResponse(assignment=_message(made), revision=revision)
 
     async def RevokeRole(
-        self, request: assignment.RevokeRoleRequest, context: Any
+        self, request: assignment.RevokeRoleRequest, call: Call
     ) -> assignment.RevokeRoleResponse:
         """Take a role away."""
-        call = current_call()
         revision = await self._assignments.revoke(call, UUID(request.assignment_id), request.reason)
         return assignment.RevokeRoleResponse(revision=revision)
 
     async def ListRoleAssignments(
-        self, request: assignment.ListRoleAssignmentsRequest, context: Any
+        self, request: assignment.ListRoleAssignmentsRequest, call: Call
     ) -> assignment.ListRoleAssignmentsResponse:
         """List assignments."""
-        call = current_call()
         cursor = self._pages.decode(call, request)
         size = page_size(request.page_size)
         found = await self._assignments.list(
@@ -281,18 +271,18 @@ class AssignmentService(AssignmentServiceServicer):
         )
 
     async def GetAssignmentSettings(
-        self, request: assignment.GetAssignmentSettingsRequest, context: Any
+        self, request: assignment.GetAssignmentSettingsRequest, call: Call
     ) -> assignment.GetAssignmentSettingsResponse:
         """Tell who may hold roles."""
-        allowed = await self._assignments.foreign_subjects(current_call())
+        allowed = await self._assignments.foreign_subjects(call)
         return assignment.GetAssignmentSettingsResponse(foreign_subjects=allowed)
 
     async def UpdateAssignmentSettings(
-        self, request: assignment.UpdateAssignmentSettingsRequest, context: Any
+        self, request: assignment.UpdateAssignmentSettingsRequest, call: Call
     ) -> assignment.UpdateAssignmentSettingsResponse:
         """Say who may hold roles."""
         await self._assignments.set_foreign_subjects(
-            current_call(), request.reason, allowed=request.foreign_subjects
+            call, request.reason, allowed=request.foreign_subjects
         )
         return assignment.UpdateAssignmentSettingsResponse()
 

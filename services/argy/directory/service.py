@@ -1,13 +1,10 @@
 """The gRPC face: messages in, use cases, messages out."""
 
 from operator import attrgetter
-from typing import Any
 from uuid import UUID
 
 from argy.api.directory.v1 import tenant_pb2 as tenants_pb
 from argy.api.directory.v1 import user_pb2 as users_pb
-from argy.api.directory.v1.tenant_pb2_grpc import OrgServiceServicer, TenantServiceServicer
-from argy.api.directory.v1.user_pb2_grpc import GroupServiceServicer, UserServiceServicer
 from argy.directory.changes import request_uuid
 from argy.directory.groups import Groups
 from argy.directory.orgs import Orgs
@@ -21,7 +18,7 @@ from argy.directory.wire import (
     user_message,
     user_state,
 )
-from argy.rpc.call import current_call
+from argy.rpc.call import Call
 from argy.rpc.page_token import PageTokens
 
 _tenant_id = attrgetter("tenant_id")
@@ -30,7 +27,7 @@ _user_id = attrgetter("user_id")
 _group_id = attrgetter("group_id")
 
 
-class TenantService(TenantServiceServicer):
+class TenantService:
     """The life cycle of tenants."""
 
     def __init__(self, tenants: Tenants, pages: PageTokens) -> None:
@@ -38,11 +35,11 @@ class TenantService(TenantServiceServicer):
         self._pages = Paged(pages)
 
     async def CreateTenant(
-        self, request: tenants_pb.CreateTenantRequest, context: Any
+        self, request: tenants_pb.CreateTenantRequest, call: Call
     ) -> tenants_pb.CreateTenantResponse:
         """Make a tenant."""
         made = await self._tenants.create(
-            current_call(),
+            call,
             slug=request.slug,
             display_name=request.display_name,
             request_id=request_uuid(request.request_id),
@@ -50,17 +47,16 @@ class TenantService(TenantServiceServicer):
         return tenants_pb.CreateTenantResponse(tenant=tenant_message(made))
 
     async def GetTenant(
-        self, request: tenants_pb.GetTenantRequest, context: Any
+        self, request: tenants_pb.GetTenantRequest, call: Call
     ) -> tenants_pb.GetTenantResponse:
         """One tenant."""
         found = await self._tenants.get(UUID(request.tenant_id))
         return tenants_pb.GetTenantResponse(tenant=tenant_message(found))
 
     async def ListTenants(
-        self, request: tenants_pb.ListTenantsRequest, context: Any
+        self, request: tenants_pb.ListTenantsRequest, call: Call
     ) -> tenants_pb.ListTenantsResponse:
         """A page of tenants."""
-        call = current_call()
         after, limit = self._pages.window(call, request)
         found = await self._tenants.list(after=after, slug=request.slug, limit=limit)
         shown, token = self._pages.cut(call, request, found, _tenant_id)
@@ -69,29 +65,29 @@ class TenantService(TenantServiceServicer):
         )
 
     async def SuspendTenant(
-        self, request: tenants_pb.SuspendTenantRequest, context: Any
+        self, request: tenants_pb.SuspendTenantRequest, call: Call
     ) -> tenants_pb.SuspendTenantResponse:
         """Refuse every call of a tenant."""
         found = await self._tenants.set_state(
-            current_call(), UUID(request.tenant_id), "SUSPENDED", request.reason
+            call, UUID(request.tenant_id), "SUSPENDED", request.reason
         )
         return tenants_pb.SuspendTenantResponse(tenant=tenant_message(found))
 
     async def ResumeTenant(
-        self, request: tenants_pb.ResumeTenantRequest, context: Any
+        self, request: tenants_pb.ResumeTenantRequest, call: Call
     ) -> tenants_pb.ResumeTenantResponse:
         """Make a suspended tenant active."""
         found = await self._tenants.set_state(
-            current_call(), UUID(request.tenant_id), "ACTIVE", request.reason
+            call, UUID(request.tenant_id), "ACTIVE", request.reason
         )
         return tenants_pb.ResumeTenantResponse(tenant=tenant_message(found))
 
     async def DeleteTenant(
-        self, request: tenants_pb.DeleteTenantRequest, context: Any
+        self, request: tenants_pb.DeleteTenantRequest, call: Call
     ) -> tenants_pb.DeleteTenantResponse:
         """Delete a suspended tenant."""
         await self._tenants.delete(
-            current_call(),
+            call,
             UUID(request.tenant_id),
             confirm_slug=request.confirm_slug,
             reason=request.reason,
@@ -99,7 +95,7 @@ class TenantService(TenantServiceServicer):
         return tenants_pb.DeleteTenantResponse()
 
 
-class OrgService(OrgServiceServicer):
+class OrgService:
     """The organizations of the call's tenant."""
 
     def __init__(self, orgs: Orgs, pages: PageTokens) -> None:
@@ -107,11 +103,11 @@ class OrgService(OrgServiceServicer):
         self._pages = Paged(pages)
 
     async def CreateOrg(
-        self, request: tenants_pb.CreateOrgRequest, context: Any
+        self, request: tenants_pb.CreateOrgRequest, call: Call
     ) -> tenants_pb.CreateOrgResponse:
         """Make an org."""
         made = await self._orgs.create(
-            current_call(),
+            call,
             slug=request.slug,
             display_name=request.display_name,
             request_id=request_uuid(request.request_id),
@@ -119,31 +115,30 @@ class OrgService(OrgServiceServicer):
         return tenants_pb.CreateOrgResponse(org=org_message(made))
 
     async def GetOrg(
-        self, request: tenants_pb.GetOrgRequest, context: Any
+        self, request: tenants_pb.GetOrgRequest, call: Call
     ) -> tenants_pb.GetOrgResponse:
         """One org."""
-        found = await self._orgs.get(current_call(), UUID(request.org_id))
+        found = await self._orgs.get(call, UUID(request.org_id))
         return tenants_pb.GetOrgResponse(org=org_message(found))
 
     async def ListOrgs(
-        self, request: tenants_pb.ListOrgsRequest, context: Any
+        self, request: tenants_pb.ListOrgsRequest, call: Call
     ) -> tenants_pb.ListOrgsResponse:
         """A page of orgs."""
-        call = current_call()
         after, limit = self._pages.window(call, request)
         found = await self._orgs.list(call, after=after, slug=request.slug, limit=limit)
         shown, token = self._pages.cut(call, request, found, _org_id)
         return tenants_pb.ListOrgsResponse(orgs=map(org_message, shown), next_page_token=token)
 
     async def DeleteOrg(
-        self, request: tenants_pb.DeleteOrgRequest, context: Any
+        self, request: tenants_pb.DeleteOrgRequest, call: Call
     ) -> tenants_pb.DeleteOrgResponse:
         """Delete an org."""
-        await self._orgs.delete(current_call(), UUID(request.org_id), request.reason)
+        await self._orgs.delete(call, UUID(request.org_id), request.reason)
         return tenants_pb.DeleteOrgResponse()
 
 
-class UserService(UserServiceServicer):
+class UserService:
     """The people of the call's tenant."""
 
     def __init__(self, users: Users, pages: PageTokens) -> None:
@@ -151,11 +146,11 @@ class UserService(UserServiceServicer):
         self._pages = Paged(pages)
 
     async def CreateUser(
-        self, request: users_pb.CreateUserRequest, context: Any
+        self, request: users_pb.CreateUserRequest, call: Call
     ) -> users_pb.CreateUserResponse:
         """Make a user."""
         made = await self._users.create(
-            current_call(),
+            call,
             email=request.email,
             display_name=request.display_name,
             external_id=request.external_id,
@@ -164,17 +159,16 @@ class UserService(UserServiceServicer):
         return users_pb.CreateUserResponse(user=user_message(made))
 
     async def GetUser(
-        self, request: users_pb.GetUserRequest, context: Any
+        self, request: users_pb.GetUserRequest, call: Call
     ) -> users_pb.GetUserResponse:
         """One user."""
-        found = await self._users.get(current_call(), UUID(request.user_id))
+        found = await self._users.get(call, UUID(request.user_id))
         return users_pb.GetUserResponse(user=user_message(found))
 
     async def ListUsers(
-        self, request: users_pb.ListUsersRequest, context: Any
+        self, request: users_pb.ListUsersRequest, call: Call
     ) -> users_pb.ListUsersResponse:
         """A page of users."""
-        call = current_call()
         after, limit = self._pages.window(call, request)
         ids = [UUID(user_id) for user_id in request.user_ids]
         found = await self._users.list(
@@ -189,23 +183,23 @@ class UserService(UserServiceServicer):
         return users_pb.ListUsersResponse(users=map(user_message, shown), next_page_token=token)
 
     async def SetUserState(
-        self, request: users_pb.SetUserStateRequest, context: Any
+        self, request: users_pb.SetUserStateRequest, call: Call
     ) -> users_pb.SetUserStateResponse:
         """Disable a user, or make one active."""
         found = await self._users.set_state(
-            current_call(), UUID(request.user_id), user_state(request.state), request.reason
+            call, UUID(request.user_id), user_state(request.state), request.reason
         )
         return users_pb.SetUserStateResponse(user=user_message(found))
 
     async def DeleteUser(
-        self, request: users_pb.DeleteUserRequest, context: Any
+        self, request: users_pb.DeleteUserRequest, call: Call
     ) -> users_pb.DeleteUserResponse:
         """Delete a user."""
-        await self._users.delete(current_call(), UUID(request.user_id), request.reason)
+        await self._users.delete(call, UUID(request.user_id), request.reason)
         return users_pb.DeleteUserResponse()
 
 
-class GroupService(GroupServiceServicer):
+class GroupService:
     """Groups of the call's tenant."""
 
     def __init__(self, groups: Groups, pages: PageTokens) -> None:
@@ -213,11 +207,11 @@ class GroupService(GroupServiceServicer):
         self._pages = Paged(pages)
 
     async def CreateGroup(
-        self, request: users_pb.CreateGroupRequest, context: Any
+        self, request: users_pb.CreateGroupRequest, call: Call
     ) -> users_pb.CreateGroupResponse:
         """Make a group."""
         made = await self._groups.create(
-            current_call(),
+            call,
             slug=request.slug,
             display_name=request.display_name,
             request_id=request_uuid(request.request_id),
@@ -225,17 +219,16 @@ class GroupService(GroupServiceServicer):
         return users_pb.CreateGroupResponse(group=group_message(made))
 
     async def GetGroup(
-        self, request: users_pb.GetGroupRequest, context: Any
+        self, request: users_pb.GetGroupRequest, call: Call
     ) -> users_pb.GetGroupResponse:
         """One group."""
-        found = await self._groups.get(current_call(), UUID(request.group_id))
+        found = await self._groups.get(call, UUID(request.group_id))
         return users_pb.GetGroupResponse(group=group_message(found))
 
     async def ListGroups(
-        self, request: users_pb.ListGroupsRequest, context: Any
+        self, request: users_pb.ListGroupsRequest, call: Call
     ) -> users_pb.ListGroupsResponse:
         """A page of groups."""
-        call = current_call()
         after, limit = self._pages.window(call, request)
         ids = [UUID(group_id) for group_id in request.group_ids]
         found = await self._groups.list(call, after=after, slug=request.slug, ids=ids, limit=limit)
@@ -243,35 +236,34 @@ class GroupService(GroupServiceServicer):
         return users_pb.ListGroupsResponse(groups=map(group_message, shown), next_page_token=token)
 
     async def DeleteGroup(
-        self, request: users_pb.DeleteGroupRequest, context: Any
+        self, request: users_pb.DeleteGroupRequest, call: Call
     ) -> users_pb.DeleteGroupResponse:
         """Delete a group."""
-        await self._groups.delete(current_call(), UUID(request.group_id), request.reason)
+        await self._groups.delete(call, UUID(request.group_id), request.reason)
         return users_pb.DeleteGroupResponse()
 
     async def AddMember(
-        self, request: users_pb.AddMemberRequest, context: Any
+        self, request: users_pb.AddMemberRequest, call: Call
     ) -> users_pb.AddMemberResponse:
         """Put a user into a group."""
         revision = await self._groups.add_member(
-            current_call(), UUID(request.group_id), UUID(request.user_id)
+            call, UUID(request.group_id), UUID(request.user_id)
         )
         return users_pb.AddMemberResponse(revision=revision)
 
     async def RemoveMember(
-        self, request: users_pb.RemoveMemberRequest, context: Any
+        self, request: users_pb.RemoveMemberRequest, call: Call
     ) -> users_pb.RemoveMemberResponse:
         """Take a user out of a group."""
         revision = await self._groups.remove_member(
-            current_call(), UUID(request.group_id), UUID(request.user_id)
+            call, UUID(request.group_id), UUID(request.user_id)
         )
         return users_pb.RemoveMemberResponse(revision=revision)
 
     async def ListMembers(
-        self, request: users_pb.ListMembersRequest, context: Any
+        self, request: users_pb.ListMembersRequest, call: Call
     ) -> users_pb.ListMembersResponse:
         """A page of a group's users."""
-        call = current_call()
         after, limit = self._pages.window(call, request)
         found = await self._groups.members(call, UUID(request.group_id), after=after, limit=limit)
         shown, token = self._pages.cut(call, request, found, _user_id)

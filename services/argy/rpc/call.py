@@ -1,6 +1,5 @@
 """What is known about the call that is being served; each stage of the chain adds its part."""
 
-from contextvars import ContextVar
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -125,11 +124,3 @@ class Call:
     def changed_nothing(self) -> None:
         """Say that there is nothing to record: repeated, already so, or only looked at."""
         self.audited = True
-
-
-CURRENT: Final[ContextVar[Call]] = ContextVar("argy_call")
-
-
-def current_call() -> Call:
-    """The call that this task serves; raises LookupError outside a handler."""
-    return CURRENT.get()

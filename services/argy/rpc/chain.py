@@ -17,7 +17,7 @@ key none is served then: whether it was revoked can't be told (``argy.rpc.servic
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, nullcontext
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ from argy.base.errors import (
     Unauthenticated,
 )
 from argy.base.ids import uuid7
-from argy.rpc.call import CURRENT, Call
+from argy.rpc.call import Call
 from argy.rpc.declarations import Method
 from argy.rpc.errors import Context, abort
 from argy.rpc.readmission import while_good
@@ -48,6 +48,8 @@ from argy.rpc.stages import (
 )
 from argy.rpc.telemetry import MethodStats, finish
 
+Served = Callable[[bytes, Context], Any]
+"""A handler behind its chain, as gRPC calls it."""
 STAGES: Final[tuple[Stage, ...]] = (
     deadline,
     signature,
@@ -59,7 +61,7 @@ STAGES: Final[tuple[Stage, ...]] = (
 """Between telemetry and audit, which stand around the handler in ``compose``."""
 
 
-def compose(deps: Dependencies, method: Method, handler: Handler) -> Handler:
+def compose(deps: Dependencies, method: Method, handler: Handler) -> Served:
     """The whole chain of one method as one handler of raw bytes."""
     enters = tuple(enter for stage in STAGES if (enter := stage(deps, method)) is not None)
     stats = deps.telemetry.stats(method.path)
@@ -77,8 +79,7 @@ def compose(deps: Dependencies, method: Method, handler: Handler) -> Handler:
                 waiting = enter(call, context)
                 if waiting is not None:
                     await waiting
-            CURRENT.set(call)
-            response = await handler(call.request, context)
+            response = await handler(call.request, call)
             if guarded and not call.audited:
                 raise _unaudited(method)
             return response
@@ -98,7 +99,7 @@ def _stream(
     enters: tuple[Enter, ...],
     handler: Handler,
     stats: MethodStats,
-) -> Handler:
+) -> Served:
     async def serve(body: bytes, context: Context) -> AsyncIterator[Any]:
         started_s = time.perf_counter()
         call = Call(method, body, deps.clock.now_ms())
@@ -108,8 +109,7 @@ def _stream(
                 waiting = enter(call, context)
                 if waiting is not None:
                     await waiting
-            CURRENT.set(call)
-            responses = handler(call.request, context)
+            responses = handler(call.request, call)
             if not method.public:
                 responses = while_good(responses, deps, call)
             place = nullcontext() if method.public else deps.streams.one_of(call.tenant_id)

@@ -62,7 +62,11 @@ class Server:
         self.port = 0
 
     def add(self, servicer: object, service: ServiceDescriptor) -> None:
-        """Register a generated servicer; what is wrong with it is told when the server starts."""
+        """Register what implements ``service``; what is wrong is told when the server starts.
+
+        Each RPC is a method of its name that takes the request and the ``Call`` (who asks, for
+        which tenant), and returns the response, or yields a stream of them.
+        """
         try:
             methods = declared_methods(service)
         except ArgyError as error:

@@ -39,7 +39,8 @@ from argy.rpc.validation import compile_rules
 
 Enter = Callable[[Call, Context], Awaitable[None] | None]
 Stage = Callable[["Dependencies", Method], Enter | None]
-Handler = Callable[[Any, Context], Any]
+Handler = Callable[[Any, Call], Any]
+"""A handler of a service: takes the request and the call, gives a response or a stream of them."""
 
 MAX_UNARY_S: Final = 300.0
 MAX_STREAM_S: Final = 3600.0

@@ -12,11 +12,11 @@ import grpc
 import pytest
 
 from argy.api.directory.v1 import tenant_pb2 as pb
-from argy.api.directory.v1.tenant_pb2_grpc import OrgServiceServicer, OrgServiceStub
+from argy.api.directory.v1.tenant_pb2_grpc import OrgServiceStub
 from argy.base.clock import SystemClock
 from argy.base.crypto import KeyRing
 from argy.base.errors import ArgyError, PermissionDenied
-from argy.rpc.call import Call, current_call
+from argy.rpc.call import Call
 from argy.rpc.client import SignedChannel
 from argy.rpc.pair_keys import PairKeys, RootKeys
 from argy.rpc.server import Server, ServerConfig
@@ -33,7 +33,7 @@ RING = KeyRing.generate("k1").rotated("k2")
 MAX_REQUEST_BYTES = 64 * 1024
 
 
-class Orgs(OrgServiceServicer):
+class Orgs:
     """Answers with what the chain knows of the call."""
 
     def __init__(self) -> None:
@@ -43,24 +43,23 @@ class Orgs(OrgServiceServicer):
         """GetOrg waits for it; set unless a test clears it."""
         self.leave.set()
 
-    async def GetOrg(self, request: Any, context: Any) -> pb.GetOrgResponse:  # noqa: N802
-        call = current_call()
+    async def GetOrg(self, request: Any, call: Call) -> pb.GetOrgResponse:  # noqa: N802
         self.entered.release()
         await self.leave.wait()
         return pb.GetOrgResponse(
             org=pb.Org(org_id=request.org_id, slug=call.tenant.slug, display_name=call.caller)
         )
 
-    async def CreateOrg(self, request: Any, context: Any) -> pb.CreateOrgResponse:  # noqa: N802
+    async def CreateOrg(self, request: Any, call: Call) -> pb.CreateOrgResponse:  # noqa: N802
         self.created.append(request.slug)
         if request.slug != "forgetful":
-            current_call().mark_audited()
+            call.mark_audited()
         return pb.CreateOrgResponse(org=pb.Org(slug=request.slug))
 
-    async def ListOrgs(self, request: Any, context: Any) -> pb.ListOrgsResponse:  # noqa: N802
+    async def ListOrgs(self, request: Any, call: Call) -> pb.ListOrgsResponse:  # noqa: N802
         raise RuntimeError("a bug that holds a secret: hunter2")
 
-    async def DeleteOrg(self, request: Any, context: Any) -> pb.DeleteOrgResponse:  # noqa: N802
+    async def DeleteOrg(self, request: Any, call: Call) -> pb.DeleteOrgResponse:  # noqa: N802
         return pb.DeleteOrgResponse()
 
 

@@ -1,17 +1,16 @@
 """The gRPC face of credentials: messages in, use cases, messages out."""
 
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from argy.api.authn.v1 import credential_pb2 as pb
-from argy.api.authn.v1.credential_pb2_grpc import CredentialServiceServicer
 from argy.authn.credentials.domain import Credential, Kind
 from argy.authn.credentials.use_cases import Credentials
 from argy.authn.sessions.domain import DeviceInfo
 from argy.base.errors import PermissionDenied
-from argy.rpc.call import current_call
+from argy.rpc.call import Call
 from argy.rpc.page_token import PageTokens, page_size
 
 _KIND: Final[dict[Kind, pb.CredentialKind.ValueType]] = {
@@ -21,7 +20,7 @@ _KIND: Final[dict[Kind, pb.CredentialKind.ValueType]] = {
 }
 
 
-class CredentialService(CredentialServiceServicer):
+class CredentialService:
     """Long-lived credentials."""
 
     def __init__(self, credentials: Credentials, pages: PageTokens) -> None:
@@ -29,11 +28,11 @@ class CredentialService(CredentialServiceServicer):
         self._pages = pages
 
     async def CreatePersonalAccessToken(
-        self, request: pb.CreatePersonalAccessTokenRequest, context: Any
+        self, request: pb.CreatePersonalAccessTokenRequest, call: Call
     ) -> pb.CreatePersonalAccessTokenResponse:
         """Make a token of the caller's own."""
         made = await self._credentials.make_token(
-            current_call(),
+            call,
             name=request.name,
             scopes=request.scopes,
             days=request.days,
@@ -44,11 +43,11 @@ class CredentialService(CredentialServiceServicer):
         )
 
     async def CreateApiKey(
-        self, request: pb.CreateApiKeyRequest, context: Any
+        self, request: pb.CreateApiKeyRequest, call: Call
     ) -> pb.CreateApiKeyResponse:
         """Make a key of an agent."""
         made = await self._credentials.make_key(
-            current_call(),
+            call,
             subject=request.subject,
             name=request.name,
             scopes=request.scopes,
@@ -57,11 +56,11 @@ class CredentialService(CredentialServiceServicer):
         return pb.CreateApiKeyResponse(credential=_message(made.credential), secret=made.secret)
 
     async def CreateServiceKey(
-        self, request: pb.CreateServiceKeyRequest, context: Any
+        self, request: pb.CreateServiceKeyRequest, call: Call
     ) -> pb.CreateServiceKeyResponse:
         """Make a key of a service."""
         made = await self._credentials.make_service_key(
-            current_call(),
+            call,
             service=request.service,
             name=request.name,
             scopes=request.scopes,
@@ -72,21 +71,20 @@ class CredentialService(CredentialServiceServicer):
         )
 
     async def RotateCredential(
-        self, request: pb.RotateCredentialRequest, context: Any
+        self, request: pb.RotateCredentialRequest, call: Call
     ) -> pb.RotateCredentialResponse:
         """Make a new secret."""
         made = await self._credentials.rotate(
-            current_call(), UUID(request.credential_id), overlap_hours=request.overlap_hours
+            call, UUID(request.credential_id), overlap_hours=request.overlap_hours
         )
         return pb.RotateCredentialResponse(
             credential=_message(made.credential), secret=made.secret, key_id=made.key_id
         )
 
     async def ListCredentials(
-        self, request: pb.ListCredentialsRequest, context: Any
+        self, request: pb.ListCredentialsRequest, call: Call
     ) -> pb.ListCredentialsResponse:
         """List live credentials, newest first."""
-        call = current_call()
         cursor = self._pages.decode(call, request)
         size = page_size(request.page_size)
         found = await self._credentials.list(
@@ -103,27 +101,27 @@ class CredentialService(CredentialServiceServicer):
         )
 
     async def RevokeCredential(
-        self, request: pb.RevokeCredentialRequest, context: Any
+        self, request: pb.RevokeCredentialRequest, call: Call
     ) -> pb.RevokeCredentialResponse:
         """End a credential."""
-        await self._credentials.revoke(current_call(), UUID(request.credential_id))
+        await self._credentials.revoke(call, UUID(request.credential_id))
         return pb.RevokeCredentialResponse()
 
     async def VerifyCredential(
-        self, request: pb.VerifyCredentialRequest, context: Any
+        self, request: pb.VerifyCredentialRequest, call: Call
     ) -> pb.VerifyCredentialResponse:
         """Tell whose a secret is."""
-        found = await self._credentials.find(current_call().tenant_id, request.secret)
+        found = await self._credentials.find(call.tenant_id, request.secret)
         if found is None:
             raise PermissionDenied("the credential is not good", reason="CREDENTIAL_INVALID")
         return pb.VerifyCredentialResponse(credential=_message(found))
 
     async def VerifyServiceKey(
-        self, request: pb.VerifyServiceKeyRequest, context: Any
+        self, request: pb.VerifyServiceKeyRequest, call: Call
     ) -> pb.VerifyServiceKeyResponse:
         """Tell what a service key's secret is good for."""
         found = await self._credentials.service_keys.standing_of(
-            current_call().tenant_id, UUID(request.credential_id), request.secret_hash
+            call.tenant_id, UUID(request.credential_id), request.secret_hash
         )
         if found is None:
             return pb.VerifyServiceKeyResponse()

@@ -1,17 +1,16 @@
 """The gRPC face of the device flow: messages in, use cases, messages out."""
 
-from typing import Any, Final
+from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from argy.api.authn.v1 import device_pb2 as pb
-from argy.api.authn.v1.device_pb2_grpc import DeviceServiceServicer
 from argy.api.authn.v1.session_pb2 import Device
 from argy.api.authn.v1.token_pb2 import Tokens
 from argy.authn.devices.domain import INTERVAL_S, LIFETIME_S, Poll, shown
 from argy.authn.devices.use_cases import Devices
 from argy.authn.sessions.domain import DeviceInfo
-from argy.rpc.call import current_call
+from argy.rpc.call import Call
 
 _POLL: Final[dict[Poll, pb.DevicePoll.ValueType]] = {
     "GRANTED": pb.DEVICE_POLL_GRANTED,
@@ -22,18 +21,18 @@ _POLL: Final[dict[Poll, pb.DevicePoll.ValueType]] = {
 }
 
 
-class DeviceService(DeviceServiceServicer):
+class DeviceService:
     """Terminals and agents, signed in from a browser."""
 
     def __init__(self, devices: Devices) -> None:
         self._devices = devices
 
     async def AuthorizeDevice(
-        self, request: pb.AuthorizeDeviceRequest, context: Any
+        self, request: pb.AuthorizeDeviceRequest, call: Call
     ) -> pb.AuthorizeDeviceResponse:
         """Begin."""
         begun = await self._devices.begin(
-            current_call(),
+            call,
             client_id=request.client_id,
             scope=request.scope,
             device=_info(request.device),
@@ -46,12 +45,10 @@ class DeviceService(DeviceServiceServicer):
         )
 
     async def DescribeDeviceCode(
-        self, request: pb.DescribeDeviceCodeRequest, context: Any
+        self, request: pb.DescribeDeviceCodeRequest, call: Call
     ) -> pb.DescribeDeviceCodeResponse:
         """Tell a person what asks."""
-        found = await self._devices.describe(
-            current_call(), request.user_code, device=_info(request.device)
-        )
+        found = await self._devices.describe(call, request.user_code, device=_info(request.device))
         return pb.DescribeDeviceCodeResponse(
             client_id=found.client_id,
             scope=found.scope,
@@ -60,11 +57,11 @@ class DeviceService(DeviceServiceServicer):
         )
 
     async def DecideDeviceCode(
-        self, request: pb.DecideDeviceCodeRequest, context: Any
+        self, request: pb.DecideDeviceCodeRequest, call: Call
     ) -> pb.DecideDeviceCodeResponse:
         """Approve or deny."""
         await self._devices.decide(
-            current_call(),
+            call,
             request.user_code,
             approved=request.approved,
             device=_info(request.device),
@@ -72,10 +69,10 @@ class DeviceService(DeviceServiceServicer):
         return pb.DecideDeviceCodeResponse()
 
     async def RedeemDeviceCode(
-        self, request: pb.RedeemDeviceCodeRequest, context: Any
+        self, request: pb.RedeemDeviceCodeRequest, call: Call
     ) -> pb.RedeemDeviceCodeResponse:
         """Answer a poll."""
-        outcome = await self._devices.redeem(current_call(), request.device_code, request.client_id)
+        outcome = await self._devices.redeem(call, request.device_code, request.client_id)
         tokens = outcome.tokens
         return pb.RedeemDeviceCodeResponse(
             poll=_POLL[outcome.poll],

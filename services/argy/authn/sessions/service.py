@@ -1,10 +1,9 @@
 """The gRPC face of sessions: messages in, use cases, messages out."""
 
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from argy.api.authn.v1 import session_pb2 as pb
-from argy.api.authn.v1.session_pb2_grpc import SessionServiceServicer
 from argy.authn.security_notices.domain import SecurityNotice
 from argy.authn.security_notices.use_cases import SeenNotices
 from argy.authn.sessions.accounts import find_account
@@ -14,7 +13,7 @@ from argy.authn.sign_in_reset import SignInReset
 from argy.authn.tokens.issuing import TokenIssuer
 from argy.base.errors import PermissionDenied
 from argy.rpc.access import AccessDecider
-from argy.rpc.call import Call, current_call
+from argy.rpc.call import Call
 from argy.rpc.person import require_person
 from argy.rpc.provisional import check_ends_itself
 from argy.store.database import Database
@@ -25,7 +24,7 @@ CLIENT_ID: Final = "edge"
 """The client of access tokens that are made for sessions."""
 
 
-class SessionService(SessionServiceServicer):
+class SessionService:
     """Who is signed in where."""
 
     def __init__(
@@ -46,40 +45,34 @@ class SessionService(SessionServiceServicer):
         self._reset = reset
 
     async def CheckSession(
-        self, request: pb.CheckSessionRequest, context: Any
+        self, request: pb.CheckSessionRequest, call: Call
     ) -> pb.CheckSessionResponse:
         """Tell whose session a secret is."""
-        call = current_call()
         session = await self._sessions.check(call.tenant_id, request.secret)
         told = pb.CheckSessionResponse(session=message(session, current=True))
         await self._tell(call, session, told)
         return told
 
     async def ListSessions(
-        self, request: pb.ListSessionsRequest, context: Any
+        self, request: pb.ListSessionsRequest, call: Call
     ) -> pb.ListSessionsResponse:
         """List the caller's own sessions."""
-        call = current_call()
         found = await self._sessions.list(call)
         asking = call.claims.session_id if call.claims else ""
         return pb.ListSessionsResponse(
             sessions=[message(one, current=str(one.session_id) == asking) for one in found]
         )
 
-    async def EndSession(
-        self, request: pb.EndSessionRequest, context: Any
-    ) -> pb.EndSessionResponse:
+    async def EndSession(self, request: pb.EndSessionRequest, call: Call) -> pb.EndSessionResponse:
         """End one of the caller's own sessions."""
-        call = current_call()
         check_ends_itself(call, request.session_id)
         await self._sessions.end(call, UUID(request.session_id))
         return pb.EndSessionResponse()
 
     async def EndUserSessions(
-        self, request: pb.EndUserSessionsRequest, context: Any
+        self, request: pb.EndUserSessionsRequest, call: Call
     ) -> pb.EndUserSessionsResponse:
         """End every session of a user."""
-        call = current_call()
         user_id = UUID(request.user_id) if request.user_id else require_person(call)
         if call.caller == f"user:{user_id}":
             # That a service says that it acts for somebody is not them.
@@ -95,10 +88,9 @@ class SessionService(SessionServiceServicer):
         return pb.EndUserSessionsResponse(ended=ended)
 
     async def ListSecurityNotices(
-        self, request: pb.ListSecurityNoticesRequest, context: Any
+        self, request: pb.ListSecurityNoticesRequest, call: Call
     ) -> pb.ListSecurityNoticesResponse:
         """List the caller's own notices."""
-        call = current_call()
         found = await self._notices.of_caller(call)
         asking = call.claims.session_id if call.claims else ""
         since_ms = await self._notices.proof_since_ms(call) if call.claims else 0
@@ -107,18 +99,17 @@ class SessionService(SessionServiceServicer):
         )
 
     async def AcknowledgeSecurityNotices(
-        self, request: pb.AcknowledgeSecurityNoticesRequest, context: Any
+        self, request: pb.AcknowledgeSecurityNoticesRequest, call: Call
     ) -> pb.AcknowledgeSecurityNoticesResponse:
         """Note that the caller saw some of their notices."""
         notice_ids = [UUID(one) for one in request.notice_ids]
-        done = await self._notices.acknowledge(current_call(), notice_ids)
+        done = await self._notices.acknowledge(call, notice_ids)
         return pb.AcknowledgeSecurityNoticesResponse(acknowledged=done)
 
     async def ResetSignIn(
-        self, request: pb.ResetSignInRequest, context: Any
+        self, request: pb.ResetSignInRequest, call: Call
     ) -> pb.ResetSignInResponse:
         """Take every way in away from a user, and invite them anew."""
-        call = current_call()
         require_tenant_scope(call)
         done = await self._reset.reset(
             call,

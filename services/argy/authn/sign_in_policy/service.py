@@ -3,13 +3,12 @@
 from typing import Any, Final
 
 from argy.api.authn.v1 import sign_in_policy_pb2 as pb
-from argy.api.authn.v1.sign_in_policy_pb2_grpc import SignInPolicyServiceServicer
 from argy.authn.sessions.service import require_tenant_scope
 from argy.authn.sign_in_policy.domain import Attestation, Links, SignInPolicy
 from argy.authn.sign_in_policy.use_cases import SignInPolicies, Told
 from argy.base.errors import InvalidArgument
 from argy.base.ids import parse_uuid
-from argy.rpc.call import Call, current_call
+from argy.rpc.call import Call
 
 _LINKS: Final[dict[pb.Links.ValueType, Links]] = {pb.LINKS_ON: "ON", pb.LINKS_OFF: "OFF"}
 _ATTESTATION: Final[dict[pb.PasskeyAttestation.ValueType, Attestation]] = {
@@ -20,24 +19,26 @@ _LINKS_TOLD: Final = {value: key for key, value in _LINKS.items()}
 _ATTESTATION_TOLD: Final = {value: key for key, value in _ATTESTATION.items()}
 
 
-class SignInPolicyService(SignInPolicyServiceServicer):
+class SignInPolicyService:
     """How people of a tenant sign in."""
 
     def __init__(self, policies: SignInPolicies) -> None:
         self._policies = policies
 
     async def GetSignInPolicy(
-        self, request: pb.GetSignInPolicyRequest, context: Any
+        self, request: pb.GetSignInPolicyRequest, call: Call
     ) -> pb.GetSignInPolicyResponse:
         """Tell the policy that holds."""
-        found = await self._policies.get(_tenant_call())
+        require_tenant_scope(call)
+        found = await self._policies.get(call)
         return pb.GetSignInPolicyResponse(**_fields(found))
 
     async def UpdateSignInPolicy(
-        self, request: pb.UpdateSignInPolicyRequest, context: Any
+        self, request: pb.UpdateSignInPolicyRequest, call: Call
     ) -> pb.UpdateSignInPolicyResponse:
         """Replace the policy."""
-        call, wanted = _tenant_call(), request.policy
+        require_tenant_scope(call)
+        wanted = request.policy
         made = await self._policies.update(
             call,
             _policy(wanted),
@@ -45,12 +46,6 @@ class SignInPolicyService(SignInPolicyServiceServicer):
             etag=request.etag,
         )
         return pb.UpdateSignInPolicyResponse(**_fields(made))
-
-
-def _tenant_call() -> Call:
-    call = current_call()
-    require_tenant_scope(call)
-    return call
 
 
 def _policy(message: pb.SignInPolicy) -> SignInPolicy:

@@ -1,17 +1,14 @@
 """The gRPC face of tokens: messages in, use cases, messages out."""
 
-from typing import Any
-
 from argy.api.authn.v1 import token_pb2 as pb
-from argy.api.authn.v1.token_pb2_grpc import TokenServiceServicer
 from argy.authn.tokens.domain import Tokens
 from argy.authn.tokens.revocation import RevocationList
 from argy.authn.tokens.signing_keys import SigningKeys
 from argy.authn.tokens.use_cases import TokenUse
-from argy.rpc.call import current_call
+from argy.rpc.call import Call
 
 
-class TokenService(TokenServiceServicer):
+class TokenService:
     """Access and refresh tokens, and the keys that sign them."""
 
     def __init__(self, use: TokenUse, keys: SigningKeys, revocations: RevocationList) -> None:
@@ -20,19 +17,18 @@ class TokenService(TokenServiceServicer):
         self._revocations = revocations
 
     async def RefreshTokens(
-        self, request: pb.RefreshTokensRequest, context: Any
+        self, request: pb.RefreshTokensRequest, call: Call
     ) -> pb.RefreshTokensResponse:
         """Trade a refresh token."""
         tokens = await self._use.refresh(
-            current_call(), request.refresh_token, request.client_id, request.scope
+            call, request.refresh_token, request.client_id, request.scope
         )
         return pb.RefreshTokensResponse(tokens=tokens_message(tokens))
 
     async def IntrospectToken(
-        self, request: pb.IntrospectTokenRequest, context: Any
+        self, request: pb.IntrospectTokenRequest, call: Call
     ) -> pb.IntrospectTokenResponse:
         """Tell what a token is."""
-        call = current_call()
         found = await self._use.describe(call, request.token)
         if found is None:
             return pb.IntrospectTokenResponse(active=False)
@@ -55,21 +51,20 @@ class TokenService(TokenServiceServicer):
         return told
 
     async def RevokeToken(
-        self, request: pb.RevokeTokenRequest, context: Any
+        self, request: pb.RevokeTokenRequest, call: Call
     ) -> pb.RevokeTokenResponse:
         """End a token."""
-        await self._use.revoke(current_call(), request.token, request.client_id)
+        await self._use.revoke(call, request.token, request.client_id)
         return pb.RevokeTokenResponse()
 
-    async def GetJwks(self, request: pb.GetJwksRequest, context: Any) -> pb.GetJwksResponse:
+    async def GetJwks(self, request: pb.GetJwksRequest, call: Call) -> pb.GetJwksResponse:
         """Tell the public keys."""
         return pb.GetJwksResponse(jwks_json=await self._keys.jwks())
 
     async def RotateSigningKey(
-        self, request: pb.RotateSigningKeyRequest, context: Any
+        self, request: pb.RotateSigningKeyRequest, call: Call
     ) -> pb.RotateSigningKeyResponse:
         """Make a new signing key."""
-        call = current_call()
         if request.withdraw:
             made = await self._keys.withdraw(call, self._revocations)
         else:

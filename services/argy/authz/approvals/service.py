@@ -1,21 +1,19 @@
 """The gRPC face of approvals: messages in, use cases, messages out."""
 
-from typing import Any
 from uuid import UUID
 
 from argy.api.authz.v1 import approval_pb2 as pb
-from argy.api.authz.v1.approval_pb2_grpc import ApprovalServiceServicer
 from argy.api.authz.v1.authz_pb2 import ApprovalRequirement, Question, RuleRef
 from argy.authz.approvals.domain import Action, Approval
 from argy.authz.approvals.use_cases import Approvals
 from argy.authz.view import plain_facts
 from argy.authz.wire import decision_message
 from argy.base.clock import Clock
-from argy.rpc.call import Call, current_call
+from argy.rpc.call import Call
 from argy.rpc.page_token import PageTokens, page_size
 
 
-class ApprovalService(ApprovalServiceServicer):
+class ApprovalService:
     """Approvals of single actions."""
 
     def __init__(self, approvals: Approvals, pages: PageTokens, clock: Clock) -> None:
@@ -24,10 +22,9 @@ class ApprovalService(ApprovalServiceServicer):
         self._clock = clock
 
     async def RequestApproval(
-        self, request: pb.RequestApprovalRequest, context: Any
+        self, request: pb.RequestApprovalRequest, call: Call
     ) -> pb.RequestApprovalResponse:
         """Ask for approval of one action."""
-        call = current_call()
         made = await self._approvals.request(
             call,
             _action(call, request.question, request.request_digest),
@@ -38,17 +35,16 @@ class ApprovalService(ApprovalServiceServicer):
         return pb.RequestApprovalResponse(approval=self._message(made))
 
     async def GetApproval(
-        self, request: pb.GetApprovalRequest, context: Any
+        self, request: pb.GetApprovalRequest, call: Call
     ) -> pb.GetApprovalResponse:
         """Return one approval."""
-        found = await self._approvals.get(current_call(), UUID(request.approval_id))
+        found = await self._approvals.get(call, UUID(request.approval_id))
         return pb.GetApprovalResponse(approval=self._message(found))
 
     async def ListApprovals(
-        self, request: pb.ListApprovalsRequest, context: Any
+        self, request: pb.ListApprovalsRequest, call: Call
     ) -> pb.ListApprovalsResponse:
         """List approvals, newest first."""
-        call = current_call()
         cursor = self._pages.decode(call, request)
         size = page_size(request.page_size)
         state = pb.ApprovalState.Name(request.state).removeprefix("APPROVAL_STATE_")
@@ -66,27 +62,25 @@ class ApprovalService(ApprovalServiceServicer):
             approvals=[self._message(one) for one in found[:size]], next_page_token=token
         )
 
-    async def Approve(self, request: pb.ApproveRequest, context: Any) -> pb.ApproveResponse:
+    async def Approve(self, request: pb.ApproveRequest, call: Call) -> pb.ApproveResponse:
         """Vote for an approval."""
-        found = await self._vote(request, approved=True)
+        found = await self._vote(call, request, approved=True)
         return pb.ApproveResponse(approval=found)
 
-    async def Reject(self, request: pb.RejectRequest, context: Any) -> pb.RejectResponse:
+    async def Reject(self, request: pb.RejectRequest, call: Call) -> pb.RejectResponse:
         """End a request."""
-        found = await self._vote(request, approved=False)
+        found = await self._vote(call, request, approved=False)
         return pb.RejectResponse(approval=found)
 
-    async def Cancel(self, request: pb.CancelRequest, context: Any) -> pb.CancelResponse:
+    async def Cancel(self, request: pb.CancelRequest, call: Call) -> pb.CancelResponse:
         """Withdraw an approval."""
-        call = current_call()
         found = await self._approvals.cancel(call, UUID(request.approval_id))
         return pb.CancelResponse(approval=self._message(found))
 
     async def RedeemApproval(
-        self, request: pb.RedeemApprovalRequest, context: Any
+        self, request: pb.RedeemApprovalRequest, call: Call
     ) -> pb.RedeemApprovalResponse:
         """Use a granted approval once."""
-        call = current_call()
         decision, found = await self._approvals.redeem(
             call,
             UUID(request.approval_id),
@@ -98,9 +92,8 @@ class ApprovalService(ApprovalServiceServicer):
         )
 
     async def _vote(
-        self, request: pb.ApproveRequest | pb.RejectRequest, *, approved: bool
+        self, call: Call, request: pb.ApproveRequest | pb.RejectRequest, *, approved: bool
     ) -> pb.Approval:
-        call = current_call()
         found = await self._approvals.vote(
             call, UUID(request.approval_id), approved=approved, comment=request.comment
         )

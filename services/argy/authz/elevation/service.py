@@ -1,27 +1,24 @@
 """The gRPC face of elevation: messages in, use cases, messages out."""
 
-from typing import Any
 from uuid import UUID
 
 from argy.api.authz.v1 import approval_pb2 as pb
-from argy.api.authz.v1.approval_pb2_grpc import ElevationServiceServicer
 from argy.api.authz.v1.assignment_pb2 import RoleAssignment
 from argy.authz.elevation.domain import Elevation, Wish
 from argy.authz.elevation.use_cases import Elevations
-from argy.rpc.call import current_call
+from argy.rpc.call import Call
 from argy.rpc.page_token import PageTokens, page_size
 
 
-class ElevationService(ElevationServiceServicer):
+class ElevationService:
     """Roles for a while."""
 
     def __init__(self, elevations: Elevations, pages: PageTokens) -> None:
         self._elevations = elevations
         self._pages = pages
 
-    async def Elevate(self, request: pb.ElevateRequest, context: Any) -> pb.ElevateResponse:
+    async def Elevate(self, request: pb.ElevateRequest, call: Call) -> pb.ElevateResponse:
         """Give the caller a role until it expires."""
-        call = current_call()
         wish = Wish(
             role=request.role,
             duration_s=request.duration_s,
@@ -35,18 +32,16 @@ class ElevationService(ElevationServiceServicer):
         return pb.ElevateResponse(elevation=_message(made), revision=revision)
 
     async def EndElevation(
-        self, request: pb.EndElevationRequest, context: Any
+        self, request: pb.EndElevationRequest, call: Call
     ) -> pb.EndElevationResponse:
         """Give a role back."""
-        call = current_call()
         ended, revision = await self._elevations.end(call, UUID(request.elevation_id))
         return pb.EndElevationResponse(elevation=_message(ended), revision=revision)
 
     async def ListElevations(
-        self, request: pb.ListElevationsRequest, context: Any
+        self, request: pb.ListElevationsRequest, call: Call
     ) -> pb.ListElevationsResponse:
         """List elevations, newest first."""
-        call = current_call()
         cursor = self._pages.decode(call, request)
         size = page_size(request.page_size)
         review = pb.ReviewState.Name(request.review).removeprefix("REVIEW_STATE_")
@@ -64,10 +59,9 @@ class ElevationService(ElevationServiceServicer):
         )
 
     async def CloseReview(
-        self, request: pb.CloseReviewRequest, context: Any
+        self, request: pb.CloseReviewRequest, call: Call
     ) -> pb.CloseReviewResponse:
         """Close the review of a broken glass."""
-        call = current_call()
         closed = await self._elevations.close_review(
             call,
             UUID(request.elevation_id),

@@ -1,10 +1,9 @@
 """The gRPC face of proposals and activations: messages in, use cases, messages out."""
 
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from argy.api.authz.v1 import policy_pb2 as pb
-from argy.api.authz.v1.policy_pb2_grpc import PolicyServiceServicer
 from argy.authz.publishing.activation import Activations
 from argy.authz.publishing.candidates import Candidates
 from argy.authz.publishing.impact import Impact
@@ -19,7 +18,7 @@ from argy.authz.publishing.wire import (
 from argy.base.errors import Unimplemented
 from argy.base.revisions import policy_token
 from argy.policy.statements import Activation
-from argy.rpc.call import Call, current_call
+from argy.rpc.call import Call
 from argy.rpc.page_token import PageTokens, page_size
 
 _NUMBER_BYTES = 8
@@ -39,7 +38,7 @@ class ShadowUseCases(Protocol):
         ...
 
 
-class PolicyService(PolicyServiceServicer):
+class PolicyService:
     """Policies from proposal to activation."""
 
     def __init__(
@@ -60,10 +59,9 @@ class PolicyService(PolicyServiceServicer):
         self._shadow = shadow
 
     async def ProposePolicy(
-        self, request: pb.ProposePolicyRequest, context: Any
+        self, request: pb.ProposePolicyRequest, call: Call
     ) -> pb.ProposePolicyResponse:
         """Hand in a signed bundle."""
-        call = current_call()
         proposal = await self._review.propose(
             call,
             envelope=request.bundle,
@@ -75,17 +73,17 @@ class PolicyService(PolicyServiceServicer):
         return pb.ProposePolicyResponse(proposal=proposal_message(proposal))
 
     async def GetProposal(
-        self, request: pb.GetProposalRequest, context: Any
+        self, request: pb.GetProposalRequest, call: Call
     ) -> pb.GetProposalResponse:
         """Return one proposal."""
         proposal = await self._review.get(UUID(request.proposal_id))
         return pb.GetProposalResponse(proposal=proposal_message(proposal))
 
     async def ListProposals(
-        self, request: pb.ListProposalsRequest, context: Any
+        self, request: pb.ListProposalsRequest, call: Call
     ) -> pb.ListProposalsResponse:
         """List proposals, newest first."""
-        call, size = current_call(), page_size(request.page_size)
+        size = page_size(request.page_size)
         cursor = self._pages.decode(call, request)
         found = await self._review.list(
             before=None if cursor is None else UUID(bytes=cursor),
@@ -100,10 +98,9 @@ class PolicyService(PolicyServiceServicer):
         )
 
     async def GetProposalImpact(
-        self, request: pb.GetProposalImpactRequest, context: Any
+        self, request: pb.GetProposalImpactRequest, call: Call
     ) -> pb.GetProposalImpactResponse:
         """Tell who would gain or lose what, a page of tenants at a time."""
-        call = current_call()
         cursor = self._pages.decode(call, request)
         proposal = await self._review.get(UUID(request.proposal_id))
         tenants, last = await self._impact.page(
@@ -116,22 +113,21 @@ class PolicyService(PolicyServiceServicer):
         return pb.GetProposalImpactResponse(tenants=tenants, next_page_token=token)
 
     async def StartShadow(
-        self, request: pb.StartShadowRequest, context: Any
+        self, request: pb.StartShadowRequest, call: Call
     ) -> pb.StartShadowResponse:
         """Have every replica evaluate a proposal."""
-        return await self._shadows().start(current_call(), request)
+        return await self._shadows().start(call, request)
 
     async def GetShadowReport(
-        self, request: pb.GetShadowReportRequest, context: Any
+        self, request: pb.GetShadowReportRequest, call: Call
     ) -> pb.GetShadowReportResponse:
         """Sum what the replicas have seen."""
-        return await self._shadows().report(current_call(), request)
+        return await self._shadows().report(call, request)
 
     async def ApproveProposal(
-        self, request: pb.ApproveProposalRequest, context: Any
+        self, request: pb.ApproveProposalRequest, call: Call
     ) -> pb.ApproveProposalResponse:
         """Approve a bundle and its diff."""
-        call = current_call()
         proposal = await self._review.approve(
             call,
             UUID(request.proposal_id),
@@ -142,35 +138,32 @@ class PolicyService(PolicyServiceServicer):
         return pb.ApproveProposalResponse(proposal=proposal_message(proposal))
 
     async def RejectProposal(
-        self, request: pb.RejectProposalRequest, context: Any
+        self, request: pb.RejectProposalRequest, call: Call
     ) -> pb.RejectProposalResponse:
         """End a proposal."""
-        call = current_call()
         proposal = await self._review.reject(call, UUID(request.proposal_id), request.comment)
         return pb.RejectProposalResponse(proposal=proposal_message(proposal))
 
     async def ActivateProposal(
-        self, request: pb.ActivateProposalRequest, context: Any
+        self, request: pb.ActivateProposalRequest, call: Call
     ) -> pb.ActivateProposalResponse:
         """Put an approved proposal in force."""
-        call = current_call()
         made = await self._activations.activate(call, UUID(request.proposal_id))
         return pb.ActivateProposalResponse(
             activation=self._message(made), revision=policy_token(made.sequence)
         )
 
     async def RollbackPolicy(
-        self, request: pb.RollbackPolicyRequest, context: Any
+        self, request: pb.RollbackPolicyRequest, call: Call
     ) -> pb.RollbackPolicyResponse:
         """Return to an earlier policy."""
-        call = current_call()
         made = await self._activations.rollback(call, request.sequence, request.reason)
         return pb.RollbackPolicyResponse(
             activation=self._message(made), revision=policy_token(made.sequence)
         )
 
     async def GetActivePolicy(
-        self, request: pb.GetActivePolicyRequest, context: Any
+        self, request: pb.GetActivePolicyRequest, call: Call
     ) -> pb.GetActivePolicyResponse:
         """Tell what is in force on this server."""
         standing = self._activations.standing()
@@ -181,10 +174,10 @@ class PolicyService(PolicyServiceServicer):
         )
 
     async def ListActivations(
-        self, request: pb.ListActivationsRequest, context: Any
+        self, request: pb.ListActivationsRequest, call: Call
     ) -> pb.ListActivationsResponse:
         """List activations, newest first."""
-        call, size = current_call(), page_size(request.page_size)
+        size = page_size(request.page_size)
         cursor = self._pages.decode(call, request)
         found = await self._activations.list(
             before=None if cursor is None else int.from_bytes(cursor, "big"), limit=size + 1

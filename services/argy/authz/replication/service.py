@@ -13,7 +13,6 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 from argy.api.authz.v1 import replication_pb2 as pb
-from argy.api.authz.v1.replication_pb2_grpc import ReplicationServiceServicer
 from argy.authz.access import LocalAccess
 from argy.authz.domain import TenantFacts
 from argy.authz.replication.tokens import TokenFacts, TokenSource, revocations_between
@@ -22,7 +21,7 @@ from argy.authz.snapshots import Snapshots
 from argy.base.clock import Clock
 from argy.base.errors import PermissionDenied
 from argy.policy import Assignment, Membership
-from argy.rpc.call import current_call
+from argy.rpc.call import Call
 
 HEARTBEAT_S: Final = 1.0
 TOKENS_S: Final = 0.25
@@ -60,7 +59,7 @@ class Published(Protocol):
         ...
 
 
-class ReplicationService(ReplicationServiceServicer):
+class ReplicationService:
     """Streams policy and facts to those who decide in their own process."""
 
     def __init__(
@@ -83,14 +82,13 @@ class ReplicationService(ReplicationServiceServicer):
         self._tokens = source
 
     async def Replicate(
-        self, request: pb.ReplicateRequest, context: Any
+        self, request: pb.ReplicateRequest, call: Call
     ) -> AsyncGenerator[pb.ReplicateResponse, None]:
         """Send what is new until the caller goes, or may no longer.
 
         Raises:
             PermissionDenied: ``TENANT_SCOPE_REQUIRED``, for a call in an org.
         """
-        call = current_call()
         if call.org_id is not None:
             # A permission in one org says nothing about the facts of the others.
             raise PermissionDenied(

@@ -16,6 +16,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 from authenticator import Authenticator
+from current_call import CURRENT
 
 from argy.api.authn.v1 import magic_link_pb2 as links_pb
 from argy.api.authn.v1 import passkey_pb2 as passkeys_pb
@@ -35,7 +36,7 @@ from argy.base.crypto import KeyRing
 from argy.base.envelope import KeyRingKms
 from argy.base.ids import uuid7
 from argy.rpc.access import denied
-from argy.rpc.call import CURRENT, Call
+from argy.rpc.call import Call
 from argy.rpc.declarations import declared_methods
 from argy.rpc.delegation import Delegation, Missing
 from argy.rpc.tokens import TokenVerifier
@@ -122,7 +123,7 @@ class World:
             claims = claims if hasattr(claims, "subject") else await claims
             call.claims, call.caller = claims, claims.subject
         CURRENT.set(call)
-        answer = await getattr(servicer, method.name.rpartition(".")[2])(request, None)
+        answer = await getattr(servicer, method.name.rpartition(".")[2])(request, call)
         assert method.read_only or call.audited, f"{method.name} left no record"
         return answer
 

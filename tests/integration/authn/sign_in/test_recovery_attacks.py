@@ -4,13 +4,13 @@ import json
 from typing import Any
 
 import pytest
+from current_call import CURRENT
 
 from argy.api.authn.v1 import magic_link_pb2 as links_pb
 from argy.api.authn.v1 import passkey_pb2 as pb
 from argy.api.authn.v1.sign_in_policy_pb2 import LINKS_OFF
 from argy.authn.sessions.domain import DeviceInfo
 from argy.base.errors import FailedPrecondition, NotFound, PermissionDenied, Unauthenticated
-from argy.rpc.call import CURRENT
 from argy.rpc.person import require_recent
 
 

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from current_call import CURRENT
 
 from argy.api.authn.v1 import magic_link_pb2 as links_pb
 from argy.api.authn.v1 import session_pb2 as pb
@@ -24,7 +25,6 @@ from argy.base.errors import (
     Unauthenticated,
 )
 from argy.base.ids import uuid7
-from argy.rpc.call import CURRENT
 from argy.rpc.tokens import TokenVerifier
 
 LATER_MS = 6_000
@@ -227,13 +227,12 @@ async def test_a_registration_that_was_under_way_plants_no_passkey(
     passed = CURRENT.get()
     credential = planted.create(begun.options_json)
     await _reset(world, ada)
-    CURRENT.set(passed)
     (passkeys,) = [one for one, _ in world.parts.services if hasattr(one, "FinishRegistration")]
     request = FinishRegistrationRequest(
         ceremony_id=begun.ceremony_id, credential_json=credential, name="Planted"
     )
     with pytest.raises(Unauthenticated) as refused:
-        await passkeys.FinishRegistration(request, None)
+        await passkeys.FinishRegistration(request, passed)
     assert refused.value.reason == "SESSION_OVER"
     assert await _passkeys(world, ada) == 0
 

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from current_call import CURRENT
 from ports import reserved_port
 
 from argy.authn.sessions.audit import SignInLog
@@ -18,7 +19,7 @@ from argy.authn.tokens.revocation import RevocationList
 from argy.base.errors import ArgyError, Unavailable
 from argy.base.ids import uuid7
 from argy.local.valkey import EmbeddedValkey
-from argy.rpc.call import CURRENT, Call
+from argy.rpc.call import Call
 from argy.rpc.revoked import session_entry, user_entry
 from argy.store.redis import RedisStore
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from current_call import CURRENT
 from ports import reserved_port
 
 from argy.api.authn.v1 import session_pb2 as pb
@@ -16,7 +17,6 @@ from argy.authn.sessions.store import Listed, SessionStore
 from argy.base.errors import ArgyError, NotFound, PermissionDenied, Unauthenticated, Unavailable
 from argy.base.ids import uuid7
 from argy.local.valkey import EmbeddedValkey
-from argy.rpc.call import CURRENT
 from argy.store.redis import RedisStore
 
 LIMITS = Limits(idle_s=1_800, absolute_s=43_200)

@@ -13,7 +13,7 @@ import pytest
 from argy.api.authn.v1 import token_pb2 as pb
 from argy.api.authn.v1.token_pb2_grpc import TokenServiceStub
 from argy.api.directory.v1 import tenant_pb2 as directory_pb
-from argy.api.directory.v1.tenant_pb2_grpc import OrgServiceServicer, OrgServiceStub
+from argy.api.directory.v1.tenant_pb2_grpc import OrgServiceStub
 from argy.authn.tokens.domain import Tokens
 from argy.authn.tokens.ending import TokenEndings
 from argy.authn.tokens.issuing import TokenIssuer
@@ -26,7 +26,7 @@ from argy.base.crypto import KeyRing
 from argy.base.envelope import KeyRingKms
 from argy.base.errors import ArgyError, PermissionDenied
 from argy.base.ids import PLATFORM_TENANT_ID, uuid7
-from argy.rpc.call import Call, current_call
+from argy.rpc.call import Call
 from argy.rpc.client import SignedChannel
 from argy.rpc.credentials import NoCredentials
 from argy.rpc.jwks import RemoteKeys
@@ -47,23 +47,22 @@ URL = "https://edge.example.test"
 LIMIT = 4 << 20
 
 
-class Whoami(OrgServiceServicer):
+class Whoami:
     """A service that only verifies: answers with who its chain says is calling."""
 
-    async def GetOrg(self, request: Any, context: Any) -> directory_pb.GetOrgResponse:  # noqa: N802
-        call = current_call()
+    async def GetOrg(self, request: Any, call: Call) -> directory_pb.GetOrgResponse:  # noqa: N802
         acr = call.claims.acr if call.claims else ""
         return directory_pb.GetOrgResponse(
             org=directory_pb.Org(org_id=request.org_id, slug=acr, display_name=call.caller)
         )
 
-    async def CreateOrg(self, request: Any, context: Any) -> directory_pb.CreateOrgResponse:  # noqa: N802
+    async def CreateOrg(self, request: Any, call: Call) -> directory_pb.CreateOrgResponse:  # noqa: N802
         return directory_pb.CreateOrgResponse()
 
-    async def ListOrgs(self, request: Any, context: Any) -> directory_pb.ListOrgsResponse:  # noqa: N802
+    async def ListOrgs(self, request: Any, call: Call) -> directory_pb.ListOrgsResponse:  # noqa: N802
         return directory_pb.ListOrgsResponse()
 
-    async def DeleteOrg(self, request: Any, context: Any) -> directory_pb.DeleteOrgResponse:  # noqa: N802
+    async def DeleteOrg(self, request: Any, call: Call) -> directory_pb.DeleteOrgResponse:  # noqa: N802
         return directory_pb.DeleteOrgResponse()
 
 

@@ -1,10 +1,8 @@
 """The gRPC face of notes."""
 
-from typing import Any
-
 from argy.api.example.v1 import note_pb2 as pb
 
-from argy.rpc.call import current_call
+from argy.rpc.call import Call
 from argy.store.database import Database
 from argy.trail.records import AuditRecord, record
 
@@ -15,9 +13,8 @@ class NoteService:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def AddNote(self, request: pb.AddNoteRequest, context: Any) -> pb.AddNoteResponse:
+    async def AddNote(self, request: pb.AddNoteRequest, call: Call) -> pb.AddNoteResponse:
         """Keep a note, with its record."""
-        call = current_call()
         async with self._db.tenant(call.tenant_id) as tx:
             await tx.execute("INSERT INTO example.note VALUES ($1, $2)", tx.tenant_id, request.text)
             notes = await tx.fetchval("SELECT count(*) FROM example.note")
