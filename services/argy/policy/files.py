@@ -4,18 +4,19 @@ import os
 import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from argy.base.errors import ArgyError, FailedPrecondition, InvalidArgument, NotFound
+from argy.base.errors import FailedPrecondition, InvalidArgument, NotFound
 from argy.policy.errors import PolicyError, Problem
 from argy.policy.loader import MAX_FILE_BYTES, MAX_FILES
 from argy.policy.texts import text_of
 
 MAX_TOTAL_BYTES: Final = 64 * 1024 * 1024
 _GIT_TIMEOUT_S: Final = 60
+_MAX_TOLD: Final = 1_000
+"""Characters of what git says of a failure."""
 _SUFFIXES: Final = (".conf", ".csv", ".yaml")
 _SAFE: Final = (
     "safe.bareRepository=explicit",
@@ -46,7 +47,7 @@ class PolicyFiles:
 
 
 def read_folder(root: Path) -> PolicyFiles:
-    """Read a policy folder as it is on disk. Its commit is told when nothing in it has changed.
+    """Read a policy folder as it is on disk; see ``read_committed`` for its commit.
 
     Raises:
         PolicyError: for files that can't be read, aren't UTF-8, or are too large or too many.
@@ -65,30 +66,42 @@ def read_folder(root: Path) -> PolicyFiles:
         total += len(data)
         _check_size(name, len(data), len(found), total)
         found[name] = data
-    files = _decoded(found)
-    commit, time_s = _commit_of(root, files)
-    return PolicyFiles(files, str(root), commit, time_s)
+    return PolicyFiles(_decoded(found), str(root))
+
+
+def read_committed(root: Path) -> PolicyFiles:
+    """The folder as it is on disk, with the commit that has these very files, if HEAD is one.
+
+    git's own status is not asked: it is silent about files that are ignored or assumed unchanged.
+
+    Raises:
+        FailedPrecondition: when git can't answer; a folder in no repository asks it nothing.
+        PolicyError: as ``read_folder``.
+    """
+    files = read_folder(root)
+    if not _in_repository(root):
+        return files
+    try:
+        head = read_revision(root, "HEAD")
+    except (NotFound, PolicyError):
+        return files
+    if head.files != files.files:
+        return files
+    return replace(files, commit=head.commit, commit_time_s=head.commit_time_s)
 
 
 def read_revision(root: Path, revision: str) -> PolicyFiles:
     """Read the folder ``root`` as it is in a git revision (``main``, ``HEAD~2``, a commit).
 
     Raises:
-        NotFound: when there is no such revision, or no such folder in it.
-        FailedPrecondition: when ``root`` is in no git repository.
+        NotFound: when there is no such revision, or no such folder in it; ``SHALLOW_CLONE`` when it
+            may be in the part of the history that a shallow clone lacks.
+        FailedPrecondition: when ``root`` is in no git repository, or git can't answer.
         PolicyError: as ``read_folder``.
     """
-    if not revision or revision.startswith("-"):
-        raise InvalidArgument(f"{revision!r} is not a git revision", field="revision")
-    where = root if root.is_dir() else root.absolute().parent
-    top = Path(_git(where, "rev-parse", "--show-toplevel").strip())
+    top = _top(root)
     folder = root.resolve().relative_to(top.resolve()).as_posix()
-    try:
-        commit = _git(
-            top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
-        ).strip()
-    except FailedPrecondition:
-        raise NotFound(f"there is no git revision {revision!r}", field="revision") from None
+    commit = _commit(top, revision)
     prefix = "" if folder == "." else f"{folder}/"
     listed = _git(top, "ls-tree", "-r", "-z", "-l", "--full-tree", commit, "--", folder)
     wanted: dict[str, str] = {}
@@ -116,20 +129,41 @@ def read_policy_files(root: Path, revision: str = "") -> PolicyFiles:
     return read_revision(root, revision) if revision else read_folder(root)
 
 
+def merge_base(root: Path, base: str) -> str:
+    """What a change is compared with: the commit that HEAD and ``base`` have in common.
+
+    It is ``base`` as it was given where that is the commit, or where they have none in common: what
+    others did on ``base`` meanwhile is no part of the change.
+
+    Raises:
+        NotFound, FailedPrecondition: as ``read_revision``.
+    """
+    top = _top(root)
+    commit, head = _commit(top, base), _commit(top, "HEAD")
+    common = _answer(top, "merge-base", commit, head)
+    if not common and _is_shallow(top):
+        raise _cut_off(f"what {base!r} and HEAD have in common")
+    return base if common in ("", commit) else common
+
+
 def read_authors(root: Path, commit: str, since: str = "") -> tuple[str, ...]:
     """The e-mail addresses of who wrote the folder's commits after ``since`` up to ``commit``.
 
     Authors, and co-authors by the trailer of that name, in lower case and sorted: what commits say,
-    which nobody has proved. Without ``since``, or where this clone does not have it, of the last
-    commit that changed the folder. Empty when git knows nothing of it.
+    which nobody has proved. Without ``since``, or where this repository never had it, of the last
+    commit that changed the folder. Empty for a folder in no repository.
+
+    Raises:
+        NotFound: ``SHALLOW_CLONE``: some of the authors may be in what it lacks.
+        FailedPrecondition: when git can't answer.
     """
-    try:
-        if since:
-            with suppress(FailedPrecondition):
-                return _addresses(root, f"{since}..{commit}")
-        return _addresses(root, commit, "--max-count=1")
-    except FailedPrecondition:
+    if not _in_repository(root):
         return ()
+    if _is_shallow(root):
+        raise _cut_off("who wrote the policy")
+    if since and _answer(root, "rev-parse", "--verify", "--quiet", f"{since}^{{commit}}"):
+        return _addresses(root, f"{since}..{commit}")
+    return _addresses(root, commit, "--max-count=1")
 
 
 def _is_policy(name: str) -> bool:
@@ -159,16 +193,42 @@ def _decoded(found: Mapping[str, bytes]) -> dict[str, str]:
     return {name: text_of(name, found[name]) for name in sorted(found)}
 
 
-def _commit_of(root: Path, files: Mapping[str, str]) -> tuple[str, int]:
-    """The commit that has these very files, and its time; nothing for a changed or unknown folder.
+def _in_repository(root: Path) -> bool:
+    place = root.resolve()
+    return any((at / ".git").exists() for at in (place, *place.parents))
 
-    git's own status is not asked: it is silent about files that are ignored or assumed unchanged.
-    """
-    try:
-        head = read_revision(root, "HEAD")
-    except (ArgyError, ValueError):
-        return "", 0
-    return (head.commit, head.commit_time_s) if head.files == files else ("", 0)
+
+def _top(root: Path) -> Path:
+    where = root if root.is_dir() else root.absolute().parent
+    return Path(_git(where, "rev-parse", "--show-toplevel").strip())
+
+
+def _commit(top: Path, revision: str) -> str:
+    if not revision or revision.startswith("-"):
+        raise InvalidArgument(f"{revision!r} is not a git revision", field="revision")
+    name = f"{revision}^{{commit}}"
+    if found := _answer(top, "rev-parse", "--verify", "--quiet", "--end-of-options", name):
+        return found
+    if _is_shallow(top):
+        raise _cut_off(f"the revision {revision!r}")
+    raise NotFound(
+        f"there is no git revision {revision!r} in this clone: `git fetch` gets what others pushed",
+        field="revision",
+    )
+
+
+def _is_shallow(where: Path) -> bool:
+    return _git(where, "rev-parse", "--is-shallow-repository").strip() == "true"
+
+
+def _cut_off(what: str) -> NotFound:
+    return NotFound(
+        f"this clone is shallow and may lack {what}: run `git fetch --unshallow` (and `git fetch "
+        "origin BRANCH` for another branch); in CI, fetch-depth: 0 of actions/checkout, or "
+        'GIT_DEPTH: "0" on GitLab',
+        reason="SHALLOW_CLONE",
+        field="revision",
+    )
 
 
 def _addresses(root: Path, commits: str, *options: str) -> tuple[str, ...]:
@@ -200,12 +260,20 @@ def _blobs(top: Path, object_ids: Iterable[str]) -> Iterator[bytes]:
         at = end + size + 2
 
 
+def _answer(where: Path, *arguments: str) -> str:
+    """What git answers to a question whose answer may be none; empty then."""
+    return _run(where, arguments, b"", none=1).decode("utf-8", "surrogateescape").strip()
+
+
 def _git(where: Path, *arguments: str) -> str:
     return _run(where, arguments, b"").decode("utf-8", "surrogateescape")
 
 
-def _run(where: Path, arguments: tuple[str, ...], given: bytes) -> bytes:
-    """Run git; its hooks, pagers and prompts are off, and only ``where``'s repository counts."""
+def _run(where: Path, arguments: tuple[str, ...], given: bytes, none: int = 0) -> bytes:
+    """Run git; its hooks, pagers and prompts are off, and only ``where``'s repository counts.
+
+    It fails in its own words, but where it ends with ``none`` and says nothing.
+    """
     safe = (word for setting in _SAFE for word in ("-c", setting))
     command = ("git", "-C", str(where), *safe, "--no-pager", "--no-replace-objects", *arguments)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
@@ -222,8 +290,8 @@ def _run(where: Path, arguments: tuple[str, ...], given: bytes) -> bytes:
         raise FailedPrecondition("git is not installed", reason="GIT_MISSING") from error
     except subprocess.TimeoutExpired as error:
         raise FailedPrecondition("git did not answer in time", reason="GIT_TIMEOUT") from error
-    if done.returncode:
-        told = " ".join(done.stderr.decode("utf-8", "replace").split())[:300]
+    told = " ".join(done.stderr.decode("utf-8", "replace").split())[:_MAX_TOLD]
+    if done.returncode and (told or done.returncode != none):
         raise FailedPrecondition(f"git {arguments[0]}: {told or 'failed'}", reason="GIT_FAILED")
     return done.stdout
 

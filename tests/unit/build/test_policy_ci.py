@@ -74,6 +74,23 @@ def results(comment: str) -> dict[str, str]:
     return found
 
 
+def test_a_clone_that_lacks_the_merge_base_is_refused(
+    repo_root: Path, change: Path, tmp_path: Path
+) -> None:
+    git(change, "commit", "-q", "--allow-empty", "-m", "mine")
+    git(change, "checkout", "-q", "main")
+    git(change, "commit", "-q", "--allow-empty", "-m", "theirs")
+    clone = tmp_path / "clone"
+    options = ("--depth", "1", "--no-single-branch", "--branch", "change")
+    git(tmp_path, "clone", "-q", *options, change.as_uri(), str(clone))
+    done, comment = check(repo_root, clone, "--base", "origin/main")
+    assert (done.returncode, comment) == (2, "")
+    assert "git fetch --unshallow" in done.stderr
+    done, _ = check(repo_root, clone, "--base", "HEAD~1")
+    assert done.returncode == 2
+    assert "git fetch --unshallow" in done.stderr
+
+
 def test_two_changed_lines_are_told_with_who_gains_who_loses_and_what_is_not_tested(
     repo_root: Path, change: Path
 ) -> None:

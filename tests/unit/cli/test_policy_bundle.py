@@ -118,3 +118,24 @@ def test_approving_as_json_asks_nobody_and_says_so() -> None:
     done = argy("policy", "approve", "01a2104b-3609-771a-81c5-514101b7452c", "--json")
     assert done.exit_code == 2
     assert "--yes" in done.stderr
+
+
+def test_what_others_did_on_the_base_meanwhile_is_not_told_as_lost(folder: Path) -> None:
+    roles = folder / "roles" / "pm.csv"
+    git(folder.parent, "checkout", "-q", "-b", "change")
+    git(folder.parent, "checkout", "-q", "main")
+    roles.write_text(roles.read_text() + "p, role:PLATFORM_PM, *, quota:*, raise, allow, true\n")
+    git(folder.parent, "commit", "-q", "-am", "meanwhile")
+    both = argy("policy", "diff", "main", "change", "--policy", folder)
+    assert "- lost" in both.stdout
+    git(folder.parent, "checkout", "-q", "change")
+    mine = argy("policy", "diff", "main", "--policy", folder)
+    common = git(folder.parent, "rev-parse", "change")[:12]
+    assert mine.stdout == (f"{common}, merge base of main → working tree: no change of meaning\n")
+    tested = told_tests(folder)
+    assert not [row for row in tested["coverage"]["rows"] if row["changed"]]
+
+
+def told_tests(folder: Path) -> Any:
+    done = argy("policy", "test", "--base", "main", "--policy", folder, "-f", "json", "--jobs", 1)
+    return json.loads(done.stdout)

@@ -1,6 +1,7 @@
 """A policy's files from a folder and from git revisions."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,7 +11,14 @@ import pytest
 
 from argy.base.errors import FailedPrecondition, InvalidArgument, NotFound
 from argy.policy.errors import PolicyError
-from argy.policy.files import read_authors, read_folder, read_policy_files, read_revision
+from argy.policy.files import (
+    merge_base,
+    read_authors,
+    read_committed,
+    read_folder,
+    read_policy_files,
+    read_revision,
+)
 from argy.policy.loader import MAX_FILE_BYTES
 
 
@@ -87,9 +95,9 @@ def test_a_revision_is_read_without_a_checkout(repository: Path) -> None:
 
 def test_a_folder_knows_its_commit_until_it_is_changed(repository: Path) -> None:
     policy = repository / "rules" / "policy"
-    assert read_folder(policy).commit == git(repository, "rev-parse", "HEAD")
+    assert read_committed(policy).commit == git(repository, "rev-parse", "HEAD")
     (policy / "roles" / "new.csv").write_text("p, third\n")
-    changed = read_policy_files(policy)
+    changed = read_committed(policy)
     assert (changed.commit, changed.commit_time_s) == ("", 0)
     assert "roles/new.csv" in changed.files
 
@@ -132,7 +140,7 @@ def test_links_and_large_and_foreign_files_are_refused(repository: Path, tmp_pat
         read_folder(policy)
 
 
-@pytest.mark.parametrize("read", [read_folder, lambda policy: read_revision(policy, "HEAD")])
+@pytest.mark.parametrize("read", [read_committed, lambda policy: read_revision(policy, "HEAD")])
 def test_a_planted_bare_repository_runs_nothing(
     repository: Path, tmp_path: Path, read: Callable[[Path], object]
 ) -> None:
@@ -154,9 +162,95 @@ def test_a_file_that_git_ignores_is_not_hidden_behind_a_commit(repository: Path)
     policy = repository / "rules" / "policy"
     (repository / ".git" / "info" / "exclude").write_text("*.csv\n")
     (policy / "roles" / "evil.csv").write_text("p, evil\n")
-    assert read_folder(policy).commit == ""
+    assert read_committed(policy).commit == ""
     (policy / "roles" / "evil.csv").unlink()
-    assert read_folder(policy).commit
+    assert read_committed(policy).commit
     git(policy, "update-index", "--assume-unchanged", "model.conf")
     (policy / "model.conf").write_text("evil\n")
-    assert read_folder(policy).commit == ""
+    assert read_committed(policy).commit == ""
+
+
+@pytest.fixture
+def shallow(repository: Path, tmp_path: Path) -> Path:
+    """The newest commit alone, as CI clones by default."""
+    clone = tmp_path / "shallow"
+    git(tmp_path, "clone", "-q", "--depth", "1", repository.as_uri(), str(clone))
+    return clone / "rules" / "policy"
+
+
+def test_a_shallow_clone_says_what_to_fetch(shallow: Path) -> None:
+    head = git(shallow, "rev-parse", "HEAD")
+    assert read_committed(shallow).commit == head
+    for ask in (
+        lambda: read_revision(shallow, "HEAD~1"),
+        lambda: merge_base(shallow, "HEAD~1"),
+        lambda: read_authors(shallow, head),
+        lambda: read_authors(shallow, head, "5" * 40),
+    ):
+        with pytest.raises(NotFound, match="git fetch --unshallow") as refused:
+            ask()
+        assert refused.value.reason == "SHALLOW_CLONE"
+    git(shallow, "fetch", "-q", "--unshallow")
+    assert read_revision(shallow, "HEAD~1").files["roles/ä b.csv"] == "p, first\n"
+
+
+def test_the_merge_base_leaves_out_what_happened_elsewhere(repository: Path) -> None:
+    policy = repository / "rules" / "policy"
+    before = git(repository, "rev-parse", "HEAD")
+    git(repository, "checkout", "-q", "-b", "change")
+    assert merge_base(policy, "main") == "main"
+    git(repository, "checkout", "-q", "main")
+    git(repository, "commit", "-q", "--allow-empty", "-m", "meanwhile")
+    git(repository, "checkout", "-q", "change")
+    assert merge_base(policy, "main") == before
+    git(repository, "checkout", "-q", "--orphan", "unrelated")
+    git(repository, "commit", "-q", "--allow-empty", "-m", "first")
+    assert merge_base(policy, "main") == "main"
+
+
+def test_merge_bases_that_a_shallow_clone_lacks_are_not_guessed(
+    repository: Path, tmp_path: Path
+) -> None:
+    git(repository, "checkout", "-q", "-b", "change")
+    git(repository, "commit", "-q", "--allow-empty", "-m", "mine")
+    git(repository, "checkout", "-q", "main")
+    git(repository, "commit", "-q", "--allow-empty", "-m", "theirs")
+    clone = tmp_path / "clone"
+    options = ("--depth", "1", "--no-single-branch", "--branch", "change")
+    git(tmp_path, "clone", "-q", *options, repository.as_uri(), str(clone))
+    with pytest.raises(NotFound, match="'origin/main' and HEAD have in common"):
+        merge_base(clone / "rules" / "policy", "origin/main")
+
+
+def test_a_repository_of_somebody_else_is_told_in_gits_own_words(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    policy = repository / "rules" / "policy"
+    head = git(repository, "rev-parse", "HEAD")
+    # What git itself is tested with; the variable must reach it, which ours leave out.
+    wrapper = tmp_path / "bin" / "git"
+    wrapper.parent.mkdir()
+    real = shutil.which("git")
+    wrapper.write_text(f'#!/bin/sh\nGIT_TEST_ASSUME_DIFFERENT_OWNER=1 exec {real} "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for ask in (
+        lambda: read_committed(policy),
+        lambda: read_revision(policy, "HEAD"),
+        lambda: read_authors(policy, head),
+        lambda: merge_base(policy, "main"),
+    ):
+        with pytest.raises(FailedPrecondition, match=r"git config --global --add safe\.directory"):
+            ask()
+    assert read_folder(policy).files
+
+
+def test_line_breaks_that_git_made_on_checkout_are_no_change(repository: Path) -> None:
+    policy = repository / "rules" / "policy"
+    git(repository, "config", "core.autocrlf", "true")
+    for path in policy.rglob("*.*"):
+        path.unlink()
+    git(repository, "checkout", "-q", "--", ".")
+    assert (policy / "model.conf").read_bytes() == b"model\r\n"
+    assert read_committed(policy).commit == git(repository, "rev-parse", "HEAD")

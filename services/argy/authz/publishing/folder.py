@@ -24,7 +24,7 @@ from argy.base.errors import Aborted, FailedPrecondition
 from argy.base.ids import PLATFORM_TENANT_ID
 from argy.policy import load_policy
 from argy.policy.bundle import Bundle, build_bundle, read_bundle, sign_bundle
-from argy.policy.files import read_folder
+from argy.policy.files import read_committed, read_folder
 from argy.policy.statements import Activation, seal_activation
 from argy.store.database import Database
 from argy.trail.records import AuditRecord, record
@@ -54,7 +54,13 @@ def open_folder(root: Path) -> Folder:
     """
     # Tells also of files that no policy reads, which a bundle would leave out.
     load_policy(root)
-    payload = build_bundle(read_folder(root))
+    try:
+        files = read_committed(root)
+    except FailedPrecondition as error:
+        # What git can't tell makes the policy no worse; a proposal is told, see ``signed_bundle``.
+        _LOG.warning("the policy folder's commit is not known: %s", error.message)
+        files = read_folder(root)
+    payload = build_bundle(files)
     return Folder(read_bundle(payload), payload)
 
 

@@ -74,11 +74,11 @@ def signed_bundle(
     from argy.base.errors import InvalidArgument
     from argy.policy.bundle import build_bundle, read_bundle, sign_bundle
     from argy.policy.errors import PolicyError
-    from argy.policy.files import read_authors, read_policy_files
+    from argy.policy.files import read_authors, read_committed, read_revision
 
     keys = SigningKeys.load(key)
     try:
-        files = read_policy_files(folder, revision)
+        files = read_revision(folder, revision) if revision else read_committed(folder)
         if files.commit:
             files = replace(files, authors=read_authors(folder, files.commit, since))
         payload = build_bundle(files)

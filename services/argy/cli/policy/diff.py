@@ -8,7 +8,7 @@ from rich.text import Text
 from argy.cli.output import Exit, printable
 from argy.cli.policy.options import DEFAULT_FOLDER, Folder
 from argy.cli.policy.render import Format, FormatOption, emit, reported, repository_prefix
-from argy.cli.policy.sources import read_policy
+from argy.cli.policy.sources import compared, read_policy
 
 if TYPE_CHECKING:
     from argy.policy.compare.changes import AccessChange, PolicyDiff
@@ -36,18 +36,19 @@ def diff(
 ) -> None:
     """Tell which permissions of which role change between two revisions, and by which rule.
 
-    Nothing is checked out. Exit code 0, or 1 with --exit-code and a change of
-    meaning. 2: a policy can't be loaded. 4: there is no such revision.
+    Nothing is checked out. Without HEAD, what others did on BASE since you left it
+    is left out: the merge base is compared with the working tree. Exit code 0, or
+    1 with --exit-code and a change of meaning. 2: a policy can't be loaded. 4: there is no such revision.
     """
     with reported(format_):
         from argy.policy.compare import diff_report as report
         from argy.policy.compare.diff import diff_policies
         from argy.policy.findings import to_sarif
 
-        before, old = read_policy(folder, base)
+        since, names = compared(folder, base, head)
+        before, old = read_policy(folder, since)
         after, new = read_policy(folder, head)
         found = diff_policies(old, new)
-        names = (base, head or "working tree")
         prefix = repository_prefix(folder)
         emit(
             format_,

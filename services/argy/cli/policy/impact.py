@@ -12,7 +12,7 @@ from argy.cli.output import Exit, Output, printable
 from argy.cli.policy.diff import Base, Head, append_change
 from argy.cli.policy.options import DEFAULT_FOLDER, Folder
 from argy.cli.policy.render import Format, FormatOption, emit, reported, repository_prefix
-from argy.cli.policy.sources import read_policy
+from argy.cli.policy.sources import compared, read_policy
 from argy.cli.session import Tenant, run
 from argy.client import Connection
 
@@ -57,13 +57,13 @@ def impact(
         from argy.policy.export import read_facts
 
         require_one_source(assignments or (), live, tenant or ())
-        _, old = read_policy(folder, base)
+        since, names = compared(folder, base, head)
+        _, old = read_policy(folder, since)
         _, new = read_policy(folder, head)
         facts = [read_facts(path) for path in assignments or ()]
         facts += [live_facts(name, as_json=format_ is Format.JSON) for name in tenant or () if live]
         now_ms = time.time_ns() // 1_000_000
         reports = [report.TenantReport(one, impact_of(old, new, one, now_ms)) for one in facts]
-        names = (base, head or "working tree")
         prefix = repository_prefix(folder)
         emit(
             format_,

@@ -12,6 +12,7 @@ from rich.text import Text
 from argy.cli.output import Exit, printable
 from argy.cli.policy.options import DEFAULT_FOLDER, Folder
 from argy.cli.policy.render import Format, FormatOption, emit, reported, repository_prefix
+from argy.cli.policy.sources import compared
 
 if TYPE_CHECKING:
     from argy.policy.mutation.judge import Score, Verdict
@@ -54,7 +55,8 @@ def mutate(
         sets = read_cases(files)
         among = None
         if base:
-            among = changed_keys(parse_policy(dict(read_policy_files(folder, base).files)), source)
+            since, _ = compared(folder, base, revision)
+            among = changed_keys(parse_policy(dict(read_policy_files(folder, since).files)), source)
         total, tried = chosen_mutants(source, among, most)
     with reported(format_, code=Exit.DENIED):
         judged = judge_mutants(source, sets, tried, jobs=jobs)

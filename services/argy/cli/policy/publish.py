@@ -9,7 +9,7 @@ import typer
 
 from argy.api.authz.v1 import policy_pb2 as pb
 from argy.api.authz.v1.policy_pb2_grpc import PolicyServiceStub
-from argy.base.errors import PermissionDenied
+from argy.base.errors import FailedPrecondition, PermissionDenied
 from argy.cli.output import Output
 from argy.cli.policy.bundle import Key, Revision, signed_bundle
 from argy.cli.policy.options import DEFAULT_FOLDER, Folder
@@ -54,17 +54,22 @@ def publish(
         with suppress(PermissionDenied):
             active = await stub.GetActivePolicy(pb.GetActivePolicyRequest())
             since = active.activation.policy.commit
-        _, envelope = await asyncio.to_thread(signed_bundle, folder, revision, key, since=since)
-        response = await stub.ProposePolicy(
-            pb.ProposePolicyRequest(
-                bundle=envelope,
-                title=title,
-                description=description,
-                request_id=str(uuid4()),
-                validate_only=validate_only,
-            )
+        made, envelope = await asyncio.to_thread(signed_bundle, folder, revision, key, since=since)
+        asked = pb.ProposePolicyRequest(
+            bundle=envelope,
+            title=title,
+            description=description,
+            request_id=str(uuid4()),
+            validate_only=validate_only,
         )
-        proposal = response.proposal
+        try:
+            proposal = (await stub.ProposePolicy(asked)).proposal
+        except FailedPrecondition as error:
+            if error.reason != "POLICY_OLDER" or made.manifest.commit:
+                raise
+            raise FailedPrecondition(
+                f"{folder} is not as it was committed: commit it first", reason="NOT_COMMITTED"
+            ) from error
         people = (proposal.author, *proposal.makers)
         names = await platform_subjects(connection).names(people)
         output.result(

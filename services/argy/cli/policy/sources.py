@@ -28,3 +28,18 @@ def read_proposed(folder: Path, proposed: str) -> "tuple[PolicyFiles, CompiledPo
     if proposed and Path(proposed, "model.conf").is_file():
         return read_policy(Path(proposed), "")
     return read_policy(folder, proposed)
+
+
+def compared(folder: Path, base: str, head: str) -> tuple[str, tuple[str, str]]:
+    """The revision to compare with, and what both sides are called.
+
+    ``base`` itself where ``head`` is named; for the working tree what it has in common with
+    ``base``, so that what happened there meanwhile is not taken for lost. Raises as ``merge_base``.
+    """
+    from argy.policy.files import merge_base
+
+    if head:
+        return base, (base, head)
+    since = merge_base(folder, base)
+    told = base if since == base else f"{since[:12]}, merge base of {base}"
+    return since, (told, "working tree")

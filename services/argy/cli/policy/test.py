@@ -11,6 +11,7 @@ from rich.text import Text
 from argy.cli.output import Exit, Screen, printable
 from argy.cli.policy.options import DEFAULT_FOLDER, Folder
 from argy.cli.policy.render import Format, reported, repository_prefix
+from argy.cli.policy.sources import compared
 
 if TYPE_CHECKING:
     from argy.policy.cases.answers import CaseResult
@@ -82,7 +83,8 @@ def run_tests(
         sets = read_cases(files)
         changed = None
         if base and not pattern:
-            before = parse_policy(dict(read_policy_files(folder, base).files))
+            since, _ = compared(folder, base, revision)
+            before = parse_policy(dict(read_policy_files(folder, since).files))
             changed = changed_keys(before, source)
         run = run_sets(source, selected(sets, pattern) if pattern else sets, jobs=jobs)
     covered = None if pattern else coverage(source, run.seen, changed)
