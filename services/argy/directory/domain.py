@@ -1,7 +1,6 @@
 """Tenants, orgs, users and groups as values, and the rules that hold whatever the storage."""
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from typing import Final, Literal
 from uuid import UUID
@@ -13,10 +12,6 @@ from argy.base.ids import PLATFORM_TENANT_ID
 MAX_SLUG: Final = 63
 MAX_DISPLAY_NAME: Final = 200
 _SLUG: Final = re.compile(rf"[a-z][a-z0-9-]{{0,{MAX_SLUG - 1}}}")
-# RFC 1035 §2.3.4 and RFC 5321 §4.5.3.1: labels of 1 to 63, local parts of at most 64 octets.
-_DOMAIN: Final = re.compile(r"(?=.{1,253}$)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*")
-_MAX_LOCAL_BYTES: Final = 64
-_MAX_EMAIL: Final = 254
 
 
 TenantState = Literal["ACTIVE", "SUSPENDED"]
@@ -100,35 +95,6 @@ def checked_display_name(name: str) -> str:
             field="display_name",
         )
     return trimmed
-
-
-def normal_email(email: str) -> str:
-    """Return the address in the form that is stored: NFC, its domain in lower case.
-
-    The local part keeps its case, as its owner writes it; uniqueness ignores case.
-
-    Raises:
-        InvalidArgument: ``INVALID_EMAIL``.
-    """
-    composed = unicodedata.normalize("NFC", email)
-    local, _, domain = composed.rpartition("@")
-    domain = domain.lower()
-    labels = domain.split(".")
-    if (
-        not local
-        or "@" in local
-        or any(unicodedata.category(char)[0] in "CZ" for char in local)
-        or len(local.encode(errors="surrogatepass")) > _MAX_LOCAL_BYTES
-        or len(composed) > _MAX_EMAIL
-        or _DOMAIN.fullmatch(domain) is None
-        or any(label.startswith("-") or label.endswith("-") for label in labels)
-    ):
-        raise InvalidArgument(
-            "email must be an address such as ada@example.com",
-            reason="INVALID_EMAIL",
-            field="email",
-        )
-    return f"{local}@{domain}"
 
 
 def check_may_leave(tenant_id: UUID) -> None:

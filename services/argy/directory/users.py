@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from argy.base.addresses import email_address
 from argy.base.ids import uuid7
 from argy.directory.changes import Recorder, once
 from argy.directory.domain import (
     User,
     UserState,
     checked_display_name,
-    normal_email,
     require_tenant_scope,
 )
 from argy.directory.store import ERRORS, Q, not_found, one, page, revision_after
@@ -42,7 +42,7 @@ class Users:
             AlreadyExists: ``EMAIL_TAKEN``, ``EXTERNAL_ID_TAKEN`` or ``REQUEST_ID_REUSED``.
         """
         require_tenant_scope(call.org_id)
-        email, display_name = normal_email(email), checked_display_name(display_name)
+        email, display_name = email_address(email), checked_display_name(display_name)
 
         async def find(key: UUID) -> User | None:
             async with self._db.tenant(call.tenant_id) as tx:
@@ -96,7 +96,7 @@ class Users:
             InvalidArgument: ``INVALID_EMAIL``, for an address that nobody can have.
         """
         require_tenant_scope(call.org_id)
-        email = normal_email(email) if email else ""
+        email = email_address(email) if email else ""
         async with self._db.tenant(call.tenant_id) as tx:
             if ids:
                 named = (call.tenant_id, ids, after, email, external_id, limit)

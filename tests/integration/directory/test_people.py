@@ -340,3 +340,15 @@ async def test_no_record_no_change(directory: Any, tenant_factory: Any, admin: A
     assert list((await client.users.ListUsers(pb.ListUsersRequest())).users) == [user]
     members = pb.ListMembersRequest(group_id=group.group_id)
     assert not (await client.groups.ListMembers(members)).users
+
+
+async def test_one_rule_for_addresses(directory: Any, tenant_factory: Any) -> None:
+    client = directory((await tenant_factory()).tenant_id)
+    made = await make_user(client, " eve@bücher.example ")
+    assert made.email == "eve@xn--bcher-kva.example"
+    found = await client.users.ListUsers(pb.ListUsersRequest(email="EVE@Bücher.example"))
+    assert list(found.users) == [made]
+    # No link can be sent there.
+    with pytest.raises(InvalidArgument, match=r"write one such as ada@example\.com") as refused:
+        await make_user(client, "a@localhost")
+    assert refused.value.reason == "INVALID_EMAIL"

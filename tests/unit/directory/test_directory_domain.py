@@ -11,7 +11,6 @@ from argy.directory.domain import (
     check_may_leave,
     checked_display_name,
     checked_slug,
-    normal_email,
     require_tenant_scope,
 )
 
@@ -47,44 +46,6 @@ def test_invisible_names_are_refused(name: str) -> None:
     with pytest.raises(InvalidArgument) as refusal:
         checked_display_name(name)
     assert refusal.value.field == "display_name"
-
-
-@pytest.mark.parametrize(
-    ("given", "stored"),
-    [
-        ("ada@example.com", "ada@example.com"),
-        ("Ada@EXAMPLE.com", "Ada@example.com"),
-        ("ada+tag@localhost", "ada+tag@localhost"),
-        ("e\u0301@example.com", "\u00e9@example.com"),
-    ],
-)
-def test_addresses_have_one_form(given: str, stored: str) -> None:
-    assert normal_email(given) == stored
-
-
-@pytest.mark.parametrize(
-    "email",
-    [
-        "",
-        "ada",
-        "@example.com",
-        "ada@",
-        "a@b@c",
-        "a b@c",
-        "a\u200bb@c",
-        "a@-b",
-        "a@b-",
-        "a@b..c",
-        "a@.b",
-        "a@b\n",
-        "é" * 33 + "@c",
-        "a@" + "b" * 64,
-    ],
-)
-def test_other_addresses_are_refused(email: str) -> None:
-    with pytest.raises(InvalidArgument) as refusal:
-        normal_email(email)
-    assert (refusal.value.reason, refusal.value.field) == ("INVALID_EMAIL", "email")
 
 
 def test_the_platform_stays() -> None:

@@ -17,14 +17,13 @@ from uuid import UUID
 
 from argy.authn.rates import Rate
 from argy.authn.sessions.domain import DeviceInfo, digest
-from argy.base.errors import FailedPrecondition, InvalidArgument, NotFound
+from argy.base.errors import FailedPrecondition, NotFound
 
 Purpose = Literal["sign_in", "invitation", "recovery"]
 
 LINK_MS: Final = 600_000
 """How long a link is good, in milliseconds."""
 INVITATION_MS: Final = 7 * 86_400_000
-MAX_EMAIL: Final = 254
 
 LINK_BY_ADDRESS: Final = Rate("link_address", every_ms=300_000, burst=5)
 """Links to one address: nobody's mailbox is flooded."""
@@ -80,23 +79,6 @@ def purpose_in_use(asked: Purpose, *, has_passkey: bool) -> Purpose:
 def must_register(purpose: Purpose) -> bool:
     """Whether a passkey must be registered next."""
     return purpose != "sign_in"
-
-
-def checked_email(email: str) -> str:
-    """An address as it is looked up; raises InvalidArgument ``INVALID_EMAIL``.
-
-    Only its form is checked, which tells nothing of who exists.
-    """
-    text = unicodedata.normalize("NFC", email.strip())
-    local, at, domain = text.rpartition("@")
-    sound = bool(local and at and "." in domain and not domain.startswith("."))
-    if not sound or len(text) > MAX_EMAIL or not text.isprintable() or " " in text:
-        raise InvalidArgument(
-            "email must be an address such as ada@example.com",
-            reason="INVALID_EMAIL",
-            field="email",
-        )
-    return text
 
 
 def address_key(email: str) -> str:

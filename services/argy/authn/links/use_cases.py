@@ -21,7 +21,6 @@ from argy.authn.links.domain import (
     address_key,
     check_bound,
     check_live,
-    checked_email,
     link_over,
     masked,
     must_register,
@@ -45,6 +44,7 @@ from argy.authn.sessions.domain import DeviceInfo, Session, digest, new_secret
 from argy.authn.sessions.use_cases import Sessions
 from argy.authn.sign_in_policy import store as sign_in_policy_store
 from argy.authn.sign_in_policy.domain import check_links_on
+from argy.base.addresses import email_address
 from argy.base.clock import Clock
 from argy.base.errors import ArgyError
 from argy.base.ids import uuid7
@@ -112,7 +112,7 @@ class Links:
             ResourceExhausted: ``RATE_LIMITED``, whether or not the address is somebody's.
             FailedPrecondition: ``LINKS_OFF`` for the whole tenant.
         """
-        email = checked_email(email)
+        email = email_address(email)
         loop = asyncio.get_running_loop()
         answer_at_s = loop.time() + ANSWER_S
         try:

@@ -38,7 +38,8 @@ def diff(
 
     Nothing is checked out. Without HEAD, what others did on BASE since you left it
     is left out: the merge base is compared with the working tree. Exit code 0, or
-    1 with --exit-code and a change of meaning. 2: a policy can't be loaded. 4: there is no such revision.
+    1 with --exit-code and a change of meaning. 2: a policy can't be loaded.
+    4: there is no such revision.
     """
     with reported(format_):
         from argy.policy.compare import diff_report as report
