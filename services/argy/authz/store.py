@@ -1,7 +1,6 @@
 """Role assignments in PostgreSQL, and the facts that decisions stand on."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,9 +10,9 @@ from argy.policy import Assignment, Membership
 from argy.store.database import Tx
 from argy.store.errors import ConstraintErrors
 from argy.store.queries import Queries
+from argy.store.times import to_ms, to_time
 
 _Q: Final = Queries.load(__package__)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _org_unknown() -> ArgyError:
@@ -36,26 +35,6 @@ ERRORS: Final[ConstraintErrors] = {
     "role_assignment_request_id_key": request_id_reused,
 }
 """What the violated constraints of a grant mean."""
-
-
-def to_time(milliseconds: int) -> datetime:
-    """Milliseconds since the Unix epoch as a time in UTC.
-
-    Raises:
-        InvalidArgument: outside the years 1 to 9999.
-    """
-    try:
-        return datetime.fromtimestamp(milliseconds // 1000, UTC).replace(
-            microsecond=milliseconds % 1000 * 1000
-        )
-    except (OverflowError, ValueError, OSError) as error:
-        raise InvalidArgument("A time is out of range", reason="TIME_OUT_OF_RANGE") from error
-
-
-def to_ms(time: datetime) -> int:
-    """Milliseconds since the Unix epoch, rounded down."""
-    delta = time - _EPOCH
-    return (delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000
 
 
 async def read_facts(tx: Tx, *, now_ms: int, known: TenantFacts | None = None) -> TenantFacts:

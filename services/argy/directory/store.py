@@ -1,7 +1,6 @@
 """The directory in PostgreSQL: rows in, values of the domain out."""
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from argy.base.errors import AlreadyExists, ArgyError, FailedPrecondition, NotFound
@@ -9,10 +8,10 @@ from argy.directory.domain import Group, Org, Tenant, User
 from argy.store.database import Tx
 from argy.store.errors import ConstraintErrors
 from argy.store.queries import Queries
+from argy.store.times import to_ms
 
 Q: Final = Queries.load(__package__)
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 Item = TypeVar("Item", Tenant, Org, User, Group)
 
 
@@ -77,13 +76,8 @@ async def page(tx: Tx, kind: type[Item], query: str, *args: object) -> list[Item
 def value_of(kind: type[Item], row: Iterable[tuple[str, Any]]) -> Item:
     """The columns of a row as a value of ``kind``."""
     values = dict(row)
-    values["created_at_ms"] = _to_ms(values.pop("created_at"))
+    values["created_at_ms"] = to_ms(values.pop("created_at"))
     return kind(**values)
-
-
-def _to_ms(time: datetime) -> int:
-    delta = time - _EPOCH
-    return (delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000
 
 
 async def revision_after(tx: Tx, query: str, *args: object) -> int:

@@ -18,10 +18,10 @@ from argy.authz import store as assignments
 from argy.authz.domain import Grant
 from argy.authz.provenance.domain import ANYBODY, WINDOW_MS, Path, independent, since
 from argy.authz.provenance.store import list_paths
-from argy.authz.store import to_time
 from argy.base.errors import AlreadyExists
 from argy.base.ids import uuid7
 from argy.store.database import Tx
+from argy.store.times import to_time
 
 Make = Callable[..., Awaitable[Any]]
 DAY: Final = 86_400_000

@@ -7,11 +7,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from argy.authn.credentials.domain import Credential, Kind
-from argy.authn.devices.store import to_ms, to_time
 from argy.base.errors import NotFound
 from argy.store.database import Tx
 from argy.store.errors import ConstraintErrors
 from argy.store.queries import Queries
+from argy.store.times import to_ms, to_time
 
 _Q: Final = Queries.load(__package__)
 

@@ -1,28 +1,16 @@
 """Device codes in PostgreSQL."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 from argy.authn.devices.domain import DeviceCode, State
 from argy.store.database import Tx
 from argy.store.queries import Queries
+from argy.store.times import to_ms, to_time
 
 _Q: Final = Queries.load(__package__)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KEPT_MS: Final = 86_400_000
 """How long a request is kept after its end, for whoever looks into one."""
-
-
-def to_time(ms: int) -> datetime:
-    """Milliseconds since the Unix epoch as the database takes them."""
-    return _EPOCH + timedelta(milliseconds=ms)
-
-
-def to_ms(time: datetime) -> int:
-    """A time of the database in milliseconds since the Unix epoch."""
-    delta = time - _EPOCH
-    return (delta.days * 86_400 + delta.seconds) * 1_000 + delta.microseconds // 1_000
 
 
 async def insert(tx: Tx, made: DeviceCode, *, device_hash: str, user_hash: str) -> None:

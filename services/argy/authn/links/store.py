@@ -4,10 +4,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from argy.authn.links.domain import Link
-from argy.authn.passkeys.store import to_ms, to_time
 from argy.authn.sessions.domain import DeviceInfo
 from argy.store.database import Tx
 from argy.store.queries import Queries
+from argy.store.times import to_ms, to_time
 
 _Q: Final = Queries.load(__package__)
 _KEPT_MS: Final = 86_400_000

@@ -1,7 +1,6 @@
 """Passkeys and user handles in PostgreSQL."""
 
 import secrets
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,9 +10,9 @@ from argy.base.errors import AlreadyExists
 from argy.store.database import Tx
 from argy.store.errors import ConstraintErrors
 from argy.store.queries import Queries
+from argy.store.times import to_ms, to_time
 
 _Q: Final = Queries.load(__package__)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _already() -> AlreadyExists:
@@ -21,16 +20,6 @@ def _already() -> AlreadyExists:
 
 
 ERRORS: Final[ConstraintErrors] = {"passkey_credential_id_key": _already}
-
-
-def to_time(ms: int) -> datetime:
-    """Milliseconds since the Unix epoch as the database takes them."""
-    return _EPOCH + timedelta(milliseconds=ms)
-
-
-def to_ms(time: datetime) -> int:
-    """A time of the database in milliseconds since the Unix epoch."""
-    return (time - _EPOCH) // timedelta(milliseconds=1)
 
 
 async def handle_of(tx: Tx, user_id: UUID) -> bytes:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from argy.authn.passkeys.store import to_ms, to_time
 from argy.authn.security_notices.domain import (
     KEPT_MS,
     KEPT_OF_KIND,
@@ -16,6 +15,7 @@ from argy.authn.sessions.domain import DeviceInfo
 from argy.base.ids import uuid7
 from argy.store.database import Tx
 from argy.store.queries import Queries
+from argy.store.times import to_ms, to_time
 
 _Q: Final = Queries.load(__package__)
 

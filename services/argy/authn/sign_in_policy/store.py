@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from argy.authn.passkeys.store import to_time
 from argy.authn.sign_in_policy.domain import SignInPolicy, Version
 from argy.store.database import Tx
 from argy.store.queries import Queries
+from argy.store.times import to_time
 
 _Q: Final = Queries.load(__package__)
 _PEM: Final = re.compile(r"-----BEGIN .*?-----END [A-Z ]+-----\n", re.S)

@@ -20,6 +20,7 @@ from argy.base.errors import Unauthenticated
 from argy.base.ids import uuid7
 from argy.base.secret_token import new_token, token_digest
 from argy.store.database import Tx
+from argy.store.times import to_time
 
 
 class TokenIssuer:
@@ -104,7 +105,7 @@ class TokenIssuer:
                 family_id=family_id,
                 digest=token_digest(refresh_token),
                 now_ms=now_ms,
-                ends=ends or token_store.moment(now_ms) + timedelta(seconds=REFRESH_S),
+                ends=ends or to_time(now_ms) + timedelta(seconds=REFRESH_S),
             )
         granted = grant if scope is None else replace(grant, scope=scope)
         claims = claims_of(

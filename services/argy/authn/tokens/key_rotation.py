@@ -22,7 +22,6 @@ from cryptography.hazmat.primitives.asymmetric.rsa import (
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from argy.authn.tokens.revocation import RevocationList
-from argy.authn.tokens.store import moment
 from argy.base.clock import Clock
 from argy.base.envelope import Kms, seal
 from argy.base.errors import InvalidArgument
@@ -33,6 +32,7 @@ from argy.rpc.jwt import PUBLISHED_AGE_S, b64, public_jwk
 from argy.rpc.revoked import withdrawn_entry
 from argy.store.database import Database, Tx
 from argy.store.queries import Queries
+from argy.store.times import to_time
 from argy.trail.records import AuditRecord, record
 
 TABLE: Final = "authn.signing_key"
@@ -73,7 +73,7 @@ class KeyRotation:
         made = await self._generate()
         async with self._db.tenant(PLATFORM_TENANT_ID) as tx:
             await tx.execute(_Q.lock_signing_keys)
-            now = moment(self._clock.now_ms())
+            now = to_time(self._clock.now_ms())
             # Whoever waited for the lock finds what its holder made.
             oldest = now - timedelta(seconds=OVERLAP_S)
             if await tx.fetch(_Q.list_signing_keys, tx.tenant_id, oldest):
@@ -87,7 +87,7 @@ class KeyRotation:
         async with self._db.tenant(PLATFORM_TENANT_ID) as tx:
             await tx.execute(_Q.lock_signing_keys)
             now_ms = self._clock.now_ms()
-            now = moment(now_ms)
+            now = to_time(now_ms)
             await tx.execute(_Q.retire_signing_keys, tx.tenant_id, now)
             await tx.execute(
                 _Q.forget_signing_keys, tx.tenant_id, now - timedelta(seconds=OVERLAP_S)
@@ -108,7 +108,7 @@ class KeyRotation:
             now_ms = self._clock.now_ms()
             rows = await tx.fetch(_Q.withdraw_signing_keys, tx.tenant_id)
             withdrawn = tuple(sorted(row["kid"] for row in rows))
-            kid = await self._insert(tx, made, moment(now_ms))
+            kid = await self._insert(tx, made, to_time(now_ms))
             await self._record(tx, call, "withdraw", kid, withdrawn)
             # Inside: a key that is gone from the table but not denied could not be denied again.
             await revocations.deny(tx.tenant_id, map(withdrawn_entry, withdrawn))

@@ -24,7 +24,6 @@ from argy.authn.tokens.key_rotation import (
     thumbprint,
 )
 from argy.authn.tokens.revocation import RevocationList
-from argy.authn.tokens.store import moment
 from argy.base.clock import Clock
 from argy.base.envelope import Kms, open_sealed
 from argy.base.errors import ArgyError, FailedPrecondition
@@ -35,6 +34,7 @@ from argy.rpc.jwt import TRUST_S, public_jwk, sign_token
 from argy.store.database import Database
 from argy.store.listener import Listener
 from argy.store.queries import Queries
+from argy.store.times import to_time
 
 CHANNEL: Final = "authn_signing_key"
 _MIN_RELOAD_S: Final = 0.5
@@ -136,7 +136,7 @@ class SigningKeys:
             return await tx.fetch(_Q.list_signing_keys, tx.tenant_id, self._oldest())
 
     def _oldest(self) -> datetime:
-        return moment(self._clock.now_ms()) - timedelta(seconds=OVERLAP_S)
+        return to_time(self._clock.now_ms()) - timedelta(seconds=OVERLAP_S)
 
     async def _load(self, *, anew: bool = False) -> None:
         """Read the keys, unless that was done within the last half second or must be done anew."""

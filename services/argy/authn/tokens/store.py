@@ -8,6 +8,7 @@ from uuid import UUID
 from argy.authn.tokens.domain import Grant, RefreshToken
 from argy.store.database import Tx
 from argy.store.queries import Queries
+from argy.store.times import to_time
 
 _Q: Final = Queries.load(__package__)
 
@@ -53,8 +54,8 @@ async def insert(
         grant.scope,
         grant.acr,
         " ".join(grant.amr),
-        moment(grant.auth_time_ms),
-        moment(now_ms),
+        to_time(grant.auth_time_ms),
+        to_time(now_ms),
         ends,
     )
 
@@ -92,7 +93,7 @@ async def lock_person(tx: Tx, user_id: UUID) -> None:
 
 async def use(tx: Tx, digest: str, client_id: str, now_ms: int) -> RefreshToken | None:
     """Use a token up, in one write; None when it can't be."""
-    row = await tx.fetchrow(_Q.use_refresh_token, tx.tenant_id, digest, client_id, moment(now_ms))
+    row = await tx.fetchrow(_Q.use_refresh_token, tx.tenant_id, digest, client_id, to_time(now_ms))
     return _token(row)
 
 
@@ -113,7 +114,7 @@ async def revoke_session(tx: Tx, session_id: UUID, now_ms: int) -> int:
 
 async def live_sessions(tx: Tx, user_id: UUID, now_ms: int) -> list[UUID]:
     """The sessions of a person with a token that could still be traded."""
-    rows = await tx.fetch(_Q.live_sessions, tx.tenant_id, user_id, moment(now_ms))
+    rows = await tx.fetch(_Q.live_sessions, tx.tenant_id, user_id, to_time(now_ms))
     return [row["session_id"] for row in rows]
 
 
@@ -124,7 +125,7 @@ async def revoke_user(tx: Tx, user_id: UUID, now_ms: int) -> int:
 
 async def forget_ended(tx: Tx, user_id: UUID, now_ms: int) -> None:
     """Remove a person's tokens whose time is over."""
-    await tx.execute(_Q.forget_ended, tx.tenant_id, user_id, moment(now_ms))
+    await tx.execute(_Q.forget_ended, tx.tenant_id, user_id, to_time(now_ms))
 
 
 async def person_ends(tx: Tx, after: datetime | None = None) -> list[PersonEnd]:
@@ -141,18 +142,13 @@ async def forget_person_end(tx: Tx, end: PersonEnd) -> None:
     await tx.execute(_Q.forget_person_end, tx.tenant_id, end.tenant_id, end.user_id, end.ended_at)
 
 
-def moment(milliseconds: int) -> datetime:
-    """Milliseconds since the Unix epoch as a time in UTC."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
-
-
 async def _revoke(tx: Tx, query: str, whose: UUID, now_ms: int) -> int:
     """Revoke until none is left: a trade that was under way has added one that no update saw.
 
     Each trade uses a token up first, and so waits for whoever has revoked it, or is waited for.
     """
     ended = 0
-    while some := await tx.execute(query, tx.tenant_id, whose, moment(now_ms)):
+    while some := await tx.execute(query, tx.tenant_id, whose, to_time(now_ms)):
         ended += some
     return ended
 

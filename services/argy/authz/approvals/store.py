@@ -15,11 +15,11 @@ from argy.authz.approvals.domain import (
     Vote,
     too_many_requirements,
 )
-from argy.authz.store import to_ms, to_time
 from argy.base.errors import AlreadyExists, ArgyError, InvalidArgument, NotFound
 from argy.store.database import Tx
 from argy.store.errors import ConstraintErrors
 from argy.store.queries import Queries
+from argy.store.times import to_ms, to_time
 
 _Q: Final = Queries.load(__package__)
 _REQUIREMENTS: Final = msgspec.json.Decoder(tuple[Requirement, ...])

@@ -4,11 +4,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from argy.authz.elevation.domain import Elevation
-from argy.authz.store import to_ms, to_time
 from argy.base.errors import AlreadyExists, NotFound
 from argy.store.database import Tx
 from argy.store.errors import ConstraintErrors
 from argy.store.queries import Queries
+from argy.store.times import to_ms, to_time
 
 _Q: Final = Queries.load(__package__)
 

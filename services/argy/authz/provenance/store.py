@@ -7,9 +7,9 @@ from uuid import UUID
 import msgspec
 
 from argy.authz.provenance.domain import ANYBODY, Link, Path
-from argy.authz.store import to_ms, to_time
 from argy.store.database import Tx
 from argy.store.queries import Queries
+from argy.store.times import to_ms, to_time
 
 _Q: Final = Queries.load(__package__)
 _OWES: Final = msgspec.json.Decoder(dict[str, int])

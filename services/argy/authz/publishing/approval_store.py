@@ -8,9 +8,9 @@ from uuid import UUID
 import msgspec
 
 from argy.authz.publishing.domain import GivenApproval, Proposal
-from argy.authz.store import to_ms, to_time
 from argy.store.database import Tx
 from argy.store.queries import Queries
+from argy.store.times import to_ms, to_time
 
 _Q: Final = Queries.load(__package__)
 

@@ -15,7 +15,6 @@ from argy.authz.publishing.domain import (
     Proposal,
     concurrent_activation,
 )
-from argy.authz.store import to_ms, to_time
 from argy.base.dsse import joined
 from argy.base.errors import AlreadyExists, ArgyError, NotFound
 from argy.policy.bundle import PAYLOAD_TYPE, Bundle
@@ -24,6 +23,7 @@ from argy.policy.statements import Activation
 from argy.store.database import Tx
 from argy.store.errors import ConstraintErrors
 from argy.store.queries import Queries
+from argy.store.times import to_ms, to_time
 
 _Q: Final = Queries.load(__package__)
 

@@ -15,7 +15,6 @@ from argy.authz.publishing.records import proposal_record
 from argy.authz.publishing.store import find_proposal
 from argy.authz.publishing.wire import proposal_message
 from argy.authz.shadow.evaluation import Candidate, Counts, Sample, Shadow, samples_from, total
-from argy.authz.store import to_ms, to_time
 from argy.base.clock import Clock
 from argy.base.errors import ArgyError, FailedPrecondition
 from argy.base.ids import PLATFORM_TENANT_ID, uuid7
@@ -23,6 +22,7 @@ from argy.rpc.call import Call
 from argy.store.database import Database
 from argy.store.listener import Listener
 from argy.store.queries import Queries
+from argy.store.times import to_ms, to_time
 from argy.trail.records import record
 
 DEFAULT_DURATION_S: Final = 3_600
