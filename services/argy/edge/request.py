@@ -19,7 +19,7 @@ class RequestState:
     """One request. A field is meaningful once its stage has run."""
 
     request_id: str = ""
-    """As the caller gave it, or made here; goes back in X-Request-ID."""
+    """As the caller gave it, cut for the log, or made here."""
     service: str = ""
     """Which service the caller's token speaks for."""
     tenant_id: UUID | None = None

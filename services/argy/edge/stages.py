@@ -20,7 +20,10 @@ from argy.edge.request import App, Message, Receive, Scope, Send, header_values,
 _LOG: Final = logging.getLogger("argy.edge")
 _ACCESS: Final = logging.getLogger("argy.edge.access")
 
-_REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,256}")
+_REQUEST_ID: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]+")
+"""What a header may hold (RFC 9110 §5.5); heads are bounded by ``limits``."""
+_SHOWN_ID: Final = 256
+"""Characters of a request id that are logged and told in an error."""
 _INNER_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _LINK: Final = re.compile(r"(/link/).+", re.DOTALL)
 """What follows there signs somebody in, once: it must not stand in a log."""
@@ -57,7 +60,8 @@ def request_ids(app: App) -> App:
         state = state_of(scope)
         given = header_values(scope, b"x-request-id")
         well_formed = len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) is not None
-        state.request_id = given[0].decode() if well_formed else str(uuid7())
+        request_id = given[0] if well_formed else str(uuid7()).encode()
+        state.request_id = request_id.decode("latin-1")[:_SHOWN_ID]
         started_s = time.monotonic()
         status = 0
 
@@ -67,7 +71,7 @@ def request_ids(app: App) -> App:
             await send(message)
 
         try:
-            await _with_headers(app, lambda _scope: {b"x-request-id": state.request_id.encode()})(
+            await _with_headers(app, lambda _scope: {b"x-request-id": request_id})(
                 scope, receive, noting
             )
         finally:
@@ -167,9 +171,9 @@ def _with_headers(app: App, extra: Extra) -> App:
 
 def _check_request_id(scope: Scope) -> None:
     given = header_values(scope, b"x-request-id")
-    if given and not (len(given) == 1 and _REQUEST_ID.fullmatch(given[0])):
+    if len(given) > 1 or (any(given) and not _REQUEST_ID.fullmatch(given[0])):
         raise InvalidArgument(
-            "X-Request-ID must be given once, as 1 to 256 visible ASCII characters",
+            "X-Request-ID must be given once, without control characters",
             reason="MALFORMED_ID",
             field="X-Request-ID",
         )

@@ -18,6 +18,7 @@ from argy.edge.authzen.domain import Evaluation, Semantic
 from argy.edge.authzen.wire import (
     Misshapen,
     Unaskable,
+    UnknownType,
     decision_json,
     read_batch,
     read_evaluation,
@@ -105,11 +106,12 @@ def test_what_is_missing_is_refused_and_named(name: str) -> None:
     [
         ({"subject": {"type": "role", "id": "PLATFORM_ADMIN"}}, "/subject/type"),
         ({"subject": {"type": "user:x", "id": "y"}}, "/subject/type"),
-        ({"subject": {"type": "user", "id": "a b"}}, "/subject/id"),
+        ({"subject": {"type": "User", "id": "a"}}, "/subject/type"),
+        ({"subject": {"type": "x" * 65, "id": "a"}}, "/subject/type"),
         ({"subject": {"type": "user", "id": "a\nb"}}, "/subject/id"),
         ({"subject": {"type": "user", "id": "a\n"}}, "/subject/id"),
-        ({"subject": {"type": "user", "id": "аlice"}}, "/subject/id"),
-        ({"subject": {"type": "user", "id": "x" * 252}}, "/subject/id"),
+        ({"subject": {"type": "user", "id": "e\u0301"}}, "/subject/id"),
+        ({"subject": {"type": "user", "id": "é" * 158}}, "/subject/id"),
         ({"action": {"name": "a\u202eb"}}, "/action/name"),
         ({"action": {"name": "a\nb"}}, "/action/name"),
         ({"action": {"name": " a"}}, "/action/name"),
@@ -125,6 +127,23 @@ def test_what_can_not_be_asked_is_refused_and_named(change: dict[str, Any], poin
     with pytest.raises(Unaskable) as refused:
         read_evaluation({**ASKED, **change})
     assert refused.value.field == pointer
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("user", "a b"), ("identity", "auth0|x:é"), ("workload", "spiffe://a/b"), ("user", "x" * 315)],
+)
+def test_subjects_of_others_are_asked_about_as_they_are(kind: str, name: str) -> None:
+    asked = read_evaluation({**ASKED, "subject": {"type": kind, "id": name}})
+    assert asked.subject == f"{kind}:{name}"
+
+
+@pytest.mark.parametrize("name", ["subject", "resource"])
+@pytest.mark.parametrize("kind", ["Spaceship", "a:b", "x" * 65])
+def test_a_type_that_nothing_can_have_is_told_apart(name: str, kind: str) -> None:
+    with pytest.raises(UnknownType) as refused:
+        read_search({**ASKED, name: {"type": kind}}, name)
+    assert refused.value.field == f"/{name}/type"
 
 
 @pytest.mark.parametrize(
@@ -163,6 +182,23 @@ def test_a_batch_takes_each_default_as_a_whole() -> None:
         Evaluation("user:bob", "can_read", "todo:1", {"time": 1}),
     ]
     assert batch.semantic is Semantic.EXECUTE_ALL
+
+
+def test_an_item_takes_which_entity_is_meant_from_the_default_and_nothing_else() -> None:
+    body = {
+        "subject": {**ALICE, "properties": {"a": 1}},
+        "action": READ,
+        "resource": {"type": "todo", "id": "9", "properties": {"b": 1}},
+        "evaluations": [{"resource": {"id": "1"}}, {"subject": {"properties": {}}}],
+    }
+    batch = read_batch(body)
+    assert batch is not None
+    assert list(batch.items) == [
+        Evaluation("user:alice@acme.example", "can_read", "todo:1", {"subject": {"a": 1}}),
+        Evaluation(
+            "user:alice@acme.example", "can_read", "todo:9", {"subject": {}, "resource": {"b": 1}}
+        ),
+    ]
 
 
 @pytest.mark.parametrize("body", [ASKED, {**ASKED, "evaluations": []}])

@@ -73,7 +73,7 @@ class Decider:
 
     async def check(self, asked: Evaluation) -> CheckResponse:
         """Decide one question."""
-        request = CheckRequest(question=_question(asked))
+        request = CheckRequest(question=_question(asked), resolve_subjects=True)
         response: CheckResponse = await self._call(self._stub.Check, request)
         return response
 
@@ -108,7 +108,7 @@ class Decider:
         token = ""
         while len(held) < MAX_HELD:
             request = ListPermissionsRequest(
-                subject=subject, page_size=_LIST_SIZE, page_token=token
+                subject=subject, page_size=_LIST_SIZE, page_token=token, resolve_subject=True
             )
             response = await self._call(self._stub.ListPermissions, request)
             held += [Held(one.resource, one.action) for one in response.permissions]
@@ -140,7 +140,7 @@ class Decider:
 
 def batch_of(asked: Sequence[Evaluation]) -> BatchCheckRequest:
     """The questions as one call; raises as ``Decider.check_many``."""
-    request = BatchCheckRequest()
+    request = BatchCheckRequest(resolve_subjects=True)
     size = 0
     facts: Facts = {}
     context = Struct()

@@ -3,13 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 from argy.base.errors import ArgyError
 
 Facts = Mapping[str, Any]
-
-SUBJECT_TYPES: Final = ("user", "service", "agent", "group")
 
 
 @dataclass(frozen=True, slots=True)

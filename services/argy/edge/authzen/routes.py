@@ -18,9 +18,10 @@ from argy.client.pep_tokens import PepToken
 from argy.edge.authzen.decider import Decider
 from argy.edge.authzen.domain import Batch, Evaluation, until_end
 from argy.edge.authzen.pages import Asker, PageTokens
-from argy.edge.authzen.searching import search
+from argy.edge.authzen.searching import NOTHING_FOUND, search
 from argy.edge.authzen.strict_json import parse_object
 from argy.edge.authzen.wire import (
+    UnknownType,
     decision_json,
     error_json,
     read_batch,
@@ -75,7 +76,7 @@ class AuthZen:
     async def evaluation(self, request: Request, asker: Asker) -> Response:
         """One decision."""
         decider = self.decider(request, asker)
-        return JSONResponse(await _one(decider, read_evaluation(await _body(request))))
+        return _answer(request, await _one(decider, read_evaluation(await _body(request))))
 
     async def evaluations(self, request: Request, asker: Asker) -> Response:
         """Several decisions on one snapshot, or one when there is no list of them."""
@@ -83,13 +84,13 @@ class AuthZen:
         body = await _body(request)
         batch = read_batch(body)
         if batch is None:
-            return JSONResponse(await _one(decider, read_evaluation(body)))
+            return _answer(request, await _one(decider, read_evaluation(body)))
         if len(batch.items) <= _LARGE:
-            return JSONResponse({"evaluations": await _many(decider, batch)})
+            return _answer(request, {"evaluations": await _many(decider, batch)})
         # One at a time, tenant by tenant: what it takes to write one holds up everybody's.
         await self._turns.take(asker.tenant_id)
         try:
-            return JSONResponse({"evaluations": await _many(decider, batch)})
+            return _answer(request, {"evaluations": await _many(decider, batch)})
         finally:
             self._turns.give(asker.tenant_id)
 
@@ -97,10 +98,14 @@ class AuthZen:
         """The endpoint that searches for ``kind``."""
 
         async def answer(request: Request, asker: Asker) -> Response:
-            asked = read_search(await _body(request), kind)
-            return JSONResponse(
-                await search(self.decider(request, asker), self._pages, asker, asked)
-            )
+            decider = self.decider(request, asker)
+            try:
+                asked = read_search(await _body(request), kind)
+            except UnknownType:
+                # Nothing is of this type, which is no fault of the request.
+                await decider.admit()
+                return JSONResponse(NOTHING_FOUND)
+            return JSONResponse(await search(decider, self._pages, asker, asked))
 
         return answer
 
@@ -185,6 +190,24 @@ async def _many(decider: Decider, batch: Batch) -> list[Any]:
             break
         results.append(result)
     return list(until_end(results, batch.semantic))
+
+
+def _answer(request: Request, told: dict[str, Any]) -> Response:
+    """Decisions with what they stood on, or bare for who prefers that (RFC 7240)."""
+    if not _prefers_minimal(request):
+        return JSONResponse(told)
+    bare = {
+        name: value if name == "decision" else [{"decision": one["decision"]} for one in value]
+        for name, value in told.items()
+        if name != "context"
+    }
+    return JSONResponse(bare, headers={"preference-applied": "return=minimal"})
+
+
+def _prefers_minimal(request: Request) -> bool:
+    given = b",".join(header_values(request.scope, b"prefer")).decode("latin-1")
+    names = (one.partition(";")[0] for one in given.lower().replace('"', "").split(","))
+    return "return=minimal" in {"".join(name.split()) for name in names}
 
 
 async def _body(request: Request) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from argy.edge.authzen.wire import entity_json
 
 MAX_LISTED: Final = 10
 """Most pages of the services' list that one page of subjects reads."""
+NOTHING_FOUND: Final = {"page": {"next_token": "", "count": 0, "total": 0}, "results": []}
 
 
 async def search(

@@ -1,8 +1,8 @@
 """Requests of the Authorization API read into values; answers written as its JSON.
 
 Unknown members are ignored, as the specification demands. What a request must have and hasn't is
-``Misshapen``. What is well-formed but can't be asked here, such as a subject type that doesn't
-exist, is ``Unaskable``. In a batch either is the one item's error.
+``Misshapen``. What is well-formed but can't be asked here, such as an id with a line break, is
+``Unaskable``. In a batch either is the one item's error.
 """
 
 import re
@@ -14,10 +14,11 @@ from argy.base.errors import ArgyError, InvalidArgument
 from argy.base.identifiers import (
     MAX_ACTION_BYTES,
     MAX_RESOURCE_BYTES,
+    MAX_SUBJECT_BYTES,
     SIMPLE_TYPE,
     identifier_problem,
 )
-from argy.edge.authzen.domain import SUBJECT_TYPES, Batch, Evaluation, Item, Page, Search, Semantic
+from argy.edge.authzen.domain import Batch, Evaluation, Item, Page, Search, Semantic
 from argy.edge.problems import http_status
 
 MAX_EVALUATIONS: Final = 1000
@@ -25,10 +26,10 @@ MAX_LIMIT: Final = 1000
 MAX_PAGE_TOKEN: Final = 4096
 _TUPLE: Final = ("subject", "action", "resource", "context")
 
-# As the services' own rules have it (argy/api/authz/v1/authz.proto, message Question).
-_SUBJECT_ID: Final = re.compile(r"[A-Za-z0-9._@+-]+")
-_RESOURCE_TYPE: Final = re.compile(SIMPLE_TYPE)
-_MAX_SUBJECT: Final = 256
+_TYPE: Final = re.compile(SIMPLE_TYPE)
+_MAX_TYPE_BYTES: Final = 64
+_NAMING: Final = ("type", "id", "name")
+"""What says which entity is meant."""
 
 Json = Mapping[str, Any]
 
@@ -39,6 +40,10 @@ class Misshapen(InvalidArgument):
 
 class Unaskable(InvalidArgument):
     """The request is well-formed, and asks what can't be asked here."""
+
+
+class UnknownType(Unaskable):
+    """An entity is of a type that nothing here can have."""
 
 
 def read_evaluation(body: Json) -> Evaluation:
@@ -134,9 +139,15 @@ def _item(body: Json, item: Any, number: int) -> Item:
     pointer = f"/evaluations/{number}"
     if not isinstance(item, dict):
         return _misshapen(pointer, "must be an object")
-    # An item's own member takes the place of the default as a whole.
+    # An item's own member takes the place of the default, but for which entity is meant where it
+    # doesn't say (certification scenario, "Batch with default value merging").
     merged = {name: body[name] for name in _TUPLE if name in body}
-    merged.update((name, item[name]) for name in _TUPLE if name in item)
+    for name in _TUPLE:
+        own = item.get(name)
+        if isinstance(own, dict) and name in body and name != "context":
+            merged[name] = {key: body[name][key] for key in _NAMING if key in body[name]} | own
+        elif name in item:
+            merged[name] = own
     pointers = {name: pointer if name in item or name not in body else "" for name in _TUPLE}
     try:
         return _evaluation(merged, pointers)
@@ -158,25 +169,33 @@ def _evaluation(body: Json, pointers: Mapping[str, str]) -> Evaluation:
 
 def _subject(body: Json, pointer: str, *, searched: bool = False) -> tuple[str, Json | None]:
     entity = _object(body, "subject", pointer)
-    kind = _text(entity, "type", pointer)
-    if kind not in SUBJECT_TYPES:
-        raise _unaskable(f"{pointer}/type", f"must be one of {', '.join(SUBJECT_TYPES)}")
-    name = "" if searched else _text(entity, "id", pointer)
-    if not searched and not (_SUBJECT_ID.fullmatch(name) and len(name) < _MAX_SUBJECT - len(kind)):
-        raise _unaskable(f"{pointer}/id", "must be up to 240 letters, digits and . _ @ + -")
-    return f"{kind}:{name}", _properties(entity, pointer)
+    named = _named(entity, pointer, MAX_SUBJECT_BYTES, searched=searched)
+    if named.startswith("role:"):
+        raise UnknownType(
+            f"{pointer}/type: a role is no subject", reason="INVALID_FIELD", field=f"{pointer}/type"
+        )
+    return named, _properties(entity, pointer)
 
 
 def _resource(body: Json, pointer: str, *, searched: bool = False) -> tuple[str, Json | None]:
     entity = _object(body, "resource", pointer)
+    named = _named(entity, pointer, MAX_RESOURCE_BYTES, searched=searched)
+    return named, _properties(entity, pointer)
+
+
+def _named(entity: Json, pointer: str, most: int, *, searched: bool) -> str:
+    """``type:id`` of an entity, in at most ``most`` bytes; without the id where it is searched."""
     kind = _text(entity, "type", pointer)
-    if not _RESOURCE_TYPE.fullmatch(kind) or len(kind) > MAX_RESOURCE_BYTES // 2:
-        raise _unaskable(f"{pointer}/type", "must be lower-case letters, digits, . and _")
     name = "" if searched else _text(entity, "id", pointer)
-    most = MAX_RESOURCE_BYTES - len(kind) - 1
-    if not searched and (wrong := identifier_problem(name, most)):
+    if not _TYPE.fullmatch(kind) or len(kind) > _MAX_TYPE_BYTES:
+        raise UnknownType(
+            f"{pointer}/type must be up to {_MAX_TYPE_BYTES} lower-case letters, digits, . and _",
+            reason="INVALID_FIELD",
+            field=f"{pointer}/type",
+        )
+    if not searched and (wrong := identifier_problem(name, most - len(kind) - 1)):
         raise _unaskable(f"{pointer}/id", wrong)
-    return f"{kind}:{name}", _properties(entity, pointer)
+    return f"{kind}:{name}"
 
 
 def _action(body: Json, pointer: str) -> tuple[str, Json | None]:
