@@ -101,6 +101,40 @@ def test_who_is_unknown_is_told_as_unknown_and_not_as_denied(argy: Any, name: st
         assert done.stdout == ""
 
 
+def test_a_person_is_named_as_another_system_does(argy: Any, rows: Rows) -> None:
+    sub = f"auth0|{uuid.uuid4().hex}"
+    (made,) = rows(
+        "user", "create", f"{uuid.uuid4().hex}@acme.example", *ACME, "--external-id", sub
+    )
+    assert made["external_id"] == sub
+    (granted,) = rows("grant", f"user:{sub}", "PLATFORM_ENGINEER", "-m", "a test", *ACME)
+    assert granted["subject"] == f"user:{made['user_id']}"
+    assert argy("check", f"user:{sub}", *ASKED, *ACME).returncode == 0
+
+
+def test_whom_no_directory_lists_is_named_where_the_tenant_has_such(argy: Any, rows: Rows) -> None:
+    tenant = f"t-{uuid.uuid4().hex[:8]}"
+    rows("tenant", "create", tenant)
+    there = ("--tenant", tenant)
+    assert argy("grant", "workload:build", "PLATFORM_USER", "-m", "x", *there).returncode == USAGE
+    assert rows("tenant", "foreign-subjects", tenant) == [{"foreign_subjects": "off"}]
+    assert argy("tenant", "foreign-subjects", tenant, "on").returncode == USAGE
+    on = rows("tenant", "foreign-subjects", tenant, "on", "-m", "builds")
+    assert on == [{"foreign_subjects": "on"}]
+    rows("grant", "workload:build", "PLATFORM_ENGINEER", "-m", "x", *there)
+    assert argy("check", "workload:build", *ASKED, *there).returncode == 0
+    for nobody in ("user:01a20be9-0000-7000-8000-000000000000", "role:PLATFORM_USER", "workload"):
+        assert argy("check", nobody, *ASKED, *there).returncode == USAGE
+    (event,) = [
+        event
+        for event in rows("audit", "tail", *there, "-n", "50")
+        if event["action"] == "authz.assignment_settings.update"
+    ]
+    assert event["detail"]["foreign_subjects"] is True
+    assert argy("tenant", "foreign-subjects", tenant, "off", "-m", "x").returncode == 0
+    assert argy("check", "workload:build", *ASKED, *there).returncode == USAGE
+
+
 def test_the_tenant_that_was_asked_is_named(argy: Any, dana: tuple[str, str]) -> None:
     mail, _ = dana
     done = argy("check", mail, *ASKED)

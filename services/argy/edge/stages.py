@@ -98,7 +98,7 @@ def inner_request_id(request_id: str) -> str:
     """
     if _INNER_REQUEST_ID.fullmatch(request_id):
         return request_id
-    return hashlib.sha256(request_id.encode()).hexdigest()[:32]
+    return hashlib.sha256(request_id.encode("latin-1")).hexdigest()[:32]
 
 
 def errors(app: App, page: ErrorPage) -> App:

@@ -183,7 +183,7 @@ async def test_a_batch_of_which_nothing_can_be_asked_is_not_answered_to_a_forged
     batch = {
         "action": {"name": "ship"},
         "resource": {"type": "project", "id": "alpha"},
-        "evaluations": [{"subject": {"type": "user", "id": name}} for name in ("a b", "c d")],
+        "evaluations": [{"subject": {"type": "user", "id": name}} for name in ("a\tb", "c\td")],
     }
     forged, own = SignedIn().token(door.tenant, door.subject), door.subject
     answer = await door.post("evaluations", forged, batch)
