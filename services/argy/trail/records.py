@@ -54,9 +54,12 @@ class AuditRecord:
     ) -> "AuditRecord":
         """The record of what a call did; ``more`` are further fields.
 
-        ``actor`` is who just proved to be somebody, where the call can't tell yet.
+        ``actor`` is who just proved to be somebody, where the call can't tell yet. What is done to
+        another person is about them, unless ``subject`` says otherwise.
         """
         who = actor or call.actor
+        another = resource.startswith("user:") and resource not in (who, "user:-")
+        more["subject"] = more.get("subject") or (resource if another else "")
         service = f"service:{call.source}"
         given: dict[str, Any] = {
             "org_id": call.org_id,

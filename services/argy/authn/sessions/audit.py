@@ -37,6 +37,7 @@ class SignInLog:
         resource: str,
         *,
         actor: str = "",
+        subject: str = "",
         device: DeviceInfo | None = None,
         outcome: Outcome = "SUCCESS",
         reason: str = "",
@@ -44,7 +45,8 @@ class SignInLog:
     ) -> None:
         """Record in the transaction of the change; counts as the call's audit.
 
-        ``actor`` is the person who just proved who they are, where the call can't tell yet.
+        ``actor`` is the person who just proved who they are, where the call can't tell yet;
+        ``subject`` whom it is about, where that is neither they nor the resource.
         """
         told = {**detail, **({} if device is None else {"device": asdict(device)})}
         await record(
@@ -54,6 +56,7 @@ class SignInLog:
                 action,
                 resource,
                 actor=actor,
+                subject=subject,
                 outcome=outcome,
                 reason=reason,
                 detail=told or None,
