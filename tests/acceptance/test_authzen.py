@@ -264,6 +264,26 @@ def test_an_item_in_error_is_a_denial_of_that_item_alone(todo: Todo, http: httpx
     assert second["context"]["error"]["pointer"] == "/evaluations/1/resource/id"
 
 
+@pytest.mark.parametrize(
+    ("prefer", "bare"),
+    [
+        ("return=minimal", True),
+        ('respond-async, Return = "minimal"; x=1', True),
+        ("return=representation", False),
+        ("x; return=minimal", False),
+    ],
+)
+def test_who_prefers_it_is_told_decisions_alone(
+    todo: Todo, http: httpx.Client, prefer: str, bare: bool
+) -> None:
+    body = {"evaluations": [todo.question("beth", *QUESTIONS[0]), {}]}
+    answer = http.post(EVALUATIONS, json=body, headers={"prefer": prefer})
+    told = [set(item) == {"decision"} for item in answer.json()["evaluations"]]
+    assert told == [bare, bare]
+    assert ("preference-applied" in answer.headers) is bare
+    assert answer.json()["evaluations"][1]["decision"] is False
+
+
 def test_without_a_list_the_batch_endpoint_decides_once(todo: Todo, http: httpx.Client) -> None:
     answer = told(http.post(EVALUATIONS, json=todo.question("beth", *QUESTIONS[0])))
     assert answer["decision"] is True

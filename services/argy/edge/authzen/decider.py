@@ -1,7 +1,6 @@
 """Asks the authz service, for a service or with the caller's own credential."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from google.protobuf.struct_pb2 import Struct
@@ -10,10 +9,9 @@ from argy.api.authz.v1.authz_pb2 import (
     EFFECT_ALLOW,
     BatchCheckRequest,
     BatchCheckResponse,
-    CheckRequest,
-    CheckResponse,
     ListPermissionsRequest,
     ListSubjectsRequest,
+    ListSubjectsResponse,
     Question,
 )
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
@@ -34,14 +32,6 @@ MAX_HELD: Final = 10_000
 _TIMEOUT_S: Final = 10.0
 _OF_CREDENTIALS: Final = ("TOKEN_", "CREDENTIAL_")
 """Reasons of what the caller sent; anything else is between the edge and the services."""
-
-
-@dataclass(frozen=True, slots=True)
-class Subjects:
-    """One page of the services' own list of subjects."""
-
-    names: list[str]
-    next_token: str
 
 
 class Decider:
@@ -71,13 +61,7 @@ class Decider:
             # That nothing is asked is told last, to whom would be answered.
             return
 
-    async def check(self, asked: Evaluation) -> CheckResponse:
-        """Decide one question."""
-        request = CheckRequest(question=_question(asked), resolve_subjects=True)
-        response: CheckResponse = await self._call(self._stub.Check, request)
-        return response
-
-    async def check_many(self, asked: Sequence[Evaluation]) -> BatchCheckResponse:
+    async def check(self, asked: Sequence[Evaluation]) -> BatchCheckResponse:
         """Decide up to 1,000 questions, on one snapshot of policy and roles, in order.
 
         Raises:
@@ -94,7 +78,7 @@ class Decider:
         found: list[Evaluation] = []
         for start in range(0, len(asked), _MAX_QUESTIONS):
             part = asked[start : start + _MAX_QUESTIONS]
-            decisions = (await self.check_many(part)).decisions
+            decisions = (await self.check(part)).decisions
             found += [
                 one
                 for one, decision in zip(part, decisions, strict=True)
@@ -117,15 +101,17 @@ class Decider:
                 break
         return held
 
-    async def subjects(self, action: str, resource: str, facts: Facts, token: str) -> Subjects:
+    async def subjects(
+        self, action: str, resource: str, facts: Facts, token: str
+    ) -> ListSubjectsResponse:
         """A page of the subjects of any type that may act on a resource."""
         request = ListSubjectsRequest(
             action=action, resource=resource, page_size=_LIST_SIZE, page_token=token
         )
         if facts:
             request.context.CopyFrom(_struct(facts))
-        response = await self._call(self._stub.ListSubjects, request)
-        return Subjects(list(response.subjects), response.next_page_token)
+        response: ListSubjectsResponse = await self._call(self._stub.ListSubjects, request)
+        return response
 
     async def _call(self, method: Any, request: Any) -> Any:
         try:
@@ -139,7 +125,7 @@ class Decider:
 
 
 def batch_of(asked: Sequence[Evaluation]) -> BatchCheckRequest:
-    """The questions as one call; raises as ``Decider.check_many``."""
+    """The questions as one call; raises as ``Decider.check``."""
     request = BatchCheckRequest(resolve_subjects=True)
     size = 0
     facts: Facts = {}
@@ -161,13 +147,6 @@ def batch_of(asked: Sequence[Evaluation]) -> BatchCheckRequest:
             )
         request.questions.append(question)
     return request
-
-
-def _question(asked: Evaluation) -> Question:
-    question = Question(subject=asked.subject, action=asked.action, resource=asked.resource)
-    if asked.facts:
-        question.context.CopyFrom(_struct(asked.facts))
-    return question
 
 
 def _struct(facts: Facts) -> Struct:

@@ -167,8 +167,8 @@ class _Endpoint:
 
 
 async def _one(decider: Decider, asked: Evaluation) -> dict[str, Any]:
-    answer = await decider.check(asked)
-    return decision_json(answer.decision, answer.policy_revision, answer.revision)
+    answer = await decider.check([asked])
+    return decision_json(answer.decisions[0], answer.policy_revision, answer.revision)
 
 
 async def _many(decider: Decider, batch: Batch) -> list[Any]:
@@ -177,7 +177,7 @@ async def _many(decider: Decider, batch: Batch) -> list[Any]:
     if not questions:
         await decider.admit()
     else:
-        response = await decider.check_many(questions)
+        response = await decider.check(questions)
         answers = [
             decision_json(decision, response.policy_revision, response.revision)
             for decision in response.decisions

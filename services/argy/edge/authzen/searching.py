@@ -75,16 +75,16 @@ async def _subjects(
     token, skip = place.upstream, place.skip
     for _ in range(MAX_LISTED):
         listed = await decider.subjects(asked.action, asked.resource, asked.facts, token)
-        named = [name for name in listed.names if name.startswith(asked.subject)]
+        named = [name for name in listed.subjects if name.startswith(asked.subject)]
         room = place.limit - len(results)
         results += [entity_json(name) for name in named[skip : skip + room]]
         if skip + room < len(named):
             return results, Place(place.limit, token, skip + room)
-        if not listed.next_token:
+        if not listed.next_page_token:
             return results, None
         if len(results) == place.limit:
-            return results, Place(place.limit, listed.next_token)
-        token, skip = listed.next_token, 0
+            return results, Place(place.limit, listed.next_page_token)
+        token, skip = listed.next_page_token, 0
     # Few of this type among many: the page is short, and its token goes on.
     return results, Place(place.limit, token)
 
