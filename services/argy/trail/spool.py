@@ -28,10 +28,21 @@ class Segment:
 
 
 class Spool:
-    """One process's share of a spool folder. Every method blocks on the disk."""
+    """One process's share of a spool folder. Every method blocks on the disk.
+
+    Raises:
+        FailedPrecondition: ``SPOOL_UNUSABLE`` or ``SPOOL_BUSY``.
+    """
 
     def __init__(self, root: Path) -> None:
-        self._folder, self._lock = _claim(root)
+        try:
+            self._folder, self._lock = _claim(root)
+        except OSError as error:
+            raise FailedPrecondition(
+                f"ARGY_SPOOL_DIR {root} can't be used: {error.strerror}; name a folder that this"
+                " user may write to",
+                reason="SPOOL_UNUSABLE",
+            ) from error
         names = [path.stem for path in self._folder.glob("*.jsonl")]
         self._next = max((int(name) for name in names if name.isdecimal()), default=0)
         # A write that was begun before its task was cancelled still runs in its thread.

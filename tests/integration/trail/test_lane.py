@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from argy.base.errors import InvalidArgument, ResourceExhausted
+from argy.base.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
 from argy.base.ids import PLATFORM_TENANT_ID, uuid7
 from argy.store.database import Database
 from argy.trail.lane import GAP_ACTION, AuditLane
@@ -163,8 +163,9 @@ def test_a_spool_has_one_owner(tmp_path: Path) -> None:
     two.close()
     blocked = tmp_path / "file"
     blocked.touch()
-    with pytest.raises(OSError, match="exists"):
+    with pytest.raises(FailedPrecondition, match="can't be used: File exists") as refused:
         Spool(blocked)
+    assert refused.value.reason == "SPOOL_UNUSABLE"
 
 
 def test_a_place_that_another_user_chose_is_not_used(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ class MailDelivery:
 
     async def _retry(self, taken: Taken, waiting: Waiting | None, why: str) -> None:
         self.counts["retried"] += 1
-        _LOG.info("mail %s was not taken yet: %s", taken.mail_id, why)
+        _LOG.warning("mail %s was not taken yet: %s", taken.mail_id, why)
         pause_s = self._pace.pause_s(taken.tries)
         if waiting is not None:
             left_s = (waiting.ends_at_ms - self._clock.now_ms()) / 1_000

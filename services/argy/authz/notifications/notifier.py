@@ -183,7 +183,7 @@ class _Lane:
             else:
                 self.delivered += 1
                 return
-            _LOG.info("%s did not take %s yet: %s", self._sink.name, notification.id, why)
+            _LOG.warning("%s did not take %s yet: %s", self._sink.name, notification.id, why)
         self._lose(notification, why)
 
     def _lose(self, notification: Notification, why: str) -> None:
