@@ -11,6 +11,8 @@ from argy.api.authz.v1.authz_pb2 import Question
 from argy.authz import store
 from argy.authz.domain import is_foreign, unknown_subject
 from argy.authz.view import TenantView
+from argy.base.addresses import email_address
+from argy.base.errors import InvalidArgument
 from argy.policy import Decision
 from argy.store.database import Database
 
@@ -70,8 +72,22 @@ class Subjects:
     async def _listed(self, view: TenantView, names: Collection[str]) -> dict[str, str]:
         if not names:
             return {}
+        spelled = {name: _as_address(name) for name in names}
         async with self._db.tenant(view.facts.tenant_id) as tx:
-            return await store.find_named(tx, names)
+            found = await store.find_named(tx, {*spelled, *spelled.values()})
+        subjects = {name: found.get(name) or found.get(other) for name, other in spelled.items()}
+        return {name: subject for name, subject in subjects.items() if subject is not None}
+
+
+def _as_address(name: str) -> str:
+    """A user's name with an e-mail address as the directory spells it; any other as it is."""
+    kind, _, address = name.partition(":")
+    if kind != "user" or "@" not in address:
+        return name
+    try:
+        return f"user:{email_address(address)}"
+    except InvalidArgument:
+        return name
 
 
 def denying(

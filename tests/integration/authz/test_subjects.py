@@ -86,6 +86,12 @@ async def test_a_person_is_found_by_every_name(
     await client.grant(f"user:{sub}", USER)
     names = [ada, ada.upper().replace("USER", "user"), "user:aDA@acme.example", "user:CiRm+/Zg=="]
     assert await asked(client, *names, eve, f"user:{sub}") == [ALLOWED] * 6
+    await client.grant(await named(tenant.tenant_id, "", "eve@xn--bcher-kva.example"), USER)
+    assert await asked(client, "user:EVE@Bücher.example", "user:@", "user:a@") == [
+        ALLOWED,
+        UNKNOWN,
+        UNKNOWN,
+    ]
     # Another system's id is compared exactly, and nobody has another tenant's.
     assert await asked(client, "user:cirm+/zg==", "user:nobody") == [UNKNOWN] * 2
     assert await asked(authz_client(replica, other.tenant_id), *names) == [UNKNOWN] * 4
