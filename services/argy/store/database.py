@@ -188,17 +188,17 @@ class Database:
         try:
             tx = Tx(connection, tenant_id, org_id, errors)
             connection.mark(wiped=False)
-            await tx.run(
-                "execute", f"BEGIN; SET LOCAL ROLE {self._role}; {enter_tenant(tenant_id, org_id)}"
-            )
+            entered = enter_tenant(tenant_id, org_id)
             try:
+                await tx.run("execute", f"BEGIN; SET LOCAL ROLE {self._role}; {entered}")
                 yield tx
                 if tx.failed:
                     raise swallowed_failure()
+                await tx.run("execute", f"COMMIT; {_RESET}")
             except BaseException:
+                # Also of a caller who is cancelled while it begins or commits.
                 await self._roll_back(connection)
                 raise
-            await tx.run("execute", f"COMMIT; {_RESET}")
             connection.mark(wiped=True)
         finally:
             # Wipes what is not wiped yet; a connection where that fails is closed, which is no

@@ -244,6 +244,30 @@ async def test_cancelling_leaves_a_clean_connection(
     assert await org_count(db, tenant.tenant_id) == 0
 
 
+async def test_cancelling_at_any_step_leaves_no_transaction_behind(
+    db_factory: Factory, tenant_factory: Factory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also while it begins and while it commits, as services are cancelled when they stop."""
+    db = await db_factory("argy_directory", max_size=1)
+    tenant = await tenant_factory()
+
+    async def work() -> None:
+        for _ in range(50):
+            async with db.tenant(tenant.tenant_id) as tx:
+                await tx.fetchval("SELECT 1")
+
+    for steps in range(60):
+        task = asyncio.create_task(work())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    async with db.tenant(tenant.tenant_id) as tx:
+        assert await tx.fetchval("SELECT current_user::text") == "argy_directory"
+    assert "active transaction" not in caplog.text
+
+
 async def test_nothing_leaks_to_the_next_user_of_a_connection(db_factory: Factory) -> None:
     db = await db_factory("argy_directory", max_size=1)
     tenant_id = uuid7()
