@@ -5,8 +5,6 @@ from typing import Annotated, Any, Final
 from uuid import uuid4
 
 import typer
-from google.protobuf.json_format import ParseDict
-from google.protobuf.struct_pb2 import Struct
 
 from argy.api.authz.v1.approval_pb2 import (
     Approval,
@@ -20,13 +18,14 @@ from argy.api.authz.v1.approval_pb2 import (
     RequestApprovalRequest,
 )
 from argy.api.authz.v1.approval_pb2_grpc import ApprovalServiceStub
-from argy.api.authz.v1.authz_pb2 import Question
 from argy.base.errors import InvalidArgument
-from argy.cli.decide import Action, Context, Resource, parse_facts
-from argy.cli.output import Output, called, one_line
-from argy.cli.session import Json, Org, Tenant, every, find_org, run, signed_in_person
-from argy.cli.subjects import As, Subject, Subjects, acting_channel, subjects_of
-from argy.client import Connection, request_digest
+from argy.cli import times
+from argy.cli.decide import question_of
+from argy.cli.options import Action, Comment, Context, OfSubject, Resource, Subject
+from argy.cli.output import called, one_line
+from argy.cli.session import every, signed_in_person
+from argy.cli.terminal import Terminal, asking
+from argy.client import request_digest
 
 app = typer.Typer(help="Approvals of single actions.", no_args_is_help=True)
 
@@ -41,198 +40,118 @@ _MAX_BODY: Final = 64 * 1024 * 1024
 
 
 @app.command()
-def request(
+@asking(org=True, as_=True)
+async def request(
+    terminal: Terminal,
     subject: Subject,
     action: Action,
     resource: Resource,
     reason: Annotated[str, typer.Option("--reason", "-m", help="Why; the approvers read it.")],
-    tenant: Tenant = "",
-    org: Org = "",
     context: Context = "{}",
     digest: Digest = "",
     body: Body = None,
-    as_: As = "",
-    json_output: Json = False,
 ) -> None:
     """Ask for approval of what `argy check` answered with NEEDS_APPROVAL.
 
     Whoever is signed in asks; when nobody is, the service for SUBJECT, or for who --as names:
     `argy approval request eva@acme.example promote deployment:prod-shop -m "7.1"`.
     """
-
-    async def work(connection: Connection, output: Output) -> None:
-        subjects = await subjects_of(connection, tenant)
-        asked = RequestApprovalRequest(
-            question=_question(await subjects.find(subject), action, resource, context),
-            request_digest=_digest(digest, body),
-            reason=reason,
-            request_id=str(uuid4()),
-        )
-        for_ = as_ or ("" if signed_in_person(connection) else subject)
-        stub = await _stub(connection, output, subjects, org, for_)
-        await _show(output, subjects, (await stub.RequestApproval(asked)).approval)
-
-    run(json_output, work)
+    subjects = await terminal.subjects()
+    asked = RequestApprovalRequest(
+        question=question_of(await subjects.find(subject), action, resource, context),
+        request_digest=_digest(digest, body),
+        reason=reason,
+        request_id=str(uuid4()),
+    )
+    stub = await _stub(terminal, "" if signed_in_person(terminal.connection) else subject)
+    await _show(terminal, (await stub.RequestApproval(asked)).approval)
 
 
 @app.command("list")
-def list_(
-    subject: Annotated[str, typer.Argument(help="Only those for this subject.")] = "",
+@asking(org=True, as_=True)
+async def list_(
+    terminal: Terminal,
+    subject: OfSubject = "",
     state: Annotated[str, typer.Option(help=f"Only {', '.join(_STATES)}.")] = "",
-    tenant: Tenant = "",
-    org: Org = "",
-    as_: As = "",
-    json_output: Json = False,
 ) -> None:
     """List approvals, newest first: one's own, or all to who may read any."""
-
-    async def work(connection: Connection, output: Output) -> None:
-        subjects = await subjects_of(connection, tenant)
-        if state and state.lower() not in _STATES:
-            raise InvalidArgument(f"--state is one of {', '.join(_STATES)}", field="state")
-        name = f"APPROVAL_STATE_{state.upper() or 'UNSPECIFIED'}"
-        whose = await subjects.find(subject, known=False) if subject else ""
-        asked = ListApprovalsRequest(state=ApprovalState.Value(name), subject=whose, page_size=1000)
-        stub = await _stub(connection, output, subjects, org, as_)
-        rows = [_row(found) for found in await every(stub.ListApprovals, asked, "approvals")]
-        await subjects.named(rows, "subject", "requester")
-        output.rows(
-            rows, ("approval_id", "state", "subject", "action", "resource", "votes", "expires")
-        )
-
-    run(json_output, work)
+    subjects = await terminal.subjects()
+    if state and state.lower() not in _STATES:
+        raise InvalidArgument(f"--state is one of {', '.join(_STATES)}", field="state")
+    name = f"APPROVAL_STATE_{state.upper() or 'UNSPECIFIED'}"
+    whose = await subjects.find(subject, known=False) if subject else ""
+    asked = ListApprovalsRequest(state=ApprovalState.Value(name), subject=whose, page_size=1000)
+    stub = await _stub(terminal)
+    rows = [_row(found) for found in await every(stub.ListApprovals, asked, "approvals")]
+    await subjects.named(rows, "subject", "requester")
+    terminal.output.rows(
+        rows, ("approval_id", "state", "subject", "action", "resource", "votes", "expires")
+    )
 
 
 @app.command()
-def show(
-    approval_id: Id,
-    tenant: Tenant = "",
-    org: Org = "",
-    as_: As = "",
-    json_output: Json = False,
-) -> None:
+@asking(org=True, as_=True)
+async def show(terminal: Terminal, approval_id: Id) -> None:
     """Show one approval with its votes."""
-
-    async def work(connection: Connection, output: Output) -> None:
-        subjects = await subjects_of(connection, tenant)
-        stub = await _stub(connection, output, subjects, org, as_)
-        found = await stub.GetApproval(GetApprovalRequest(approval_id=approval_id))
-        await _show(output, subjects, found.approval)
-
-    run(json_output, work)
+    request = GetApprovalRequest(approval_id=approval_id)
+    await _show(terminal, (await (await _stub(terminal)).GetApproval(request)).approval)
 
 
 @app.command()
-def approve(
-    approval_id: Id,
-    comment: Annotated[str, typer.Option("--comment", "-m", help="What to say about it.")] = "",
-    tenant: Tenant = "",
-    org: Org = "",
-    as_: As = "",
-    json_output: Json = False,
-) -> None:
+@asking(org=True, as_=True)
+async def approve(terminal: Terminal, approval_id: Id, comment: Comment = "") -> None:
     """Vote for an approval. Neither requester nor subject may."""
-
-    async def work(connection: Connection, output: Output) -> None:
-        subjects = await subjects_of(connection, tenant)
-        stub = await _stub(connection, output, subjects, org, as_)
-        voted = await stub.Approve(ApproveRequest(approval_id=approval_id, comment=comment))
-        await _show(output, subjects, voted.approval)
-
-    run(json_output, work)
+    request = ApproveRequest(approval_id=approval_id, comment=comment)
+    await _show(terminal, (await (await _stub(terminal)).Approve(request)).approval)
 
 
 @app.command()
-def reject(
-    approval_id: Id,
-    comment: Annotated[str, typer.Option("--comment", "-m", help="Why.")],
-    tenant: Tenant = "",
-    org: Org = "",
-    as_: As = "",
-    json_output: Json = False,
-) -> None:
+@asking(org=True, as_=True)
+async def reject(terminal: Terminal, approval_id: Id, comment: Comment) -> None:
     """End a request."""
-
-    async def work(connection: Connection, output: Output) -> None:
-        subjects = await subjects_of(connection, tenant)
-        stub = await _stub(connection, output, subjects, org, as_)
-        voted = await stub.Reject(RejectRequest(approval_id=approval_id, comment=comment))
-        await _show(output, subjects, voted.approval)
-
-    run(json_output, work)
+    request = RejectRequest(approval_id=approval_id, comment=comment)
+    await _show(terminal, (await (await _stub(terminal)).Reject(request)).approval)
 
 
 @app.command()
-def cancel(
-    approval_id: Id,
-    tenant: Tenant = "",
-    org: Org = "",
-    as_: As = "",
-    json_output: Json = False,
-) -> None:
+@asking(org=True, as_=True)
+async def cancel(terminal: Terminal, approval_id: Id) -> None:
     """Withdraw a request, or an approval that was not used."""
-
-    async def work(connection: Connection, output: Output) -> None:
-        subjects = await subjects_of(connection, tenant)
-        stub = await _stub(connection, output, subjects, org, as_)
-        ended = await stub.Cancel(CancelRequest(approval_id=approval_id))
-        await _show(output, subjects, ended.approval)
-
-    run(json_output, work)
+    request = CancelRequest(approval_id=approval_id)
+    await _show(terminal, (await (await _stub(terminal)).Cancel(request)).approval)
 
 
 @app.command()
-def redeem(
+@asking(org=True, as_=True)
+async def redeem(
+    terminal: Terminal,
     approval_id: Id,
     subject: Subject,
     action: Action,
     resource: Resource,
-    tenant: Tenant = "",
-    org: Org = "",
     context: Context = "{}",
     digest: Digest = "",
     body: Body = None,
-    as_: As = "",
-    json_output: Json = False,
 ) -> None:
     """Use a granted approval, once, for exactly what was approved.
 
     What was asked for is named again; with --body or --digest if it was asked with it.
     """
-
-    async def work(connection: Connection, output: Output) -> None:
-        subjects = await subjects_of(connection, tenant)
-        asked = RedeemApprovalRequest(
-            approval_id=approval_id,
-            question=_question(await subjects.find(subject), action, resource, context),
-            request_digest=_digest(digest, body),
-        )
-        stub = await _stub(connection, output, subjects, org, as_)
-        used = await stub.RedeemApproval(asked)
-        value = {
-            "effect": "ALLOW",
-            "reason": used.decision.reason,
-            "approval_id": approval_id,
-        }
-        output.result(value, lambda: f"ALLOW  {value['reason']}\n  approval  {approval_id}, used")
-
-    run(json_output, work)
-
-
-async def _stub(
-    connection: Connection, output: Output, subjects: Subjects, org: str, for_: str
-) -> Any:
-    org_id = await find_org(connection, subjects.tenant_id, org)
-    return ApprovalServiceStub(
-        await acting_channel(connection, output, subjects, org_id, for_=for_)
+    subjects = await terminal.subjects()
+    asked = RedeemApprovalRequest(
+        approval_id=approval_id,
+        question=question_of(await subjects.find(subject), action, resource, context),
+        request_digest=_digest(digest, body),
+    )
+    reason = (await (await _stub(terminal)).RedeemApproval(asked)).decision.reason
+    terminal.output.result(
+        {"effect": "ALLOW", "reason": reason, "approval_id": approval_id},
+        lambda: f"ALLOW  {reason}\n  approval  {approval_id}, used",
     )
 
 
-def _question(subject: str, action: str, resource: str, context: str) -> Question:
-    question = Question(subject=subject, action=action, resource=resource)
-    if facts := parse_facts(context):
-        question.context.CopyFrom(ParseDict(facts, Struct()))
-    return question
+async def _stub(terminal: Terminal, for_: str = "") -> Any:
+    return ApprovalServiceStub(await terminal.channel(for_))
 
 
 def _digest(given: str, body: Path | None) -> str:
@@ -279,12 +198,12 @@ def _row(found: Approval) -> dict[str, Any]:
             }
             for vote in found.votes
         ],
-        "expires": found.expire_time.ToDatetime().isoformat(timespec="seconds") + "Z",
+        "expires": times.shown(found.expire_time),
     }
 
 
-async def _show(output: Output, subjects: Subjects, found: Approval) -> None:
-    row = _row(found)
+async def _show(terminal: Terminal, found: Approval) -> None:
+    row, subjects = _row(found), await terminal.subjects()
     await subjects.named([row], "subject", "requester")
     await subjects.named(row["voters"], "approver")
 
@@ -307,4 +226,4 @@ async def _show(output: Output, subjects: Subjects, found: Approval) -> None:
         lines.append(f"  until {row['expires']}")
         return "\n".join(lines)
 
-    output.result(row, text)
+    terminal.output.result(row, text)

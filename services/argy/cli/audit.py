@@ -12,10 +12,8 @@ from google.protobuf.json_format import MessageToDict
 
 from argy.api.audit.v1.audit_pb2 import Event, Outcome, QueryEventsRequest
 from argy.api.audit.v1.audit_pb2_grpc import AuditServiceStub
-from argy.cli.output import Output
-from argy.cli.session import Json, Org, Tenant, every, find_org, run
-from argy.cli.subjects import subjects_of
-from argy.client import Connection
+from argy.cli.session import every
+from argy.cli.terminal import Terminal, asking
 
 app = typer.Typer(help="Read the audit log.", no_args_is_help=True)
 
@@ -37,52 +35,46 @@ _POLL_S = 1.0
 
 
 @app.command("tail")
-def tail(
-    tenant: Tenant = "",
-    org: Org = "",
+@asking(org=True)
+async def tail(
+    terminal: Terminal,
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=1000, help="How many.")] = 20,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as events come.")] = False,
     actor: Annotated[str, typer.Option(help="Only this actor's: an e-mail address, …")] = "",
     action: Annotated[str, typer.Option(help="Only this action.")] = "",
     resource: Annotated[str, typer.Option(help="Only this resource.")] = "",
     request_id: Annotated[str, typer.Option("--request-id", help="Only this request's.")] = "",
-    json_output: Json = False,
 ) -> None:
     """Show the newest events, oldest first; Ctrl-C ends --follow."""
-
-    async def work(connection: Connection, output: Output) -> None:
-        subjects = await subjects_of(connection, tenant)
-        org_id = await find_org(connection, subjects.tenant_id, org)
-        stub = AuditServiceStub(connection.channel(subjects.tenant_id, org_id))
-        request = QueryEventsRequest(
-            actor=await subjects.find(actor, known=False) if actor else "",
-            action=action,
-            resource=resource,
-            request_id=request_id,
-            page_size=lines,
-        )
-        # Reading is recorded too: by this id it is known, and not told again for ever.
-        own = f"tail-{uuid4()}"
-        query = partial(stub.QueryEvents, metadata=(("x-request-id", own),))
-        page = await query(request)
-        seen = [event.event_id for event in page.events]
-        rows = [_row(event) for event in reversed(page.events)]
-        await subjects.named(rows, *_NAMED)
-        output.rows(rows, _COLUMNS)
-        if follow and len(seen) == lines:
-            # What is older than the first line was left out; the looks below overlap with it.
-            before = await _newer(query, request, frozenset(seen), own)
-            seen += [event.event_id for event in before if event.event_id < seen[-1]]
-        while follow:
-            await asyncio.sleep(_POLL_S)
-            fresh = await _newer(query, request, frozenset(seen), own)
-            seen = [event.event_id for event in fresh] + seen[:10_000]
-            if fresh:
-                rows = [_row(event) for event in reversed(fresh)]
-                await subjects.named(rows, *_NAMED)
-                output.rows(rows, _COLUMNS, goes_on=True)
-
-    run(json_output, work)
+    subjects = await terminal.subjects()
+    stub = AuditServiceStub(await terminal.channel())
+    request = QueryEventsRequest(
+        actor=await subjects.find(actor, known=False) if actor else "",
+        action=action,
+        resource=resource,
+        request_id=request_id,
+        page_size=lines,
+    )
+    # Reading is recorded too: by this id it is known, and not told again for ever.
+    own = f"tail-{uuid4()}"
+    query = partial(stub.QueryEvents, metadata=(("x-request-id", own),))
+    page = await query(request)
+    seen = [event.event_id for event in page.events]
+    rows = [_row(event) for event in reversed(page.events)]
+    await subjects.named(rows, *_NAMED)
+    terminal.output.rows(rows, _COLUMNS)
+    if follow and len(seen) == lines:
+        # What is older than the first line was left out; the looks below overlap with it.
+        before = await _newer(query, request, frozenset(seen), own)
+        seen += [event.event_id for event in before if event.event_id < seen[-1]]
+    while follow:
+        await asyncio.sleep(_POLL_S)
+        fresh = await _newer(query, request, frozenset(seen), own)
+        seen = [event.event_id for event in fresh] + seen[:10_000]
+        if fresh:
+            rows = [_row(event) for event in reversed(fresh)]
+            await subjects.named(rows, *_NAMED)
+            terminal.output.rows(rows, _COLUMNS, goes_on=True)
 
 
 async def _newer(

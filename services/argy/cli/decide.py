@@ -13,15 +13,10 @@ from argy.api.authz.v1.authz_pb2 import EFFECT_ALLOW, Effect, ExplainRequest, Qu
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
 from argy.base.errors import InvalidArgument
 from argy.base.facts import refuse_inexact
-from argy.cli.output import Exit, Output
-from argy.cli.session import Json, Org, Tenant, find_org, run, tenant_name
-from argy.cli.subjects import Subject, Subjects, subjects_of
-from argy.client import Authorizer, Connection
-
-Action = Annotated[str, typer.Argument(help="The verb, such as read.")]
-Resource = Annotated[str, typer.Argument(help="<type>:<id>, such as project:alpha.")]
-Context = Annotated[str, typer.Option("--context", help="JSON object of facts for conditions.")]
-AtLeast = Annotated[str, typer.Option("--at-least", help="Revision that must have been seen.")]
+from argy.cli.options import Action, Context, Resource, Subject
+from argy.cli.subjects import Subjects
+from argy.cli.terminal import Terminal, asking
+from argy.client import Authorizer
 
 
 def register(app: typer.Typer) -> None:
@@ -30,110 +25,87 @@ def register(app: typer.Typer) -> None:
     app.command("explain")(explain)
 
 
-def check(
+@asking(org=True)
+async def check(
+    terminal: Terminal,
     subject: Subject,
     action: Action,
     resource: Resource,
-    tenant: Tenant = "",
-    org: Org = "",
     context: Context = "{}",
-    at_least: AtLeast = "",
-    json_output: Json = False,
-) -> None:
+    at_least: Annotated[str, typer.Option(help="Revision that must have been seen.")] = "",
+) -> bool:
     """Ask whether SUBJECT may do ACTION to RESOURCE. Exit code 0 is ALLOW, 1 is anything else."""
-
-    async def work(connection: Connection, output: Output) -> bool:
-        facts = parse_facts(context)
-        subjects = await subjects_of(connection, tenant)
-        tenant_id = subjects.tenant_id
-        org_id = await find_org(connection, tenant_id, org)
-        asked_for = await subjects.find(subject)
-        answer = await Authorizer(connection).check(
-            asked_for,
-            action,
-            resource,
-            tenant_id=tenant_id,
-            org_id=org_id,
-            context=facts,
-            at_least=at_least,
-        )
-        value: dict[str, Any] = {
-            "subject": asked_for,
-            "effect": answer.effect,
-            "reason": answer.reason,
-            "rule": answer.rule,
-            "role_path": list(answer.role_path),
-            "policy_revision": answer.policy_revision,
-            "revision": answer.revision,
-        }
-        if answer.approvals:
-            value["approvals"] = [asdict(need) for need in answer.approvals]
-        lines = [f"{answer.effect}  {answer.reason}"]
-        if answer.rule:
-            lines.append(f"  rule  {answer.rule}")
-        if answer.role_path:
-            lines.append(f"  path  {await _path(subjects, answer.role_path)}")
-        lines += [
-            f"  needs {need.approvals} of {' or '.join(need.roles)}  ({need.rule})"
-            for need in answer.approvals
-        ]
-        if answer.approvals:
-            where = f" --tenant {tenant_name(connection, tenant)}{f' --org {org}' if org else ''}"
-            asked = f"{subject} {action} {resource}"
-            lines.append(f"  ask   argy approval request {asked}{where} -m …")
-        lines.append(f"  at    policy {answer.policy_revision[:12]}, revision {answer.revision}")
-        lines.append(
-            f"  in    tenant {tenant_name(connection, tenant)}{f', org {org}' if org else ''}"
-        )
-        output.result(value, lambda: "\n".join(lines))
-        return answer.allowed
-
-    if not run(json_output, work):
-        raise typer.Exit(Exit.DENIED)
+    facts = parse_facts(context)
+    subjects, org_id = await terminal.subjects(), await terminal.org_id()
+    asked_for = await subjects.find(subject)
+    answer = await Authorizer(terminal.connection).check(
+        asked_for,
+        action,
+        resource,
+        tenant_id=subjects.tenant_id,
+        org_id=org_id,
+        context=facts,
+        at_least=at_least,
+    )
+    value: dict[str, Any] = {
+        "subject": asked_for,
+        "effect": answer.effect,
+        "reason": answer.reason,
+        "rule": answer.rule,
+        "role_path": list(answer.role_path),
+        "policy_revision": answer.policy_revision,
+        "revision": answer.revision,
+    }
+    if answer.approvals:
+        value["approvals"] = [asdict(need) for need in answer.approvals]
+    lines = [f"{answer.effect}  {answer.reason}"]
+    if answer.rule:
+        lines.append(f"  rule  {answer.rule}")
+    if answer.role_path:
+        lines.append(f"  path  {await _path(subjects, answer.role_path)}")
+    lines += [
+        f"  needs {need.approvals} of {' or '.join(need.roles)}  ({need.rule})"
+        for need in answer.approvals
+    ]
+    if answer.approvals:
+        asked = f"{subject} {action} {resource} {terminal.place}"
+        lines.append(f"  ask   argy approval request {asked} -m …")
+    lines.append(f"  at    policy {answer.policy_revision[:12]}, revision {answer.revision}")
+    org = f", org {terminal.org}" if terminal.org else ""
+    lines.append(f"  in    tenant {terminal.tenant_name}{org}")
+    terminal.output.result(value, lambda: "\n".join(lines))
+    return answer.allowed
 
 
-def explain(
+@asking(org=True)
+async def explain(
+    terminal: Terminal,
     subject: Subject,
     action: Action,
     resource: Resource,
-    tenant: Tenant = "",
-    org: Org = "",
     context: Context = "{}",
-    json_output: Json = False,
-) -> None:
+) -> bool:
     """Show every rule that took part in a decision, and the nearest that did not."""
+    subjects = await terminal.subjects()
+    question = question_of(await subjects.find(subject), action, resource, context)
+    stub = AuthzServiceStub(await terminal.channel())
+    response = await stub.Explain(ExplainRequest(question=question))
+    names = await subjects.names(step for match in response.matches for step in match.role_path)
 
-    async def work(connection: Connection, output: Output) -> bool:
-        facts = parse_facts(context)
-        subjects = await subjects_of(connection, tenant)
-        org_id = await find_org(connection, subjects.tenant_id, org)
-        asked_for = await subjects.find(subject)
-        question = Question(subject=asked_for, action=action, resource=resource)
-        if facts:
-            question.context.CopyFrom(ParseDict(facts, Struct()))
-        response = await AuthzServiceStub(connection.channel(subjects.tenant_id, org_id)).Explain(
-            ExplainRequest(question=question)
-        )
+    def text() -> str:
+        lines = [f"{_effect(response.decision.effect)}  {response.decision.reason}"]
+        lines.append(f"  roles here: {', '.join(response.roles) or 'none'}")
+        for match in response.matches:
+            mark = "matched" if match.matched else "missed "
+            lines.append(f"  {mark}  {match.rule.file}:{match.rule.line}  {match.rule.text}")
+            lines.append(f"           {match.detail}")
+            if match.role_path:
+                path = (names.get(step, step) for step in match.role_path)
+                lines.append(f"           {' → '.join(path)}")
+        return "\n".join(lines)
 
-        names = await subjects.names(step for match in response.matches for step in match.role_path)
-
-        def text() -> str:
-            lines = [f"{_effect(response.decision.effect)}  {response.decision.reason}"]
-            lines.append(f"  roles here: {', '.join(response.roles) or 'none'}")
-            for match in response.matches:
-                mark = "matched" if match.matched else "missed "
-                lines.append(f"  {mark}  {match.rule.file}:{match.rule.line}  {match.rule.text}")
-                lines.append(f"           {match.detail}")
-                if match.role_path:
-                    path = (names.get(step, step) for step in match.role_path)
-                    lines.append(f"           {' → '.join(path)}")
-            return "\n".join(lines)
-
-        output.result(MessageToDict(response, preserving_proto_field_name=True), text)
-        return response.decision.effect == EFFECT_ALLOW
-
-    if not run(json_output, work):
-        raise typer.Exit(Exit.DENIED)
+    terminal.output.result(MessageToDict(response, preserving_proto_field_name=True), text)
+    return response.decision.effect == EFFECT_ALLOW
 
 
 async def _path(subjects: Subjects, steps: Sequence[str]) -> str:
@@ -144,6 +116,14 @@ async def _path(subjects: Subjects, steps: Sequence[str]) -> str:
 
 def _effect(effect: "Effect.ValueType") -> str:
     return Effect.Name(effect).removeprefix("EFFECT_")
+
+
+def question_of(subject: str, action: str, resource: str, context: str) -> Question:
+    """A question with the facts of ``--context``; raises as ``parse_facts``."""
+    question = Question(subject=subject, action=action, resource=resource)
+    if facts := parse_facts(context):
+        question.context.CopyFrom(ParseDict(facts, Struct()))
+    return question
 
 
 def parse_facts(text: str) -> dict[str, Any]:

@@ -15,12 +15,13 @@ from argy.api.authz.v1.approval_pb2 import (
 )
 from argy.api.authz.v1.approval_pb2_grpc import ElevationServiceStub
 from argy.base.errors import FailedPrecondition, InvalidArgument
+from argy.cli import times
 from argy.cli.approvals import ASKER_MAY_GRANT
-from argy.cli.output import Output, called
-from argy.cli.roles import parse_duration
-from argy.cli.session import Json, Org, Tenant, every, find_org, run, signed_in_person, tenant_name
-from argy.cli.subjects import As, Subjects, acting_channel, subjects_of
-from argy.client import Connection
+from argy.cli.options import Comment, Reason, Role
+from argy.cli.output import called
+from argy.cli.roles import full_role
+from argy.cli.session import every, signed_in_person
+from argy.cli.terminal import Terminal, asking
 
 app = typer.Typer(help="Roles for a while.", no_args_is_help=True)
 
@@ -34,137 +35,95 @@ def register(root: typer.Typer) -> None:
     root.add_typer(app, name="elevation")
 
 
-def elevate(
-    role: Annotated[str, typer.Argument(help="The role, such as PLATFORM_ADMIN.")],
-    reason: Annotated[str, typer.Option("--reason", "-m", help="Why; kept in the audit log.")],
+@asking(org=True, as_=True)
+async def elevate(
+    terminal: Terminal,
+    role: Role,
+    reason: Reason,
     lasts: Annotated[str, typer.Option("--for", help="How long: 30m, 2h; at most 8h.")] = "30m",
     break_glass: Annotated[
         bool, typer.Option("--break-glass", help="At once, for an hour at most; it is reviewed.")
     ] = False,
     approval: Annotated[str, typer.Option(help="The granted approval to use.")] = "",
-    tenant: Tenant = "",
-    org: Org = "",
-    as_: As = "",
-    json_output: Json = False,
 ) -> None:
     """Take a role for a while, for oneself.
 
     With an approval that was granted for it, or at once by breaking the glass:
     `argy elevate PLATFORM_ADMIN --break-glass -t acme -m INC-7`.
     """
-
-    async def work(connection: Connection, output: Output) -> None:
-        subjects = await subjects_of(connection, tenant)
-        asked = ElevateRequest(
-            role=role if role.startswith("role:") else f"role:{role}",
-            duration_s=int(parse_duration(lasts, "for").total_seconds()),
-            reason=reason,
-            break_glass=break_glass,
-            approval_id=approval,
-            request_id=str(uuid4()),
-        )
-        stub = await _stub(connection, output, subjects, org, as_)
-        try:
-            response = await stub.Elevate(asked)
-        except FailedPrecondition as error:
-            person = signed_in_person(connection)
-            who = as_ or (person.subject if person is not None else "") or "<yourself>"
-            raise _with_command(error, tenant_name(connection, tenant), org, who) from error
-        await _show(output, subjects, response.elevation, {"revision": response.revision})
-
-    run(json_output, work)
+    asked = ElevateRequest(
+        role=full_role(role),
+        duration_s=int(times.parse_duration(lasts, "for").total_seconds()),
+        reason=reason,
+        break_glass=break_glass,
+        approval_id=approval,
+        request_id=str(uuid4()),
+    )
+    stub = await _stub(terminal)
+    try:
+        response = await stub.Elevate(asked)
+    except FailedPrecondition as error:
+        person = signed_in_person(terminal.connection)
+        who = terminal.as_ or (person.subject if person is not None else "") or "<yourself>"
+        raise _with_command(error, terminal.place, who) from error
+    await _show(terminal, response.elevation, {"revision": response.revision})
 
 
 @app.command("list")
-def list_(
+@asking(org=True, as_=True)
+async def list_(
+    terminal: Terminal,
     review: Annotated[str, typer.Option(help=f"Only {', '.join(_REVIEWS)}.")] = "",
-    tenant: Tenant = "",
-    org: Org = "",
-    as_: As = "",
-    json_output: Json = False,
 ) -> None:
     """List elevations, newest first: one's own, or all to who may read any."""
-
-    async def work(connection: Connection, output: Output) -> None:
-        subjects = await subjects_of(connection, tenant)
-        if review and review not in _REVIEWS:
-            raise InvalidArgument(f"--review is one of {', '.join(_REVIEWS)}", field="review")
-        name = f"REVIEW_STATE_{review.upper().replace('-', '_') or 'UNSPECIFIED'}"
-        stub = await _stub(connection, output, subjects, org, as_)
-        asked = ListElevationsRequest(review=ReviewState.Value(name), page_size=1000)
-        rows = [_row(made) for made in await every(stub.ListElevations, asked, "elevations")]
-        await subjects.named(rows, "subject", "reviewed_by")
-        output.rows(
-            rows, ("elevation_id", "subject", "role", "break_glass", "review", "expires", "reason")
-        )
-
-    run(json_output, work)
+    if review and review not in _REVIEWS:
+        raise InvalidArgument(f"--review is one of {', '.join(_REVIEWS)}", field="review")
+    name = f"REVIEW_STATE_{review.upper().replace('-', '_') or 'UNSPECIFIED'}"
+    stub = await _stub(terminal)
+    asked = ListElevationsRequest(review=ReviewState.Value(name), page_size=1000)
+    rows = [_row(made) for made in await every(stub.ListElevations, asked, "elevations")]
+    await (await terminal.subjects()).named(rows, "subject", "reviewed_by")
+    terminal.output.rows(
+        rows, ("elevation_id", "subject", "role", "break_glass", "review", "expires", "reason")
+    )
 
 
 @app.command()
-def end(
-    elevation_id: Id,
-    tenant: Tenant = "",
-    org: Org = "",
-    as_: As = "",
-    json_output: Json = False,
-) -> None:
+@asking(org=True, as_=True)
+async def end(terminal: Terminal, elevation_id: Id) -> None:
     """Give a role back before it expires."""
-
-    async def work(connection: Connection, output: Output) -> None:
-        subjects = await subjects_of(connection, tenant)
-        stub = await _stub(connection, output, subjects, org, as_)
-        response = await stub.EndElevation(EndElevationRequest(elevation_id=elevation_id))
-        await _show(output, subjects, response.elevation, {"revision": response.revision})
-
-    run(json_output, work)
+    request = EndElevationRequest(elevation_id=elevation_id)
+    response = await (await _stub(terminal)).EndElevation(request)
+    await _show(terminal, response.elevation, {"revision": response.revision})
 
 
 @app.command("review")
-def review_(
+@asking(org=True, as_=True)
+async def review_(
+    terminal: Terminal,
     elevation_id: Id,
-    comment: Annotated[str, typer.Option("--comment", "-m", help="What was found.")],
+    comment: Comment,
     justified: Annotated[
         bool, typer.Option("--justified/--unjustified", help="Whether the use was justified.")
     ],
-    tenant: Tenant = "",
-    org: Org = "",
-    as_: As = "",
-    json_output: Json = False,
 ) -> None:
     """Close the review of a broken glass; never one's own.
 
     The role must have ended: by `argy elevation end`, or by itself.
     """
-
-    async def work(connection: Connection, output: Output) -> None:
-        subjects = await subjects_of(connection, tenant)
-        stub = await _stub(connection, output, subjects, org, as_)
-        closed = await stub.CloseReview(
-            CloseReviewRequest(elevation_id=elevation_id, justified=justified, comment=comment)
-        )
-        await _show(output, subjects, closed.elevation, {})
-
-    run(json_output, work)
+    request = CloseReviewRequest(elevation_id=elevation_id, justified=justified, comment=comment)
+    await _show(terminal, (await (await _stub(terminal)).CloseReview(request)).elevation, {})
 
 
-async def _stub(
-    connection: Connection, output: Output, subjects: Subjects, org: str, for_: str
-) -> Any:
-    org_id = await find_org(connection, subjects.tenant_id, org)
-    return ElevationServiceStub(
-        await acting_channel(connection, output, subjects, org_id, for_=for_)
-    )
+async def _stub(terminal: Terminal) -> Any:
+    return ElevationServiceStub(await terminal.channel())
 
 
-def _with_command(
-    error: FailedPrecondition, tenant: str, org: str, subject: str
-) -> FailedPrecondition:
+def _with_command(error: FailedPrecondition, where: str, subject: str) -> FailedPrecondition:
     """The error with the command that asks for the approval."""
     wanted = error.metadata
     if error.reason != "APPROVAL_NEEDED":
         return error
-    where = f"--tenant {tenant}" + (f" --org {org}" if org else "")
     return FailedPrecondition(
         f"{error.message}:\n  argy approval request {subject} {wanted['action']} "
         f"{wanted['resource']} {where} --digest {wanted['request_digest']} "
@@ -190,14 +149,14 @@ def _row(made: Elevation) -> dict[str, Any]:
         "reviewed_by": made.reviewed_by,
         "review_comment": made.review_comment,
         "asker_may_grant": made.asker_may_grant,
-        "expires": given.expire_time.ToDatetime().isoformat(timespec="seconds") + "Z",
+        "expires": times.shown(given.expire_time),
         "ended": made.HasField("end_time"),
     }
 
 
-async def _show(output: Output, subjects: Subjects, made: Elevation, more: dict[str, Any]) -> None:
+async def _show(terminal: Terminal, made: Elevation, more: dict[str, Any]) -> None:
     row = {**_row(made), **more}
-    await subjects.named([row], "subject", "reviewed_by")
+    await (await terminal.subjects()).named([row], "subject", "reviewed_by")
 
     def text() -> str:
         lines = [
@@ -216,4 +175,4 @@ async def _show(output: Output, subjects: Subjects, made: Elevation, more: dict[
             lines.append(f"  revision   {row['revision']}")
         return "\n".join(lines)
 
-    output.result(row, text)
+    terminal.output.result(row, text)

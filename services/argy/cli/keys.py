@@ -13,10 +13,10 @@ from argy.api.authn.v1.token_pb2_grpc import TokenServiceStub
 from argy.base.crypto import KeyRing
 from argy.base.dsse import SigningKeys, TrustedKeys
 from argy.base.errors import AlreadyExists, InvalidArgument
-from argy.base.ids import PLATFORM_TENANT_ID, parse_uuid
+from argy.base.ids import parse_uuid
+from argy.cli.options import Json
 from argy.cli.output import Output
-from argy.cli.session import Json, run
-from argy.client import Connection
+from argy.cli.terminal import PLATFORM, Terminal, asking
 from argy.client.keys import DESTINATIONS, issue_keys
 from argy.client.pep_tokens import add_token, load_tokens, revoke_token
 
@@ -138,14 +138,15 @@ def edge_token(
 
 
 @app.command("rotate-access")
-def rotate_access(
+@asking(tenant=PLATFORM)
+async def rotate_access(
+    terminal: Terminal,
     withdraw: Annotated[
         bool,
         typer.Option(
             "--withdraw", help="A key leaked: refuse everything that the keys so far signed."
         ),
     ] = False,
-    json_output: Json = False,
 ) -> None:
     """Make a new key for access tokens; asks the platform. It signs a minute and a half later.
 
@@ -155,19 +156,15 @@ def rotate_access(
     With --withdraw the new key signs at once, and every access token of before is
     refused within a second; sessions and refresh tokens get another one.
     """
-
-    async def work(connection: Connection, output: Output) -> None:
-        stub = TokenServiceStub(connection.channel(PLATFORM_TENANT_ID))
-        made = await stub.RotateSigningKey(RotateSigningKeyRequest(withdraw=withdraw))
-        signs = made.sign_time.ToDatetime(UTC).isoformat(timespec="seconds")
-        gone = list(made.withdrawn_kids)
-        told = f"{made.kid} is published, and signs from {signs} on"
-        if gone:
-            told += f"; refused from now on: {', '.join(gone)}"
-        value = {"kid": made.kid, "signs_from": signs, "withdrawn": gone}
-        output.result(value, lambda: told)
-
-    run(json_output, work)
+    stub = TokenServiceStub(await terminal.channel())
+    made = await stub.RotateSigningKey(RotateSigningKeyRequest(withdraw=withdraw))
+    signs = made.sign_time.ToDatetime(UTC).isoformat(timespec="seconds")
+    gone = list(made.withdrawn_kids)
+    told = f"{made.kid} is published, and signs from {signs} on"
+    if gone:
+        told += f"; refused from now on: {', '.join(gone)}"
+    value = {"kid": made.kid, "signs_from": signs, "withdrawn": gone}
+    terminal.output.result(value, lambda: told)
 
 
 @app.command("policy-new")

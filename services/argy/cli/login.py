@@ -22,8 +22,9 @@ from argy.base.errors import (
 from argy.cli import acting, signed_in
 from argy.cli.edge_client import Answer, EdgeClient
 from argy.cli.endpoints import EDGE_CA, EDGE_URL, edge_client, endpoint
+from argy.cli.options import Json
 from argy.cli.output import Output, printable
-from argy.cli.session import Json, find_tenant, run
+from argy.cli.session import find_tenant, run
 from argy.cli.signed_in import CLIENT_ID, Login, Vault
 from argy.client import Connection
 

@@ -11,8 +11,8 @@ from argy.base import config
 from argy.base.errors import InvalidArgument
 from argy.cli import keys
 from argy.cli.endpoints import state_folder
+from argy.cli.options import Json
 from argy.cli.output import Output
-from argy.cli.session import Json
 from argy.client.keys import DESTINATIONS
 
 EDGE = "edge"

@@ -12,8 +12,11 @@ from argy.api.authn.v1 import credential_pb2 as pb
 from argy.api.authn.v1.credential_pb2_grpc import CredentialServiceStub
 from argy.base.crypto import SecretFile
 from argy.base.errors import FailedPrecondition, InvalidArgument, NotFound
+from argy.cli import times
+from argy.cli.options import Days, Id, Json, Scopes, Tenant
 from argy.cli.output import Output
-from argy.cli.session import Json, Tenant, every, find_tenant, run
+from argy.cli.session import every, run
+from argy.cli.terminal import REQUIRED, Terminal, asking
 from argy.client import Connection
 from argy.client.keys import service_key_file
 
@@ -23,20 +26,16 @@ _COLUMNS: Final = ("id", "service", "name", "prefix", "scopes", "expires", "last
 
 Service = Annotated[str, typer.Option("--service", help="The service, as it signs: billing.")]
 Out = Annotated[Path, typer.Option("--out", help="File to write the key to; secret, mode 0600.")]
-Id = Annotated[str, typer.Argument(metavar="ID", help="Its id, from the list.")]
 
 
 @app.command("create")
 def create(
     service: Service,
     tenant: Tenant,
-    scope: Annotated[
-        list[str],
-        typer.Option("--scope", "-s", help="A permission, such as project:read; repeatable."),
-    ],
+    scope: Scopes,
     out: Out,
     name: Annotated[str, typer.Option(help="What to call it.")] = "",
-    days: Annotated[int, typer.Option(help="Days until it ends, 1 to 366.")] = 90,
+    days: Days = 90,
     json_output: Json = False,
 ) -> None:
     """Make a key and write it to a file, this once.
@@ -48,7 +47,7 @@ def create(
     with _opened(out) as file:
 
         async def work(connection: Connection, output: Output) -> None:
-            made = await (await _stub(connection, tenant)).CreateServiceKey(
+            made = await (await _stub(Terminal(connection, output, tenant))).CreateServiceKey(
                 pb.CreateServiceKeyRequest(
                     service=service, name=name or service, scopes=scope, days=days
                 )
@@ -59,14 +58,11 @@ def create(
 
 
 @app.command("list")
-def list_(service: Service, tenant: Tenant, json_output: Json = False) -> None:
+@asking(tenant=REQUIRED)
+async def list_(terminal: Terminal, service: Service) -> None:
     """List a service's live keys; never their secrets."""
-
-    async def work(connection: Connection, output: Output) -> None:
-        found = await _live(await _stub(connection, tenant), service)
-        output.rows([_row(one) for one in found], _COLUMNS)
-
-    run(json_output, work)
+    found = await _live(await _stub(terminal), service)
+    terminal.output.rows([_row(one) for one in found], _COLUMNS)
 
 
 @app.command("rotate")
@@ -84,7 +80,7 @@ def rotate(
     with _opened(out) as file:
 
         async def work(connection: Connection, output: Output) -> None:
-            stub = await _stub(connection, tenant)
+            stub = await _stub(Terminal(connection, output, tenant))
             if key_id not in {one.credential_id for one in await _live(stub, service)}:
                 # Another credential's new secret would be told to nobody.
                 raise NotFound(f"'{service}' has no live key {key_id}", field="id")
@@ -97,19 +93,18 @@ def rotate(
 
 
 @app.command("revoke")
-def revoke(key_id: Id, tenant: Tenant, json_output: Json = False) -> None:
+@asking(tenant=REQUIRED)
+async def revoke(terminal: Terminal, key_id: Id) -> None:
     """End a key at once, with every secret of it."""
-
-    async def work(connection: Connection, output: Output) -> None:
-        stub = await _stub(connection, tenant)
-        await stub.RevokeCredential(pb.RevokeCredentialRequest(credential_id=key_id))
-        output.result({"id": key_id, "revoked": True}, lambda: f"{key_id} is refused from now on")
-
-    run(json_output, work)
+    stub = await _stub(terminal)
+    await stub.RevokeCredential(pb.RevokeCredentialRequest(credential_id=key_id))
+    terminal.output.result(
+        {"id": key_id, "revoked": True}, lambda: f"{key_id} is refused from now on"
+    )
 
 
-async def _stub(connection: Connection, tenant: str) -> Any:
-    return CredentialServiceStub(connection.channel(await find_tenant(connection, tenant)))
+async def _stub(terminal: Terminal) -> Any:
+    return CredentialServiceStub(await terminal.channel())
 
 
 async def _live(stub: Any, service: str) -> list[Any]:
@@ -144,17 +139,14 @@ def _save(made: Any, file: SecretFile, out: Path, output: Output) -> None:
 
 
 def _row(credential: Any) -> dict[str, str]:
-    used = credential.last_used_time if credential.HasField("last_used_time") else None
     return {
         "id": credential.credential_id,
         "service": credential.subject.removeprefix("service:"),
         "name": credential.name,
         "prefix": credential.prefix,
         "scopes": " ".join(credential.scopes),
-        "expires": _time(credential.expire_time),
-        "last_used": _time(used) if used else "",
+        "expires": times.shown(credential.expire_time),
+        "last_used": times.shown(credential.last_used_time)
+        if credential.HasField("last_used_time")
+        else "",
     }
-
-
-def _time(stamp: Any) -> str:
-    return str(stamp.ToDatetime().isoformat(timespec="seconds")) + "Z"

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import typer
@@ -18,18 +18,6 @@ from argy.cli.output import Exit, Output, exit_code
 from argy.client.connection import Connection
 
 Result = TypeVar("Result")
-
-Tenant = Annotated[
-    str,
-    typer.Option(
-        "--tenant",
-        "-t",
-        envvar="ARGY_TENANT",
-        help="Tenant, by slug or UUID; else the one that you are signed in at, or platform.",
-    ),
-]
-Org = Annotated[str, typer.Option("--org", envvar="ARGY_ORG", help="Org, by slug or UUID.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, one document a line.")]
 
 
 @asynccontextmanager
@@ -58,6 +46,15 @@ async def find_tenant(connection: Connection, name: str) -> UUID:
         return person.tenant_id
     if person is not None and not name:
         raise tenant_untold()
+    return await tenant_called(connection, name)
+
+
+async def tenant_called(connection: Connection, name: str) -> UUID:
+    """A tenant's id from its slug or UUID, whoever acts; empty for the platform's.
+
+    Raises:
+        NotFound: when there is none of that name.
+    """
     if name in {"", "platform"}:
         return PLATFORM_TENANT_ID
     if (known := as_uuid(name)) is not None:

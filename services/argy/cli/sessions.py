@@ -4,7 +4,6 @@ from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 import typer
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from argy.api.authn.v1.magic_link_pb2 import InviteUserRequest
 from argy.api.authn.v1.magic_link_pb2_grpc import MagicLinkServiceStub
@@ -18,12 +17,11 @@ from argy.api.directory.v1.user_pb2 import (
 )
 from argy.api.directory.v1.user_pb2_grpc import UserServiceStub
 from argy.base.errors import InvalidArgument
-from argy.cli import acting
-from argy.cli.directory import Reason, user_app
+from argy.cli import acting, times
+from argy.cli.directory import user_app
+from argy.cli.options import Json, Reason, User, Yes
 from argy.cli.output import Output
-from argy.cli.session import Json, Tenant, run
-from argy.cli.subjects import User, subjects_of
-from argy.client import Connection
+from argy.cli.terminal import REQUIRED, Terminal, asking
 
 app = typer.Typer(help="Where you are signed in (see also: argy login).", no_args_is_help=True)
 
@@ -66,109 +64,93 @@ def end(
 
 
 @app.command("end-user")
-def end_user(user: User, tenant: Tenant, json_output: Json = False) -> None:
+@asking(tenant=REQUIRED)
+async def end_user(terminal: Terminal, user: User) -> None:
     """End every session of a user, as an operator."""
-
-    async def work(connection: Connection, output: Output) -> None:
-        subjects = await subjects_of(connection, tenant)
-        stub = SessionServiceStub(connection.channel(subjects.tenant_id))
-        user_id = await subjects.find_user(user)
-        done = await stub.EndUserSessions(EndUserSessionsRequest(user_id=user_id))
-        _told(output, done.ended)
-
-    run(json_output, work)
+    subjects = await terminal.subjects()
+    stub = SessionServiceStub(await terminal.channel())
+    user_id = await subjects.find_user(user)
+    done = await stub.EndUserSessions(EndUserSessionsRequest(user_id=user_id))
+    _told(terminal.output, done.ended)
 
 
-def invite(user: User, tenant: Tenant, json_output: Json = False) -> None:
+@asking(tenant=REQUIRED)
+async def invite(terminal: Terminal, user: User) -> None:
     """Mail a user the link to register a first passkey; it is good for a week."""
-
-    async def work(connection: Connection, output: Output) -> None:
-        subjects = await subjects_of(connection, tenant)
-        user_id = await subjects.find_user(user)
-        stub = MagicLinkServiceStub(connection.channel(subjects.tenant_id))
-        sent = await stub.InviteUser(InviteUserRequest(user_id=user_id))
-        until = _time(sent.expire_time)
-        output.result(
-            {"user_id": user_id, "expires": until},
-            lambda: f"invited {user}; the link in the mail is good until {until}",
-        )
-
-    run(json_output, work)
+    subjects = await terminal.subjects()
+    user_id = await subjects.find_user(user)
+    stub = MagicLinkServiceStub(await terminal.channel())
+    sent = await stub.InviteUser(InviteUserRequest(user_id=user_id))
+    until = times.shown(sent.expire_time)
+    terminal.output.result(
+        {"user_id": user_id, "expires": until},
+        lambda: f"invited {user}; the link in the mail is good until {until}",
+    )
 
 
-def reset_sign_in(
+def _confirm(*, user: str, yes: bool, **_: object) -> None:
+    if not yes:
+        typer.confirm(f"Take every passkey, token and session from {user}?", abort=True)
+
+
+@asking(tenant=REQUIRED, first=_confirm)
+async def reset_sign_in(
+    terminal: Terminal,
     user: User,
-    tenant: Tenant,
     reason: Reason,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     without_link: Annotated[
         bool, typer.Option("--without-link", help="Go on where links are off: nobody is invited.")
     ] = False,
-    json_output: Json = False,
 ) -> None:
     """Take every way in away from a user, and mail them an invitation to begin anew.
 
     Passkeys, personal access tokens, links, devices and sessions end at once. For example:
     `argy user reset-sign-in dana@acme.example --tenant acme -m "lost laptop"`.
     """
-    if not yes:
-        typer.confirm(f"Take every passkey, token and session from {user}?", abort=True)
-
-    async def work(connection: Connection, output: Output) -> None:
-        subjects = await subjects_of(connection, tenant)
-        user_id = await subjects.find_user(user)
-        stub = SessionServiceStub(connection.channel(subjects.tenant_id))
-        request = ResetSignInRequest(
-            user_id=user_id, reason=reason, allow_without_link=without_link
-        )
-        done = await stub.ResetSignIn(request)
-        invited = done.HasField("invitation_expire_time")
-        until = _time(done.invitation_expire_time) if invited else ""
-        told = {
-            "user_id": user_id,
-            "passkeys": done.passkeys,
-            "tokens": done.tokens,
-            "sessions": done.sessions,
-            "invitation_expires": until,
-            "kept_keys": [
-                {"id": one.credential_id, "subject": one.subject, "name": one.name}
-                for one in done.kept_keys
-            ],
-        }
-        output.result(told, lambda: _reset_told(user, tenant, told))
-
-    run(json_output, work)
+    subjects = await terminal.subjects()
+    user_id = await subjects.find_user(user)
+    stub = SessionServiceStub(await terminal.channel())
+    request = ResetSignInRequest(user_id=user_id, reason=reason, allow_without_link=without_link)
+    done = await stub.ResetSignIn(request)
+    invited = done.HasField("invitation_expire_time")
+    until = times.shown(done.invitation_expire_time) if invited else ""
+    told = {
+        "user_id": user_id,
+        "passkeys": done.passkeys,
+        "tokens": done.tokens,
+        "sessions": done.sessions,
+        "invitation_expires": until,
+        "kept_keys": [
+            {"id": one.credential_id, "subject": one.subject, "name": one.name}
+            for one in done.kept_keys
+        ],
+    }
+    terminal.output.result(told, lambda: _reset_told(user, terminal.tenant_name, told))
 
 
-def disable(user: User, tenant: Tenant, reason: Reason, json_output: Json = False) -> None:
+@asking(tenant=REQUIRED)
+async def disable(terminal: Terminal, user: User, reason: Reason) -> None:
     """Refuse a user from now on, and end their sessions and tokens."""
-    _set_state(user, tenant, USER_STATE_DISABLED, reason, json_output)
+    await _set_state(terminal, user, USER_STATE_DISABLED, reason)
 
 
-def enable(user: User, tenant: Tenant, reason: Reason, json_output: Json = False) -> None:
+@asking(tenant=REQUIRED)
+async def enable(terminal: Terminal, user: User, reason: Reason) -> None:
     """Let a disabled user sign in again."""
-    _set_state(user, tenant, USER_STATE_ACTIVE, reason, json_output)
+    await _set_state(terminal, user, USER_STATE_ACTIVE, reason)
 
 
-def _set_state(
-    user: str, tenant: str, state: UserState.ValueType, reason: str, json_output: bool
+async def _set_state(
+    terminal: Terminal, user: str, state: UserState.ValueType, reason: str
 ) -> None:
-    async def work(connection: Connection, output: Output) -> None:
-        subjects = await subjects_of(connection, tenant)
-        stub = UserServiceStub(connection.channel(subjects.tenant_id))
-        user_id = await subjects.find_user(user)
-        request = SetUserStateRequest(user_id=user_id, state=state, reason=reason)
-        changed = (await stub.SetUserState(request)).user
-        name = UserState.Name(changed.state).removeprefix("USER_STATE_")
-        output.result(
-            {"user_id": user_id, "state": name}, lambda: f"{changed.email} is {name} from now on"
-        )
-
-    run(json_output, work)
-
-
-def _time(stamp: Timestamp) -> str:
-    return stamp.ToDatetime().isoformat(timespec="seconds") + "Z"
+    user_id = await (await terminal.subjects()).find_user(user)
+    request = SetUserStateRequest(user_id=user_id, state=state, reason=reason)
+    changed = (await UserServiceStub(await terminal.channel()).SetUserState(request)).user
+    name = UserState.Name(changed.state).removeprefix("USER_STATE_")
+    terminal.output.result(
+        {"user_id": user_id, "state": name}, lambda: f"{changed.email} is {name} from now on"
+    )
 
 
 def _reset_told(user: str, tenant: str, told: dict[str, Any]) -> str:

@@ -12,8 +12,7 @@ from argy.api.authn.v1 import sign_in_policy_pb2 as pb
 from argy.api.authn.v1.sign_in_policy_pb2_grpc import SignInPolicyServiceStub
 from argy.base.errors import Aborted, ArgyError, FailedPrecondition, InvalidArgument
 from argy.cli.output import Output
-from argy.cli.session import Json, Tenant, find_tenant, run
-from argy.client import Connection
+from argy.cli.terminal import Terminal, asking
 
 app = typer.Typer(help="How people of a tenant sign in.", no_args_is_help=True)
 
@@ -30,18 +29,17 @@ _PEM: Final = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE---
 
 
 @app.command()
-def show(tenant: Tenant = "", json_output: Json = False) -> None:
+@asking()
+async def show(terminal: Terminal) -> None:
     """Show the policy, and whom it leaves out."""
-
-    async def work(connection: Connection, output: Output) -> None:
-        stub = await _stub(connection, tenant)
-        _show(output, await stub.GetSignInPolicy(pb.GetSignInPolicyRequest()))
-
-    run(json_output, work)
+    stub = await _stub(terminal)
+    _show(terminal.output, await stub.GetSignInPolicy(pb.GetSignInPolicyRequest()))
 
 
 @app.command("set")
-def set_(
+@asking()
+async def set_(
+    terminal: Terminal,
     links: Annotated[str, typer.Option(help="Links by mail: on or off.")] = "",
     aaguid: Annotated[
         list[str] | None,
@@ -64,8 +62,6 @@ def set_(
     yes: Annotated[
         bool, typer.Option("--yes", help="Turn links off though people have no passkey.")
     ] = False,
-    tenant: Tenant = "",
-    json_output: Json = False,
 ) -> None:
     """Change what is named, and leave the rest as it is.
 
@@ -83,20 +79,16 @@ def set_(
     wanted = {field: value for field, value in changes.items() if value is not None}
     if not wanted:
         raise InvalidArgument("say what to change: `argy sign-in-policy set --help`", field="links")
-
-    async def work(connection: Connection, output: Output) -> None:
-        stub = await _stub(connection, tenant)
-        held = await stub.GetSignInPolicy(pb.GetSignInPolicyRequest())
-        _confirm(held, wanted, yes=yes)
-        try:
-            made = await stub.UpdateSignInPolicy(
-                pb.UpdateSignInPolicyRequest(policy=_changed(held.policy, wanted), etag=held.etag)
-            )
-        except ArgyError as error:
-            raise _with_advice(error) from error
-        _show(output, made)
-
-    run(json_output, work)
+    stub = await _stub(terminal)
+    held = await stub.GetSignInPolicy(pb.GetSignInPolicyRequest())
+    _confirm(held, wanted, yes=yes)
+    try:
+        made = await stub.UpdateSignInPolicy(
+            pb.UpdateSignInPolicyRequest(policy=_changed(held.policy, wanted), etag=held.etag)
+        )
+    except ArgyError as error:
+        raise _with_advice(error) from error
+    _show(terminal.output, made)
 
 
 def _confirm(held: pb.GetSignInPolicyResponse, wanted: dict[str, Any], *, yes: bool) -> None:
@@ -202,5 +194,5 @@ def _subject(pem: str) -> str:
     return x509.load_pem_x509_certificate(pem.encode()).subject.rfc4514_string()
 
 
-async def _stub(connection: Connection, tenant: str) -> Any:
-    return SignInPolicyServiceStub(connection.channel(await find_tenant(connection, tenant)))
+async def _stub(terminal: Terminal) -> Any:
+    return SignInPolicyServiceStub(await terminal.channel())

@@ -7,37 +7,19 @@ is asked is refused by name: a decision about nobody would look like one about s
 """
 
 from collections.abc import Collection, Iterable
-from typing import Annotated, Any, Final
+from typing import Any, Final
 from uuid import UUID
-
-import typer
 
 from argy.api.authz.v1.assignment_pb2 import GetAssignmentSettingsRequest
 from argy.api.authz.v1.assignment_pb2_grpc import AssignmentServiceStub
 from argy.api.directory.v1.user_pb2 import ListGroupsRequest, ListUsersRequest
 from argy.api.directory.v1.user_pb2_grpc import GroupServiceStub, UserServiceStub
 from argy.base.errors import ArgyError, FailedPrecondition, InvalidArgument, PermissionDenied
-from argy.base.ids import PLATFORM_TENANT_ID
 from argy.cli.acting import AS_SERVICE
 from argy.cli.output import Output
-from argy.cli.session import as_uuid, find_tenant, signed_in_person, tenant_name
+from argy.cli.session import as_uuid, signed_in_person
 from argy.client import Connection
 
-Subject = Annotated[
-    str,
-    typer.Argument(
-        help="An e-mail address, user:<id>, group:<slug>, service:<name> or agent:<name>."
-    ),
-]
-As = Annotated[
-    str,
-    typer.Option(
-        "--as",
-        metavar="SUBJECT",
-        help="Act for somebody who proves nothing, as when nobody can sign in yet.",
-    ),
-]
-User = Annotated[str, typer.Argument(metavar="USER", help="E-mail address or UUID.")]
 _BATCH: Final = 1_000
 """Most ids of one question."""
 _FREE: Final = ("service", "agent")
@@ -193,12 +175,6 @@ class Subjects:
         )
 
 
-async def subjects_of(connection: Connection, tenant: str) -> Subjects:
-    """The subjects of the tenant that a command's option names; raises as ``find_tenant``."""
-    tenant_id = await find_tenant(connection, tenant)
-    return Subjects(connection, tenant_id, tenant_name(connection, tenant))
-
-
 async def acting_channel(
     connection: Connection,
     output: Output,
@@ -229,11 +205,6 @@ async def acting_channel(
             field="as",
         )
     return own
-
-
-def platform_subjects(connection: Connection) -> Subjects:
-    """The people of the platform's own tenant, where policies are proposed and approved."""
-    return Subjects(connection, PLATFORM_TENANT_ID, "platform")
 
 
 def _batches(ids: set[str]) -> list[list[str]]:

@@ -13,8 +13,8 @@ import typer
 from argy.base.errors import FailedPrecondition
 from argy.cli import acting
 from argy.cli.edge_client import Answer
+from argy.cli.options import Days, Id, Json, Scopes
 from argy.cli.output import Output
-from argy.cli.session import Json
 from argy.cli.signed_in import Login
 
 app = typer.Typer(
@@ -25,10 +25,6 @@ keys = typer.Typer(help="API keys of agents.", no_args_is_help=True)
 _COLUMNS: Final = ("id", "name", "prefix", "scopes", "expires_at", "last_used_at")
 
 Name = Annotated[str, typer.Argument(help="What to call it.")]
-Scopes = Annotated[
-    list[str], typer.Option("--scope", "-s", help="A permission, such as project:read; repeatable.")
-]
-Id = Annotated[str, typer.Argument(help="Its id, from the list.")]
 Agent = Annotated[str, typer.Option("--agent", help="The agent's id.")]
 Overlap = Annotated[int, typer.Option("--overlap", help="Hours that the old secret stays good.")]
 
@@ -65,11 +61,7 @@ def revoke_token(token_id: Id, json_output: Json = False) -> None:
 
 @keys.command("create")
 def create_key(
-    name: Name,
-    agent: Agent,
-    scope: Scopes,
-    days: Annotated[int, typer.Option(help="Days until it ends, 1 to 366.")] = 90,
-    json_output: Json = False,
+    name: Name, agent: Agent, scope: Scopes, days: Days = 90, json_output: Json = False
 ) -> None:
     """Make an API key of an agent; its secret is printed this once."""
     body = {

@@ -1,7 +1,7 @@
 """The ``argy policy`` commands. Each module adds its own with ``register``.
 
 What a command needs of the engine it imports when it is called: ``argy check`` starts without it.
-Options that commands share are in ``argy.cli.policy.options``.
+Options that commands share are in ``argy.cli.options``.
 """
 
 import typer

@@ -5,17 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from argy.cli.options import DEFAULT_FOLDER, Folder, Json, Revision
 from argy.cli.output import Output
-from argy.cli.policy.options import DEFAULT_FOLDER, Folder
-from argy.cli.session import Json
 
 if TYPE_CHECKING:
     from argy.policy.bundle import Bundle
 
 Key = Annotated[Path, typer.Option("--key", help="Your signing key, from `argy keys policy-new`.")]
-Revision = Annotated[
-    str, typer.Option("--revision", help="A git revision; the working tree if not given.")
-]
 Since = Annotated[
     str,
     typer.Option("--since", help="Whoever wrote commits after this one is told as an author."),

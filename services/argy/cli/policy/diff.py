@@ -1,12 +1,12 @@
 """``argy policy diff``: what a change of policy changes, by meaning."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 from rich.text import Text
 
+from argy.cli.options import DEFAULT_FOLDER, Base, Fails, Folder, Head
 from argy.cli.output import Exit, printable
-from argy.cli.policy.options import DEFAULT_FOLDER, Folder
 from argy.cli.policy.render import Format, FormatOption, emit, reported, repository_prefix
 from argy.cli.policy.sources import compared, read_policy
 
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 _STYLES = {"gained": "green", "lost": "red", "changed": "yellow"}
 _MARKS = {"gained": "+", "lost": "-", "changed": "~"}
-
-Base = Annotated[str, typer.Argument(help="A git revision: main, HEAD~1, a commit.")]
-Head = Annotated[str, typer.Argument(help="A git revision; the working tree if not given.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,9 +27,7 @@ def diff(
     head: Head = "",
     folder: Folder = DEFAULT_FOLDER,
     format_: FormatOption = Format.TEXT,
-    fails: Annotated[
-        bool, typer.Option("--exit-code", help="Exit with 1 when anything changed.")
-    ] = False,
+    fails: Fails = False,
 ) -> None:
     """Tell which permissions of which role change between two revisions, and by which rule.
 

@@ -1,21 +1,30 @@
 """``argy policy explain`` and ``argy policy why-not``: one decision under any revision."""
 
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from argy.base.errors import InvalidArgument
-from argy.cli.decide import Action, Context, Resource, parse_facts
+from argy.cli.decide import parse_facts
+from argy.cli.options import (
+    DEFAULT_FOLDER,
+    Action,
+    Assignments,
+    Context,
+    Folder,
+    Json,
+    Live,
+    Resource,
+    Subject,
+    Tenant,
+)
 from argy.cli.output import Exit, Output
-from argy.cli.policy.impact import Live, live_facts
-from argy.cli.policy.options import DEFAULT_FOLDER, Folder
+from argy.cli.policy.impact import live_facts
 from argy.cli.policy.render import Format, reported
 from argy.cli.policy.sources import read_proposed
-from argy.cli.session import Json
-from argy.cli.subjects import Subject
+from argy.cli.times import parse_moment
 
 if TYPE_CHECKING:
     from argy.policy.export import TenantFacts
@@ -23,15 +32,11 @@ if TYPE_CHECKING:
     from argy.policy.snapshot import TenantSnapshot
     from argy.policy.why_not import WhyNot
 
-TenantName = Annotated[str, typer.Option("--tenant", "-t", envvar="ARGY_TENANT", help="Its slug.")]
 OrgName = Annotated[str, typer.Option("--org", help="The org's slug.")]
-Assignments = Annotated[
-    Path | None, typer.Option("--assignments", help="A file of `argy policy export`.")
-]
-Revision = Annotated[
+At = Annotated[str, typer.Option("--at", help="When: 2026-01-07T10:00:00Z; now if not given.")]
+AnyRevision = Annotated[
     str, typer.Option("--revision", help="A git revision, or another policy folder.")
 ]
-At = Annotated[str, typer.Option("--at", help="When: 2026-01-07T10:00:00Z; now if not given.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -46,10 +51,10 @@ def explain(
     resource: Resource,
     assignments: Assignments = None,
     live: Live = False,
-    tenant: TenantName = "",
+    tenant: Tenant = "",
     org: OrgName = "",
     context: Context = "{}",
-    revision: Revision = "",
+    revision: AnyRevision = "",
     at: At = "",
     folder: Folder = DEFAULT_FOLDER,
     json_output: Json = False,
@@ -76,10 +81,10 @@ def why_not(
     resource: Resource,
     assignments: Assignments = None,
     live: Live = False,
-    tenant: TenantName = "",
+    tenant: Tenant = "",
     org: OrgName = "",
     context: Context = "{}",
-    revision: Revision = "",
+    revision: AnyRevision = "",
     at: At = "",
     folder: Folder = DEFAULT_FOLDER,
     json_output: Json = False,
@@ -156,10 +161,7 @@ def _moment(at: str) -> int:
 
     if not at:
         return time.time_ns() // 1_000_000
-    try:
-        return milliseconds(datetime.fromisoformat(at)) or 0
-    except ValueError as error:
-        raise InvalidArgument(f"--at {at!r} is not a time", field="at") from error
+    return milliseconds(parse_moment(at, "at")) or 0
 
 
 def _rule(rule: "Rule | None") -> str:

@@ -13,8 +13,8 @@ import typer
 from rich.text import Text
 
 from argy.base.errors import InvalidArgument
+from argy.cli.options import DEFAULT_FOLDER, Folder
 from argy.cli.output import Exit, printable
-from argy.cli.policy.options import DEFAULT_FOLDER, Folder
 from argy.cli.policy.render import Format, FormatOption, emit, reported
 
 _STYLES = {"+": "green", "-": "red", "@": "cyan"}

@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from argy.cli.options import DEFAULT_FOLDER, Base, Fails, Folder, Head, Live, Tenant
 from argy.cli.output import Exit, Output, printable
-from argy.cli.policy.diff import Base, Head, append_change
-from argy.cli.policy.options import DEFAULT_FOLDER, Folder
+from argy.cli.policy.diff import append_change
 from argy.cli.policy.render import Format, FormatOption, emit, reported, repository_prefix
 from argy.cli.policy.sources import compared, read_policy
-from argy.cli.session import Tenant, run
+from argy.cli.session import run
 from argy.client import Connection
 
 if TYPE_CHECKING:
     from argy.policy.compare.impact_report import TenantReport
     from argy.policy.export import TenantFacts
-
-Live = Annotated[bool, typer.Option("--live", help="Ask the running platform.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -41,9 +39,7 @@ def impact(
         list[str] | None, typer.Option("--tenant", "-t", help="With --live; repeatable.")
     ] = None,
     format_: FormatOption = Format.TEXT,
-    fails: Annotated[
-        bool, typer.Option("--exit-code", help="Exit with 1 when anybody is reached.")
-    ] = False,
+    fails: Fails = False,
 ) -> None:
     """Tell which real subjects gain or lose what, with the way to the role and the rule to blame.
 

@@ -10,8 +10,8 @@ import typer
 from rich.text import Text
 
 from argy.base.errors import FailedPrecondition
+from argy.cli.options import DEFAULT_FOLDER, Folder, Revision
 from argy.cli.output import Exit, printable
-from argy.cli.policy.options import DEFAULT_FOLDER, Folder
 from argy.cli.policy.render import Format, FormatOption, emit, reported, repository_prefix
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 def invariants(
     folder: Folder = DEFAULT_FOLDER,
-    revision: Annotated[str, typer.Option(help="Check a git revision; no checkout.")] = "",
+    revision: Revision = "",
     write_cases: Annotated[
         Path | None, typer.Option(help="Write the counterexamples, if any, as cases.")
     ] = None,

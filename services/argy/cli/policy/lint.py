@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from argy.cli.options import DEFAULT_FOLDER, Folder, Revision
 from argy.cli.output import Exit
-from argy.cli.policy.options import DEFAULT_FOLDER, Folder
 from argy.cli.policy.render import Format, FormatOption, emit, emit_findings, reported
 
 if TYPE_CHECKING:
@@ -22,9 +22,7 @@ def lint(
     explain: Annotated[
         str, typer.Option("--explain", metavar="ID", help="Say what a rule means, such as P301.")
     ] = "",
-    revision: Annotated[
-        str, typer.Option("--revision", help="Lint a git revision instead of the files on disk.")
-    ] = "",
+    revision: Revision = "",
     strict: Annotated[bool, typer.Option("--strict", help="Warnings fail as errors do.")] = False,
     folder: Folder = DEFAULT_FOLDER,
     format_: FormatOption = Format.TEXT,

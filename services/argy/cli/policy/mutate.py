@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from argy.cli.options import DEFAULT_FOLDER, Folder, Jobs, Revision
 from argy.cli.output import Exit, printable
-from argy.cli.policy.options import DEFAULT_FOLDER, Folder
 from argy.cli.policy.render import Format, FormatOption, emit, reported, repository_prefix
 from argy.cli.policy.sources import compared
 
@@ -28,9 +28,9 @@ def register(app: typer.Typer) -> None:
 
 def mutate(
     folder: Folder = DEFAULT_FOLDER,
-    revision: Annotated[str, typer.Option(help="Mutate a git revision; no checkout.")] = "",
+    revision: Revision = "",
     base: Annotated[str, typer.Option(help="Only rows that changed since this revision.")] = "",
-    jobs: Annotated[int, typer.Option(min=0, max=64, help="Processes; 0 chooses.")] = 0,
+    jobs: Jobs = 0,
     most: Annotated[
         int, typer.Option("--max", min=0, help="Try this many, evenly spread; 0 tries all.")
     ] = 0,

@@ -1,12 +1,10 @@
 """Proposals and activations for people and for programs."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from argy.api.authz.v1 import policy_pb2 as pb
+from argy.cli import times
 from argy.cli.approvals import ASKER_MAY_GRANT
 from argy.cli.output import called, one_line
 from argy.policy.compare.diff_report import holder, located, place
@@ -30,7 +28,7 @@ def proposal_json(proposal: pb.Proposal, names: Mapping[str, str]) -> dict[str, 
         "author": proposal.author,
         "makers": list(proposal.makers),
         "unknown_makers": list(proposal.unknown_makers),
-        "created": _time(proposal.create_time),
+        "created": times.shown(proposal.create_time),
         "policy": _ref(proposal.policy),
         "base": _ref(proposal.base),
         "diff_digest": proposal.diff_digest,
@@ -41,7 +39,7 @@ def proposal_json(proposal: pb.Proposal, names: Mapping[str, str]) -> dict[str, 
             {
                 "approver": given.approver,
                 "comment": given.comment,
-                "created": _time(given.create_time),
+                "created": times.shown(given.create_time),
                 "counts": given.counts,
                 "asker_may_grant": given.asker_may_grant,
             }
@@ -62,7 +60,7 @@ def proposal_row(proposal: pb.Proposal) -> dict[str, Any]:
         "changes": proposal.change_count,
         "title": proposal.title,
         "author": proposal.author,
-        "created": _time(proposal.create_time),
+        "created": times.shown(proposal.create_time),
     }
 
 
@@ -144,7 +142,7 @@ def activation_json(activation: pb.Activation) -> dict[str, Any]:
         "proposal_id": activation.proposal_id,
         "activated_by": activation.activated_by,
         "reason": activation.reason,
-        "created": _time(activation.create_time),
+        "created": times.shown(activation.create_time),
     }
 
 
@@ -204,7 +202,3 @@ def _ref(ref: pb.PolicyRef) -> dict[str, str]:
         "policy_revision": ref.policy_revision,
         "commit": ref.commit,
     }
-
-
-def _time(time: Timestamp) -> str:
-    return time.ToDatetime(UTC).isoformat(timespec="seconds")

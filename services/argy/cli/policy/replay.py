@@ -1,9 +1,8 @@
 """``argy policy replay``: recorded decisions under a proposed policy."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -16,13 +15,12 @@ from rich.text import Text
 from argy.api.audit.v1.audit_pb2 import QueryEventsRequest
 from argy.api.audit.v1.audit_pb2_grpc import AuditServiceStub
 from argy.base.errors import InvalidArgument
+from argy.cli.options import DEFAULT_FOLDER, Assignments, Fails, Folder, Live, Tenant
 from argy.cli.output import Exit, Output, printable
-from argy.cli.policy.explain import Assignments, TenantName
-from argy.cli.policy.impact import Live
-from argy.cli.policy.options import DEFAULT_FOLDER, Folder
 from argy.cli.policy.render import Format, FormatOption, emit, reported
 from argy.cli.policy.sources import read_policy, read_proposed
 from argy.cli.session import find_tenant, run
+from argy.cli.times import parse_duration
 from argy.client import Connection
 
 if TYPE_CHECKING:
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
 MAX_EVENTS: Final = 1_000_000
 _PAGE: Final = 1_000
 _MAX_LINE: Final = 1024 * 1024
-_DURATION: Final = re.compile(r"([1-9][0-9]{0,4})([mhd])")
-_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 def register(app: typer.Typer) -> None:
@@ -49,14 +45,14 @@ def replay(
     ] = None,
     assignments: Assignments = None,
     live: Live = False,
-    tenant: TenantName = "",
+    tenant: Tenant = "",
     since: Annotated[str, typer.Option(help="With --live: how far back: 30m, 8h, 7d.")] = "1d",
     base: Annotated[
         str, typer.Option(help="The revision in force: what differs under it has drifted.")
     ] = "",
     folder: Folder = DEFAULT_FOLDER,
     format_: FormatOption = Format.TEXT,
-    fails: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 on a flip.")] = False,
+    fails: Fails = False,
 ) -> None:
     """Decide recorded decisions again under a proposed policy, and tell which would differ.
 
@@ -163,7 +159,7 @@ def _from_platform(
     if not tenant:
         raise InvalidArgument("--live needs --tenant SLUG", field="tenant")
     request = QueryEventsRequest(action=ACTION, page_size=_PAGE)
-    request.start_time.FromDatetime(datetime.now(UTC) - _duration(since))
+    request.start_time.FromDatetime(datetime.now(UTC) - parse_duration(since, "since"))
 
     async def work(connection: Connection, _: Output) -> "Report":
         facts = read_facts(assignments) if assignments else await read_live(connection, tenant)
@@ -217,10 +213,3 @@ def _progress(total: int | None, unit: str) -> Iterator[tuple[Progress, Any]]:
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         yield progress, progress.add_task("replay", total=total, decided=0)
-
-
-def _duration(text: str) -> timedelta:
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise InvalidArgument("--since takes a number and m, h or d: 30m, 8h, 7d", field="since")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})

@@ -2,17 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from argy.api.authz.v1 import policy_pb2 as pb
-from argy.cli.output import Output
 from argy.cli.policy.proposals import Id, policy_stub
-from argy.cli.roles import parse_duration
-from argy.cli.session import Json, run
-from argy.cli.subjects import As
-from argy.client import Connection
+from argy.cli.terminal import PLATFORM, Terminal, asking
+from argy.cli.times import parse_duration
 
 _FOLLOW_S = 2.0
 _SHOWN = 3
@@ -25,57 +23,44 @@ def register(app: typer.Typer) -> None:
     app.command("shadow-report")(shadow_report)
 
 
-def shadow(
+@asking(tenant=PLATFORM, as_=True)
+async def shadow(
+    terminal: Terminal,
     proposal_id: Id,
     lasts: Annotated[str, typer.Option("--for", help="How long: 30m, 8h, 7d.")] = "1h",
     rate: Annotated[
         int, typer.Option(min=1, max=100_000, help="Evaluations a second and replica, at most.")
     ] = 1_000,
-    subject: As = "",
-    json_output: Json = False,
 ) -> None:
     """Have every replica evaluate a proposal beside the policy in force; nobody notices."""
-
-    async def work(connection: Connection, output: Output) -> None:
-        duration_s = int(parse_duration(lasts, "for").total_seconds())
-        stub = await policy_stub(connection, output, subject)
-        response = await stub.StartShadow(
-            pb.StartShadowRequest(
-                proposal_id=proposal_id, duration_s=duration_s, max_per_second=rate
-            )
-        )
-        until = response.proposal.shadow_end_time.ToJsonString()
-        value = {"proposal_id": proposal_id, "until": until, "max_per_second": rate}
-        told = f"until {until}; see `argy policy shadow-report {proposal_id}`"
-        output.result(value, lambda: told)
-
-    run(json_output, work)
+    duration_s = int(parse_duration(lasts, "for").total_seconds())
+    stub = await policy_stub(terminal)
+    response = await stub.StartShadow(
+        pb.StartShadowRequest(proposal_id=proposal_id, duration_s=duration_s, max_per_second=rate)
+    )
+    until = response.proposal.shadow_end_time.ToJsonString()
+    value = {"proposal_id": proposal_id, "until": until, "max_per_second": rate}
+    told = f"until {until}; see `argy policy shadow-report {proposal_id}`"
+    terminal.output.result(value, lambda: told)
 
 
-def shadow_report(
+@asking(tenant=PLATFORM)
+async def shadow_report(
+    terminal: Terminal,
     proposal_id: Id,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
-    json_output: Json = False,
 ) -> None:
     """Show which decisions the proposal would have made differently."""
-
-    async def work(connection: Connection, output: Output) -> None:
-        stub, told = await policy_stub(connection, output), None
-        while True:
-            report = await stub.GetShadowReport(pb.GetShadowReportRequest(proposal_id=proposal_id))
-            value = _json(report)
-            if value != told:
-                told = value
-                _tell(output, report, value)
-            if not follow:
-                return
-            await asyncio.sleep(_FOLLOW_S)
-
-    run(json_output, work)
-
-
-def _tell(output: Output, report: pb.GetShadowReportResponse, value: dict[str, Any]) -> None:
-    output.result(value, lambda: _text(report))
+    stub, told = await policy_stub(terminal), None
+    while True:
+        report = await stub.GetShadowReport(pb.GetShadowReportRequest(proposal_id=proposal_id))
+        value = _json(report)
+        if value != told:
+            told = value
+            terminal.output.result(value, partial(_text, report))
+        if not follow:
+            return
+        await asyncio.sleep(_FOLLOW_S)
 
 
 def _json(report: pb.GetShadowReportResponse) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from argy.cli.options import DEFAULT_FOLDER, Folder, Jobs, Revision
 from argy.cli.output import Exit, Screen, printable
-from argy.cli.policy.options import DEFAULT_FOLDER, Folder
 from argy.cli.policy.render import Format, reported, repository_prefix
 from argy.cli.policy.sources import compared
 
@@ -40,14 +40,14 @@ def register(app: typer.Typer) -> None:
 
 def run_tests(
     folder: Folder = DEFAULT_FOLDER,
-    revision: Annotated[str, typer.Option(help="Test a git revision; no checkout.")] = "",
+    revision: Revision = "",
     base: Annotated[
         str, typer.Option(help="Fail when a row that changed since this revision is uncovered.")
     ] = "",
     format_: Annotated[
         TestFormat, typer.Option("--format", "-f", help="How to print the result.")
     ] = TestFormat.TEXT,
-    jobs: Annotated[int, typer.Option(min=0, max=64, help="Processes; 0 chooses.")] = 0,
+    jobs: Jobs = 0,
     minimum: Annotated[
         float,
         typer.Option(
