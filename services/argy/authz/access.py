@@ -3,6 +3,11 @@
 Here alone a snapshot is asked for somebody, so that no handler forgets how its caller signed in, or
 what the caller's credential is limited to. Of others a caller may say what it likes: those are
 questions, and it is the caller who acts upon the answers.
+
+Two times count. Roles end, and conditions see ``now``, by the clock at the decision. How old a
+caller's sign-in is counts as of the call's arrival: whoever decides within one call, here or in a
+server that is told the age with the question, sees the same one, and no wait in between makes a
+proof too old. A call that lasts is asked again as of the clock: ``LocalAccess.readmit``.
 """
 
 import asyncio
@@ -18,6 +23,7 @@ from argy.authz.snapshots import Snapshots
 from argy.authz.view import LazyContext, TenantView
 from argy.base.clock import Clock
 from argy.policy import BEYOND_SCOPES, NEEDS_APPROVAL, Decision, Explanation
+from argy.policy.explain import explain as explain_rules
 from argy.rpc.access import (
     ANY,
     GRANT_ANY,
@@ -30,7 +36,6 @@ from argy.rpc.access import (
     tell_sign_in,
 )
 from argy.rpc.call import Call
-from argy.rpc.claims import Claims
 from argy.rpc.credentials import check_scope
 from argy.rpc.delegation import Delegation, Missing
 from argy.rpc.provisional import check_not_provisional
@@ -61,8 +66,8 @@ def decide(
 ) -> Decision:
     """Decide whether the call's caller, or another ``subject``, may act on a resource in an org.
 
-    For the caller ``facts`` are seen as ``own_facts``, as of the call's arrival, and what its
-    credential does not cover is ``BEYOND_SCOPES``.
+    For the caller ``facts`` are seen as ``own_facts``; what its credential does not cover is
+    ``BEYOND_SCOPES``.
 
     Raises:
         PermissionDenied: ``PASSKEY_REQUIRED``: for a provisional session nothing is decided.
@@ -160,7 +165,8 @@ def answers(
 def explain(view: TenantView, call: Call, question: Question, now_ms: int) -> Explanation:
     """Answer with every rule that took part, whatever a credential's scopes are."""
     decision = answer(view, call, question, now_ms)
-    explained = view.snapshot.explain(
+    explained = explain_rules(
+        view.snapshot,
         question.subject,
         call.tenant.org_slug,
         question.resource,
@@ -210,9 +216,10 @@ class LocalAccess:
         tenant_id, _ = asked_tenant(call, platform=platform)
         view = self._snapshots.peek(tenant_id)
         org = "" if platform else call.tenant.org_slug
+        facts = auth_facts(call.claims, call.received_ms)
         if view is None:
-            return self._load(tenant_id, call, org, permission, resource_id)
-        self._decide(view, call.caller, org, permission, resource_id, call.claims)
+            return self._load(tenant_id, call.caller, org, permission, resource_id, facts)
+        self._decide(view, call.caller, org, permission, resource_id, facts)
         return None
 
     async def missing(self, call: Call, wanted: Delegation) -> Missing | None:
@@ -233,16 +240,22 @@ class LocalAccess:
         """
         if call.acts_for:
             service, whom = f"service:{call.source}", subject_id(call.acts_for)
-            self._decide(view, service, call.tenant.org_slug, ACT_FOR, whom)
+            self._decide(view, service, call.tenant.org_slug, ACT_FOR, whom, None)
         org, permission = call.tenant.org_slug, call.method.permission
-        self._decide(view, call.caller, org, permission, claims=call.claims)
+        facts = auth_facts(call.claims, self._clock.now_ms())
+        self._decide(view, call.caller, org, permission, ANY, facts)
 
     async def _load(
-        self, tenant_id: UUID, call: Call, org: str, permission: str, resource_id: str
+        self,
+        tenant_id: UUID,
+        subject: str,
+        org: str,
+        permission: str,
+        resource_id: str,
+        facts: Facts,
     ) -> None:
-        subject, claims = call.caller, call.claims
         view = await self._snapshots.get(tenant_id)
-        self._decide(view, subject, org, permission, resource_id, claims)
+        self._decide(view, subject, org, permission, resource_id, facts)
 
     def _decide(
         self,
@@ -250,8 +263,8 @@ class LocalAccess:
         subject: str,
         org: str,
         permission: str,
-        resource_id: str = ANY,
-        claims: Claims | None = None,
+        resource_id: str,
+        facts: Facts,
     ) -> None:
         parts = self._parts.get(permission)
         if parts is None:
@@ -261,7 +274,6 @@ class LocalAccess:
                 self._parts[permission] = parts
         kind, action = parts
         now_ms = self._clock.now_ms()
-        facts = auth_facts(claims, now_ms)
         decision = view.snapshot.check(subject, org, kind + resource_id, action, facts, now_ms)
         if not decision.allowed:
             raise denied(permission, needs_approval=decision.reason == NEEDS_APPROVAL)

@@ -27,7 +27,7 @@ from argy.base.errors import NotFound, Unauthenticated
 from argy.base.user_agents import browser_of
 from argy.edge.platform import TenantServices
 from argy.edge.request import header_values, state_of
-from argy.rpc.provisional import ACR_PROVISIONAL
+from argy.rpc.claims import ACR_PROVISIONAL
 
 MAX_SESSIONS: Final = 8
 """Tenants that one browser may be signed in to at a time: its cookies come with every request."""

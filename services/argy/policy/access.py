@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from argy.policy.combining import by_precedence
 from argy.policy.model import Effect
 from argy.policy.rules import ApprovalMode, ApprovalRule, RuleEffect
 
@@ -70,16 +71,8 @@ ALLOWED: Final = Access((("allow", ("",)),))
 
 def access(matching: Iterable[Matching], effect: Effect) -> Access:
     """The normal form of the rules that match, in the policy's order, under ``effect``."""
-    rules = [item for item in matching if item[1] != "false"]
-    allows = [item for item in rules if item[0] == "allow"]
-    denies = [item for item in rules if item[0] == "deny"]
-    if effect is Effect.DENY_OVERRIDES:
-        return _normal([*denies, *allows])
-    if effect is Effect.DENY_ONLY:
-        return _normal([*denies, ("allow", ""), *allows])
-    if effect is Effect.ALLOW_OVERRIDES:
-        return _normal([*allows, *denies])
-    return _normal(rules)
+    rules = (item for item in matching if item[1] != "false")
+    return _normal(by_precedence(effect, rules, ""))
 
 
 def _normal(rules: Iterable[Matching]) -> Access:

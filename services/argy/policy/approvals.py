@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple, cast
 
 from argy.policy.approval_columns import expires_s
-from argy.policy.conditions import Condition, ConditionError, Facts
+from argy.policy.conditions import Condition, Facts
 from argy.policy.errors import Problem
 from argy.policy.globs import Glob
 from argy.policy.rows import Row
@@ -93,9 +93,7 @@ class Gate(NamedTuple):
     condition: Condition | None
 
 
-def conclude_gates(
-    gates: Iterable[Gate], obj: str, facts: Facts
-) -> tuple[str, tuple[ApprovalRule, ...]]:
+def conclude_gates(gates: Iterable[Gate], facts: Facts) -> tuple[str, tuple[ApprovalRule, ...]]:
     """The reason that the lines give to what the rules allow, and the lines that ask.
 
     The reason is empty when no line speaks about the object.
@@ -103,10 +101,11 @@ def conclude_gates(
     asking: list[ApprovalRule] = []
     automatic = False
     for rule, glob, condition in gates:
-        if glob is not None and not glob.matches(obj):
+        if glob is not None and not glob.matches(facts.obj):
             continue
         required = rule.mode == "require"
-        if condition is not None and not _holds(condition, facts, unknown=required):
+        holds = True if condition is None else condition.truth(facts)
+        if not (required if holds is None else holds):
             continue
         if required:
             asking.append(rule)
@@ -115,10 +114,3 @@ def conclude_gates(
     if asking:
         return NEEDS_APPROVAL, tuple(asking)
     return (AUTO_APPROVED if automatic else ""), ()
-
-
-def _holds(condition: Condition, facts: Facts, *, unknown: bool) -> bool:
-    try:
-        return condition.holds(facts)
-    except ConditionError:
-        return unknown

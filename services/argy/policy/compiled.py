@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter
 
 from argy.policy.approvals import Gate
-from argy.policy.conditions import Condition, compile_condition
+from argy.policy.conditions import Condition, Facts, compile_condition
 from argy.policy.globs import Glob, action_match, compiled_glob, domain_match, domain_of
 from argy.policy.hierarchy import expand
 from argy.policy.interpreted import InterpretedView
@@ -87,9 +87,21 @@ class CompiledPolicy:
         """``role`` and every role that it inherits in ``domain``."""
         return frozenset(expand((role,), self._parents, domain))
 
-    def condition(self, rule: Rule | ApprovalRule) -> Condition | None:
-        """The compiled condition of a rule; ``None`` when it always holds."""
-        return self._conditions.get(rule.condition)
+    def judge(self, rule: Rule | ApprovalRule, facts: Facts) -> tuple[bool | None, str]:
+        """The truth of a rule's condition, ``None`` without an answer, and the same in words."""
+        condition = self._conditions.get(rule.condition)
+        return (True, "true") if condition is None else condition.judge(facts)
+
+    def judged(self, names: Iterable[str], facts: Facts) -> Iterator[tuple[Rule, bool | None, str]]:
+        """The rules of ``names`` that match but for their condition, each as ``judge`` has it."""
+        domain = self.scope(facts.tenant, facts.org)
+        for rule in self.matching(names, domain, facts.obj, facts.act):
+            yield rule, *self.judge(rule, facts)
+
+    def matching(self, names: Iterable[str], domain: str, obj: str, act: str) -> list[Rule]:
+        """The rules of ``names`` that match but for their condition, in the policy's order."""
+        found = self.candidates(names, domain, obj.partition(":")[0], act)
+        return [rule for _, rule, glob, _ in found if glob is None or glob.matches(obj)]
 
     def candidates(self, names: Iterable[str], domain: str, kind: str, act: str) -> list[Candidate]:
         """Rules of ``names`` that match domain, type and action, in the policy's order."""

@@ -9,7 +9,7 @@ matches regular expressions in linear time.
 Variables: ``ctx`` (facts of the request, by name; every number is a double), ``sub``, ``obj``,
 ``act``, ``tenant``, ``org`` (strings; ``org`` is empty for the tenant as a whole) and ``now``
 (timestamp). Anything but true or false is an error, and the engine denies on an error: see
-``argy.policy.view``.
+``argy.policy.combining``.
 """
 
 import re
@@ -89,6 +89,18 @@ class Condition:
         if value is True or value is False:
             return bool(value)
         raise ConditionError(_first_line(str(value)))
+
+    def truth(self, facts: "Facts") -> bool | None:
+        """As ``holds``; ``None`` when it has no answer."""
+        return self.judge(facts)[0]
+
+    def judge(self, facts: "Facts") -> tuple[bool | None, str]:
+        """``truth``, and in words: ``true``, ``false``, or why there is no answer."""
+        try:
+            holds = self.holds(facts)
+        except ConditionError as error:
+            return None, str(error)
+        return holds, "true" if holds else "false"
 
 
 class Facts:

@@ -22,7 +22,6 @@ from typing import Final, Literal
 from argy.policy.cases.answers import Asker, CaseResult
 from argy.policy.cases.questions import Question
 from argy.policy.compiled import CompiledPolicy
-from argy.policy.conditions import ConditionError, Facts
 from argy.policy.globs import domain_match
 from argy.policy.rules import CONDITION_ERROR, Link, PolicySource
 
@@ -135,25 +134,9 @@ class Observer:
             self._match(question, held.view.paths)
 
     def _match(self, question: Question, names: Iterable[str]) -> None:
-        policy, kind = self._policy, question.obj.partition(":")[0]
-        facts = Facts(
-            question.subject,
-            question.tenant,
-            question.org,
-            question.obj,
-            question.act,
-            question.context,
-            question.at_ms,
-        )
-        scope = policy.scope(question.tenant, question.org)
-        for _, rule, glob, condition in policy.candidates(names, scope, kind, question.act):
-            if glob is not None and not glob.matches(question.obj):
-                continue
-            try:
-                holds = condition is None or condition.holds(facts)
-            except ConditionError:
-                continue
-            (self._seen.matched if holds else self._seen.held_back).add(rule.id)
+        for rule, holds, _ in self._policy.judged(names, question.facts):
+            if holds is not None:
+                (self._seen.matched if holds else self._seen.held_back).add(rule.id)
 
 
 def coverage(

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
-from argy.policy.conditions import ConditionError, Facts
+from argy.policy.conditions import Facts
 from argy.policy.globs import (
     NAMED_ONLY_ACTIONS,
     action_match,
@@ -22,9 +21,7 @@ from argy.policy.rules import (
     Rule,
     RuleMatch,
 )
-
-if TYPE_CHECKING:
-    from argy.policy.snapshot import TenantSnapshot
+from argy.policy.snapshot import TenantSnapshot
 
 MAX_MISSES = 10
 """Nearest misses that an explanation lists."""
@@ -33,13 +30,21 @@ _CONDITION, _ROLE, _DOMAIN, _ACTION, _OBJECT = range(5)
 
 
 def explain(
-    snapshot: "TenantSnapshot", decision: Decision, facts: Facts, now_ms: int
+    snapshot: TenantSnapshot,
+    subject: str,
+    org: str,
+    obj: str,
+    act: str,
+    ctx: Mapping[str, object] | None,
+    now_ms: int,
 ) -> Explanation:
-    """Say which rules took part in ``decision``, and which would have with one thing different.
+    """Decide as ``check`` does; say which rules took part, and which would with one thing changed.
 
     Misses are listed when the answer is no: allow rules that fail in one respect only. For a model
     that runs on pycasbin the deciding rule stands alone.
     """
+    decision = snapshot.check(subject, org, obj, act, ctx, now_ms)
+    facts = Facts(subject, snapshot.tenant, org, obj, act, ctx, now_ms)
     if decision.reason == SUBJECT_DISABLED:
         return Explanation(decision)
     view = snapshot.holding(facts.sub, facts.org, now_ms).view
@@ -74,7 +79,7 @@ def _gated(decision: Decision) -> bool:
     return decision.allowed or decision.reason == NEEDS_APPROVAL
 
 
-def _lines(snapshot: "TenantSnapshot", facts: Facts) -> Iterator[ApprovalMatch]:
+def _lines(snapshot: TenantSnapshot, facts: Facts) -> Iterator[ApprovalMatch]:
     """The approvals that speak about the question, in the policy's order."""
     here = domain_of(snapshot.tenant, facts.org)
     for rule in snapshot.policy.approvals:
@@ -86,7 +91,7 @@ def _lines(snapshot: "TenantSnapshot", facts: Facts) -> Iterator[ApprovalMatch]:
             yield _line(snapshot, rule, facts)
 
 
-def _line(snapshot: "TenantSnapshot", rule: ApprovalRule, facts: Facts) -> ApprovalMatch:
+def _line(snapshot: TenantSnapshot, rule: ApprovalRule, facts: Facts) -> ApprovalMatch:
     if rule.mode == "off":
         return ApprovalMatch(rule, False, "is off: written down, without effect")
     told = (
@@ -94,22 +99,18 @@ def _line(snapshot: "TenantSnapshot", rule: ApprovalRule, facts: Facts) -> Appro
         if rule.mode == "auto"
         else f"needs {rule.approvals} of {' or '.join(rule.roles)}"
     )
-    condition = snapshot.policy.condition(rule)
-    if condition is None:
+    holds, state = snapshot.policy.judge(rule, facts)
+    if not rule.condition:
         return ApprovalMatch(rule, True, told)
-    try:
-        holds = condition.holds(facts)
-    except ConditionError as error:
+    if holds is None:
         asks = rule.mode == "require"
-        return ApprovalMatch(
-            rule, asks, f"{told if asks else 'no'}: the condition has no answer: {error}"
-        )
-    state = "true" if holds else "false"
+        detail = f"{told if asks else 'no'}: the condition has no answer: {state}"
+        return ApprovalMatch(rule, asks, detail)
     return ApprovalMatch(rule, holds, f"{told}; the condition is {state}: {rule.condition}")
 
 
 def _failures(
-    snapshot: "TenantSnapshot", rule: Rule, facts: Facts, held: Mapping[str, tuple[str, ...]]
+    snapshot: TenantSnapshot, rule: Rule, facts: Facts, held: Mapping[str, tuple[str, ...]]
 ) -> Iterator[int]:
     if rule.role not in held:
         yield _ROLE
@@ -121,26 +122,21 @@ def _failures(
         yield _OBJECT
 
 
-def _judge(
-    snapshot: "TenantSnapshot", rule: Rule, facts: Facts, path: tuple[str, ...]
-) -> RuleMatch:
+def _judge(snapshot: TenantSnapshot, rule: Rule, facts: Facts, path: tuple[str, ...]) -> RuleMatch:
     """A rule that matches but for its condition."""
-    condition = snapshot.policy.condition(rule)
-    if condition is None:
+    holds, state = snapshot.policy.judge(rule, facts)
+    if not rule.condition:
         return _match(rule, True, "matches", path)
-    try:
-        holds = condition.holds(facts)
-    except ConditionError as error:
-        return _match(rule, False, f"the condition has no answer: {error}", path)
-    detail = f"the condition is {'true' if holds else 'false'}: {rule.condition}"
-    return _match(rule, holds, detail, path)
+    if holds is None:
+        return _match(rule, False, f"the condition has no answer: {state}", path)
+    return _match(rule, holds, f"the condition is {state}: {rule.condition}", path)
 
 
 def _match(rule: Rule, matched: bool, detail: str, path: tuple[str, ...] = ()) -> RuleMatch:
     return RuleMatch(rule, rule.effect, matched, detail, path)
 
 
-def _detail(snapshot: "TenantSnapshot", rule: Rule, facts: Facts, failed: int, now_ms: int) -> str:
+def _detail(snapshot: TenantSnapshot, rule: Rule, facts: Facts, failed: int, now_ms: int) -> str:
     here = domain_of(snapshot.tenant, facts.org)
     if failed == _DOMAIN:
         return f"holds in {rule.dom}, not in {here}"
@@ -153,7 +149,7 @@ def _detail(snapshot: "TenantSnapshot", rule: Rule, facts: Facts, failed: int, n
     return _missing_role(snapshot, rule.role, facts, now_ms)
 
 
-def _missing_role(snapshot: "TenantSnapshot", role: str, facts: Facts, now_ms: int) -> str:
+def _missing_role(snapshot: TenantSnapshot, role: str, facts: Facts, now_ms: int) -> str:
     """Why ``role`` isn't held here: it ended, or is held elsewhere, or not at all."""
     here = domain_of(snapshot.tenant, facts.org)
     ended: list[int] = []

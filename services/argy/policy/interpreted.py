@@ -1,9 +1,8 @@
 """Runs a model on pycasbin itself: for models that the index doesn't know, and as the oracle.
 
 Correct and slow: each decision re-reads the matcher and walks every rule. pycasbin matches and
-combines effects; around it stand the same two additions as in ``argy.policy.view``: an error in
-a condition denies, and the first matching rule explains (pycasbin alone names the last matching
-allow).
+combines effects; around it stand the two additions of ``argy.policy.combining``: an error in a
+condition denies, and the first matching rule explains (pycasbin alone names the last one).
 """
 
 import re
@@ -15,6 +14,7 @@ import casbin
 from casbin.rbac import RoleManager
 from simpleeval import InvalidExpression  # type: ignore[import-untyped]
 
+from argy.policy.combining import DENY_SETTLES
 from argy.policy.conditions import Condition, ConditionError, Facts, compile_condition
 from argy.policy.errors import Problem
 from argy.policy.globs import action_match, domain_match, domain_of, glob_match
@@ -108,8 +108,8 @@ class Judge:
             reason = ALLOWED_BY_RULE if rule else ALLOWED_BY_DEFAULT
         else:
             reason = DENIED_BY_RULE if rule else NO_MATCHING_RULE
-        deny_settles = self._effect in (Effect.DENY_OVERRIDES, Effect.DENY_ONLY)
-        if error is not None and not (deny_settles and reason == DENIED_BY_RULE):
+        settled = reason == DENIED_BY_RULE and self._effect in DENY_SETTLES
+        if error is not None and not settled:
             return CONDITION_ERROR, error
         return reason, rule
 
@@ -233,7 +233,7 @@ class InterpretedView(View):
         """Nothing: pycasbin looks at the whole request."""
         return None
 
-    def decide(self, facts: Facts, obj: str) -> Verdict:
+    def decide(self, facts: Facts) -> Verdict:
         """Pycasbin's decision on the request in ``facts``."""
         return self.named(*self._judge.judge(facts))
 

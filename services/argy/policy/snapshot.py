@@ -14,13 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from argy.base.errors import InvalidArgument
 from argy.policy.compiled import CompiledPolicy
 from argy.policy.conditions import Facts
-from argy.policy.explain import explain
 from argy.policy.rules import (
     NO_MATCHING_RULE,
     SUBJECT_DISABLED,
     Assignment,
     Decision,
-    Explanation,
     Membership,
     PermissionEntry,
 )
@@ -107,26 +105,12 @@ class TenantSnapshot:
             verdict = held.view.find(kind, act)
         if not isinstance(verdict, Verdict):
             verdict = verdict.settled(obj) or verdict.decide(
-                Facts(subject, self.tenant, org, obj, act, ctx, now_ms), obj
+                Facts(subject, self.tenant, org, obj, act, ctx, now_ms)
             )
         decision = held.decisions.get(verdict)
         if decision is None:
             decision = self._decision(held, verdict, subject, org, now_ms)
         return decision
-
-    def explain(
-        self,
-        subject: str,
-        org: str,
-        obj: str,
-        act: str,
-        ctx: Mapping[str, object] | None,
-        now_ms: int,
-    ) -> Explanation:
-        """Decide as ``check`` does, and tell every rule that matched or nearly did."""
-        decision = self.check(subject, org, obj, act, ctx, now_ms)
-        facts = Facts(subject, self.tenant, org, obj, act, ctx, now_ms)
-        return explain(self, decision, facts, now_ms)
 
     def list_permissions(self, subject: str, org: str, now_ms: int) -> list[PermissionEntry]:
         """Every rule that applies to ``subject``, in the policy's order; none when disabled."""

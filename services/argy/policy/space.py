@@ -17,12 +17,12 @@ from typing import Final
 
 from argy.base.errors import InvalidArgument
 from argy.policy.atoms import action_atoms, object_atoms
+from argy.policy.combining import combine
 from argy.policy.compiled import CompiledPolicy, compile_policy
 from argy.policy.globs import NAMED_ONLY_ACTIONS, domain_of
 from argy.policy.model import Effect
 from argy.policy.rules import ALLOWED_BY_DEFAULT, ALLOWED_BY_RULE, Assignment, PolicySource, Rule
 from argy.policy.snapshot import TenantSnapshot
-from argy.policy.view import Found, conclude
 
 MAX_ATOMS: Final = 20_000
 """Classes of objects, and of actions."""
@@ -180,12 +180,7 @@ def matching(policy: CompiledPolicy, cell: Cell) -> list[Rule]:
     """The rules that match a cell but for their conditions, in the policy's order."""
     scope = policy.scope(cell.tenant, cell.org)
     paths = policy.view(scope, cell.names).paths
-    kind = cell.obj.partition(":")[0]
-    return [
-        candidate.rule
-        for candidate in policy.candidates(paths, scope, kind, cell.act)
-        if candidate.glob is None or candidate.glob.matches(cell.obj)
-    ]
+    return policy.matching(paths, scope, cell.obj, cell.act)
 
 
 def conditions(rules: Iterable[Rule]) -> tuple[str, ...]:
@@ -204,16 +199,8 @@ def ways(effect: Effect, rules: Sequence[Rule], texts: Sequence[str]) -> Iterato
     """The answer for each combination of truths of ``texts``."""
     for truths in itertools.product((False, True), repeat=len(texts)):
         holds = dict(zip(texts, truths, strict=True))
-        allow = deny = None
-        deny_leads = False
-        for rule in rules:
-            if rule.condition and not holds[rule.condition]:
-                continue
-            if rule.effect == "allow":
-                allow = allow or rule
-            elif deny is None:
-                deny, deny_leads = rule, allow is None
-        reason, decided = conclude(effect, Found(allow, deny, None, deny_leads))
+        judged = ((rule, not rule.condition or holds[rule.condition]) for rule in rules)
+        reason, decided = combine(effect, judged)
         allowed = reason in (ALLOWED_BY_RULE, ALLOWED_BY_DEFAULT)
         yield Way(allowed, decided, tuple(holds.items()))
 

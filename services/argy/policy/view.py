@@ -3,17 +3,14 @@
 A view belongs to (domain, roles held) and is shared by every subject and tenant for which these
 are the same. For each (object type, action) it keeps either the one verdict that all objects
 share, or the candidates that still depend on the object's id or on a condition.
-
-An error in the condition of a rule that matches otherwise denies, whatever the rule's effect: an
-allow must not be given on facts that could not be read, and a deny must not be missed. Only a
-deny that matches without error, where the model lets denies override, speaks first.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from argy.policy.approvals import Gate, conclude_gates
-from argy.policy.conditions import Condition, ConditionError, Facts
+from argy.policy.combining import combine
+from argy.policy.conditions import Condition, Facts
 from argy.policy.globs import Glob
 from argy.policy.model import Effect
 from argy.policy.rules import (
@@ -21,7 +18,6 @@ from argy.policy.rules import (
     ALLOWED_BY_RULE,
     AUTO_APPROVED,
     CONDITION_ERROR,
-    DENIED_BY_RULE,
     NO_MATCHING_RULE,
     ApprovalRule,
     Rule,
@@ -69,53 +65,11 @@ class Candidate(NamedTuple):
     condition: Condition | None
 
 
-class Found(NamedTuple):
-    """What a walk over the rules met first."""
-
-    allow: Rule | None = None
-    deny: Rule | None = None
-    error: Rule | None = None
-    deny_leads: bool = False
-    """Whether a deny came before every allow."""
-
-
-def conclude(effect: Effect, found: Found) -> tuple[str, Rule | None]:
-    """The reason and the rule that decides, under one of Casbin's effects."""
-    allow, deny, error, deny_leads = found
-    if deny is not None and effect in (Effect.DENY_OVERRIDES, Effect.DENY_ONLY):
-        return DENIED_BY_RULE, deny
-    if error is not None:
-        return CONDITION_ERROR, error
-    if allow is not None and not (effect is Effect.PRIORITY and deny_leads):
-        return ALLOWED_BY_RULE, allow
-    if deny is not None:
-        return DENIED_BY_RULE, deny
-    return (ALLOWED_BY_DEFAULT if effect is Effect.DENY_ONLY else NO_MATCHING_RULE), None
-
-
-def walk(candidates: Iterable[Candidate], obj: str, facts: Facts, effect: Effect) -> Found:
-    """Meet the candidates in order; stops early where a deny settles the matter."""
-    allow = deny = error = None
-    deny_leads = False
-    deny_settles = effect in (Effect.DENY_OVERRIDES, Effect.DENY_ONLY)
+def truths(candidates: Iterable[Candidate], facts: Facts) -> Iterator[tuple[Rule, bool | None]]:
+    """The candidates that match the object of ``facts``, each with its condition's truth."""
     for _, rule, glob, condition in candidates:
-        if glob is not None and not glob.matches(obj):
-            continue
-        if condition is not None:
-            try:
-                if not condition.holds(facts):
-                    continue
-            except ConditionError:
-                error = error or rule
-                continue
-        if rule.effect == "deny":
-            if deny is None:
-                deny, deny_leads = rule, allow is None
-            if deny_settles:
-                break
-        elif allow is None:
-            allow = rule
-    return Found(allow, deny, error, deny_leads)
+        if glob is None or glob.matches(facts.obj):
+            yield rule, condition is None or condition.truth(facts)
 
 
 class Residual:
@@ -137,7 +91,7 @@ class Residual:
         wide = [item for item in general if item.glob is None]
         self._otherwise: Verdict | None = None
         if all(item.condition is None for item in wide):
-            self._otherwise = view.verdict(walk(wide, "", _NO_FACTS, view.effect))
+            self._otherwise = view.verdict(wide, _NO_FACTS)
 
     def settled(self, obj: str) -> Verdict | None:
         """What holds for objects that no narrower rule names, if no condition is asked there."""
@@ -148,12 +102,12 @@ class Residual:
                 return None
         return self._otherwise
 
-    def decide(self, facts: Facts, obj: str) -> Verdict:
+    def decide(self, facts: Facts) -> Verdict:
         """The verdict on one object."""
         candidates: Iterable[Candidate] = self._general
-        if named := self._literal.get(obj):
+        if named := self._literal.get(facts.obj):
             candidates = sorted((*self._general, *named), key=lambda item: item.order)
-        return self._view.verdict(walk(candidates, obj, facts, self._view.effect))
+        return self._view.verdict(candidates, facts)
 
 
 class Decider(Protocol):
@@ -163,7 +117,7 @@ class Decider(Protocol):
         """The verdict on one object when it takes no facts; ``None`` when it may."""
         ...
 
-    def decide(self, facts: Facts, obj: str) -> Verdict:
+    def decide(self, facts: Facts) -> Verdict:
         """The verdict on one object."""
         ...
 
@@ -182,13 +136,13 @@ class Gated:
         """Nothing: approvals look at the facts."""
         return None
 
-    def decide(self, facts: Facts, obj: str) -> Verdict:
+    def decide(self, facts: Facts) -> Verdict:
         """The verdict on one object."""
         inner = self._inner
-        verdict = inner if isinstance(inner, Verdict) else inner.decide(facts, obj)
+        verdict = inner if isinstance(inner, Verdict) else inner.decide(facts)
         if not verdict.allowed:
             return verdict
-        return self._view.gated(verdict, *conclude_gates(self._gates, obj, facts))
+        return self._view.gated(verdict, *conclude_gates(self._gates, facts))
 
 
 class Rules(Protocol):
@@ -231,7 +185,7 @@ class View:
         if any(item.glob is not None or item.condition is not None for item in candidates):
             entry = Residual(self, candidates)
         else:
-            entry = self.verdict(walk(candidates, "", _NO_FACTS, self.effect))
+            entry = self.verdict(candidates, _NO_FACTS)
         entry = self.behind_gates(entry, kind, act)
         self._weight += len(candidates) + 10
         if self._weight > _MAX_WEIGHT:
@@ -248,7 +202,7 @@ class View:
         if not gates:
             return entry
         if isinstance(entry, Verdict) and not any(g.glob or g.condition for g in gates):
-            return self.gated(entry, *conclude_gates(gates, "", _NO_FACTS))
+            return self.gated(entry, *conclude_gates(gates, _NO_FACTS))
         return Gated(self, entry, gates)
 
     def gated(self, verdict: Verdict, reason: str, approvals: tuple[ApprovalRule, ...]) -> Verdict:
@@ -264,10 +218,9 @@ class View:
             made = self._gated.setdefault(key, made)
         return made
 
-    def verdict(self, found: Found) -> Verdict:
-        """The interned verdict that follows from ``found``."""
-        reason, rule = conclude(self.effect, found)
-        return self.named(reason, rule)
+    def verdict(self, candidates: Iterable[Candidate], facts: Facts) -> Verdict:
+        """The interned verdict that follows from candidates in the policy's order."""
+        return self.named(*combine(self.effect, truths(candidates, facts)))
 
     def named(self, reason: str, rule: Rule | None) -> Verdict:
         """The interned verdict for a reason and its rule."""

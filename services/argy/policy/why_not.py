@@ -8,17 +8,18 @@ stands first. For a model that runs on pycasbin that isn't known, so pairs are t
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, starmap
 from typing import Final, Literal
 
 from argy.policy.access import Access, access, normal_text
 from argy.policy.atoms import Atom, action_atoms, object_atoms
+from argy.policy.combining import combine
 from argy.policy.compiled import CompiledPolicy
-from argy.policy.conditions import ConditionError, Facts
-from argy.policy.globs import compiled_glob
+from argy.policy.conditions import Facts
+from argy.policy.explain import explain
 from argy.policy.rules import SUBJECT_DISABLED, Decision, Explanation, Rule
 from argy.policy.snapshot import TenantSnapshot
-from argy.policy.view import Found, Verdict, View, conclude
+from argy.policy.view import Verdict, View
 
 MAX_GRANTS: Final = 10
 """Grants that are suggested."""
@@ -81,7 +82,7 @@ def why_not(
     now_ms: int,
 ) -> WhyNot:
     """Find the smallest change of grants or facts that lets ``subject`` do ``act`` to ``obj``."""
-    explanation = snapshot.explain(subject, org, obj, act, ctx, now_ms)
+    explanation = explain(snapshot, subject, org, obj, act, ctx, now_ms)
     decision = explanation.decision
     facts = Facts(subject, snapshot.tenant, org, obj, act, ctx, now_ms)
     if decision.effect != "DENY":
@@ -148,7 +149,7 @@ class _Question:
         kind = self._facts.obj.partition(":")[0]
         verdict = self._view(roles).find(kind, self._facts.act)
         if not isinstance(verdict, Verdict):
-            verdict = verdict.decide(self._facts, self._facts.obj)
+            verdict = verdict.decide(self._facts)
         decision = Decision(verdict.allowed, verdict.reason, verdict.rule)
         if decision.effect == "DENY":
             return None
@@ -156,7 +157,7 @@ class _Question:
 
     def _with_a_fact(self, role: str) -> Iterator[Grant]:
         """Grants that allow once one condition holds."""
-        judged = self._judged(self._view((role,)))
+        judged = self._judged((role,))
         for at, item in enumerate(judged):
             if item.rule.effect == "allow" and item.holds is not True:
                 changed = [*judged[:at], _Judged(item.rule, True, ""), *judged[at + 1 :]]
@@ -166,7 +167,7 @@ class _Question:
 
     def conditions(self) -> Iterator[Condition]:
         """Conditions of the subject's own rules of which a single one decides."""
-        judged = self._judged(self._view(()))
+        judged = self._judged(())
         for at, item in enumerate(judged):
             if not item.rule.condition:
                 continue
@@ -177,52 +178,25 @@ class _Question:
 
     def denials(self) -> tuple[Rule, ...]:
         """Rules that deny here now."""
-        return _denials(self._judged(self._view(())))
+        return _denials(self._judged(()))
 
     def denials_of_others(self) -> tuple[Rule, ...]:
         """Rules that deny whoever holds a role that would allow otherwise."""
         found: dict[str, Rule] = {}
         for role in sorted(self._policy.roles - self._held):
-            judged = self._judged(self._view((role,)))
+            judged = self._judged((role,))
             if any(item.rule.effect == "allow" for item in judged):
                 found |= {rule.id: rule for rule in _denials(judged)}
         return tuple(found.values())
 
-    def _judged(self, view: View) -> list[_Judged]:
+    def _judged(self, roles: Iterable[str]) -> list[_Judged]:
         """The rules that match but for their condition, in order; none on pycasbin."""
-        facts = self._facts
         if not self._policy.compiled:
             return []
-        kind = facts.obj.partition(":")[0]
-        return [
-            self._judge(item.rule)
-            for item in self._policy.candidates(view.paths, view.domain, kind, facts.act)
-            if compiled_glob(item.rule.obj).matches(facts.obj)
-        ]
-
-    def _judge(self, rule: Rule) -> _Judged:
-        condition = self._policy.condition(rule)
-        if condition is None:
-            return _Judged(rule, True, "true")
-        try:
-            holds = condition.holds(self._facts)
-        except ConditionError as error:
-            return _Judged(rule, None, str(error))
-        return _Judged(rule, holds, "true" if holds else "false")
+        return list(starmap(_Judged, self._policy.judged(self._view(roles).paths, self._facts)))
 
     def _allows(self, judged: Iterable[_Judged]) -> bool:
-        """Casbin's effect over rules whose conditions are known; see ``argy.policy.view.walk``."""
-        allow = deny = error = None
-        deny_leads = False
-        for item in judged:
-            if item.holds is None:
-                error = error or item.rule
-            elif item.holds and item.rule.effect == "deny":
-                if deny is None:
-                    deny, deny_leads = item.rule, allow is None
-            elif item.holds:
-                allow = allow or item.rule
-        reason, _ = conclude(self._policy.effect, Found(allow, deny, error, deny_leads))
+        reason, _ = combine(self._policy.effect, ((item.rule, item.holds) for item in judged))
         return reason.startswith("ALLOWED")
 
     def _weighed(self, found: Iterable[Grant]) -> Iterator[Grant]:

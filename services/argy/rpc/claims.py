@@ -7,6 +7,8 @@ from uuid import UUID
 import msgspec
 
 AUDIENCE: Final = "argy"
+ACR_PROVISIONAL: Final = "urn:argy:acr:provisional"
+"""The authentication context of a provisional session, and of whatever was made in one."""
 MAX_LIFETIME_S: Final = 600
 """The longest life of an access token, and so of whatever says that one was ended."""
 

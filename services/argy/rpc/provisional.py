@@ -9,11 +9,9 @@ from typing import Final
 
 from argy.base.errors import PermissionDenied
 from argy.rpc.call import Call
-from argy.rpc.claims import Claims
+from argy.rpc.claims import ACR_PROVISIONAL, Claims
 from argy.rpc.declarations import Method
 
-ACR_PROVISIONAL: Final = "urn:argy:acr:provisional"
-"""The authentication context of a provisional session, and of whatever was made in one."""
 _AUTHN: Final = "/argy.api.authn.v1."
 OPEN_TO_PROVISIONAL: Final = frozenset(
     _AUTHN + name

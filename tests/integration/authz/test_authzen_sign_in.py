@@ -16,8 +16,8 @@ from argy.client.connection import Endpoint
 from argy.client.pep_tokens import add_token
 from argy.edge.main import assemble
 from argy.edge.settings import EdgeSettings
+from argy.rpc.claims import ACR_PROVISIONAL
 from argy.rpc.pair_keys import RootKeys
-from argy.rpc.provisional import ACR_PROVISIONAL
 
 Make = Callable[..., Awaitable[Any]]
 RECENT = "has(ctx.auth) && ctx.auth.age_s <= 300"

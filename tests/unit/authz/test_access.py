@@ -1,6 +1,7 @@
 """The access stage: permissions of calls, and what conditions see of how a caller signed in."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -144,6 +145,22 @@ async def test_conditions_see_how_and_when_the_caller_signed_in(
     rule: str, asked: Call, allowed: bool, loaded: bool
 ) -> None:
     assert await may(rule, asked, loaded=loaded) is allowed
+
+
+@pytest.mark.parametrize("loaded", [True, False], ids=["loaded", "not_yet"])
+async def test_a_sign_in_is_as_old_as_at_arrival_until_a_call_that_lasts_is_asked_again(
+    *, loaded: bool
+) -> None:
+    views: Any = Views(RECENT, loaded=loaded)
+    access, view = LocalAccess(views, Clock()), await views.get(TENANT)
+    asked = call(350)
+    asked.received_ms = (NOW_S - 100) * 1000
+    asked.method = replace(asked.method, permission="thing:end")
+    await permit(access, asked)
+    assert decide(view, asked, "", "thing:1", "end", None, NOW_S * 1000).allowed
+    assert answer(view, asked, Question.FromString(ASKED.SerializeToString()), NOW_S * 1000).allowed
+    with pytest.raises(PermissionDenied):
+        access.readmit(view, asked)
 
 
 @pytest.mark.parametrize("loaded", [True, False], ids=["loaded", "not_yet"])

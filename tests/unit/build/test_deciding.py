@@ -24,19 +24,22 @@ DOORS: Mapping[str, frozenset[str]] = {
 }
 CALLS = frozenset({"services/argy/rpc/chain.py", "services/argy/authn/credentials/rights.py"})
 """Who makes a ``Call``: the chain, and whoever asks about others than the caller too."""
-DECIDING = frozenset({"check", "explain", "list_subjects"})
+DECIDING = frozenset({"check", "list_subjects"})
 OUTSIDE = ("services/argy/policy/", "services/argy/cli/")
 
 
 def decisions(text: str) -> Iterator[str]:
     """The methods of a snapshot that a module calls or hands on, by whatever name it has there."""
     for node in ast.walk(ast.parse(text)):
-        if not isinstance(node, ast.Attribute) or node.attr not in DECIDING:
-            continue
-        of = node.value
-        name = of.attr if isinstance(of, ast.Attribute) else getattr(of, "id", "")
-        if name.strip("_").endswith("snapshot"):
+        if isinstance(node, ast.Attribute) and node.attr in DECIDING and is_snapshot(node.value):
             yield node.attr
+        elif isinstance(node, ast.ImportFrom) and node.module == "argy.policy.explain":
+            yield "explain"
+
+
+def is_snapshot(node: ast.expr) -> bool:
+    name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+    return name.strip("_").endswith("snapshot")
 
 
 def aliases(text: str) -> list[int]:
@@ -76,7 +79,7 @@ def modules(repo_texts: dict[str, str]) -> dict[str, str]:
         ("view.snapshot.check(call.caller)", ["check"]),
         ("check = view.snapshot.check", ["check"]),
         ("to_thread(snapshot.list_subjects, 1)", ["list_subjects"]),
-        ("self._snapshot.explain(1)", ["explain"]),
+        ("from argy.policy.explain import explain", ["explain"]),
         ("proposed.snapshot.holding(1)", []),
         ("health.check()", []),
     ],

@@ -8,8 +8,7 @@ import pytest
 
 from argy.base.errors import InvalidArgument, PermissionDenied, Unauthenticated, Unavailable
 from argy.client import Caller, PermissionMiddleware, Route
-from argy.rpc.claims import Claims
-from argy.rpc.provisional import ACR_PROVISIONAL
+from argy.rpc.claims import ACR_PROVISIONAL, Claims
 
 TENANT = UUID(int=1)
 ROUTES = [

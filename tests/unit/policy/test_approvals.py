@@ -18,6 +18,7 @@ from argy.policy import (
 )
 from argy.policy.approval_columns import MAX_ROLES
 from argy.policy.equivalence import model_text
+from argy.policy.explain import explain
 from argy.policy.model import Effect
 
 ROLES = """\
@@ -235,7 +236,7 @@ def test_explain_tells_the_lines() -> None:
         "a, *, thing:*, ship, 1, role:CHIEF, auto, 1h, ctx.small\n"
         "a, other, thing:*, ship, 1, role:CHIEF, require, 1h, true"
     )
-    told = s.explain("user:e", "", "thing:prod-1", "ship", {"big": False}, 0)
+    told = explain(s, "user:e", "", "thing:prod-1", "ship", {"big": False}, 0)
     assert told.decision.reason == NEEDS_APPROVAL
     assert [(m.rule.line, m.matched) for m in told.approvals] == [
         (1, True),
@@ -246,11 +247,11 @@ def test_explain_tells_the_lines() -> None:
     assert told.approvals[0].detail == "needs 2 of role:LEAD or role:CHIEF"
     assert "the condition is false: ctx.big" in told.approvals[1].detail
     assert [(m.rule.line, m.matched) for m in told.matches] == [(1, True)]
-    told = s.explain("user:e", "", "thing:prod-1", "ship", {}, 0)
+    told = explain(s, "user:e", "", "thing:prod-1", "ship", {}, 0)
     assert told.approvals[1].matched
     assert "no answer" in told.approvals[1].detail
-    assert s.explain("user:e", "", "thing:prod-1", "erase", {}, 0).approvals == ()
-    assert s.explain("user:l", "", "thing:prod-1", "ship", {}, 0).approvals == ()
+    assert explain(s, "user:e", "", "thing:prod-1", "erase", {}, 0).approvals == ()
+    assert explain(s, "user:l", "", "thing:prod-1", "ship", {}, 0).approvals == ()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 from typing import Any
 
+from argy.policy.explain import explain
+
 ROWS = """
 p, role:PM, *, plan:*, approve, allow, true
 p, role:ENGINEER, acme, project:*, deploy, allow, true
@@ -10,14 +12,15 @@ g, role:LEAD, role:PM, *
 """
 
 
-def details(snapshot: Any, *question: Any, ctx: Any = None, now_ms: int = 0) -> list[str]:
-    explanation = snapshot.explain(*question, ctx, now_ms)
+def details(snapshot: Any, *question: str, ctx: Any = None, now_ms: int = 0) -> list[str]:
+    subject, org, obj, act = question
+    explanation = explain(snapshot, subject, org, obj, act, ctx, now_ms)
     return [match.detail for match in explanation.matches]
 
 
 def test_every_matching_rule_is_told_with_its_path(make_snapshot: Any) -> None:
     s = make_snapshot(ROWS, ("group:g", "role:ENGINEER"), members=(("group:g", "user:e"),))
-    told = s.explain("user:e", "", "project:prod-1", "deploy", {}, 0)
+    told = explain(s, "user:e", "", "project:prod-1", "deploy", {}, 0)
     assert told.decision == s.check("user:e", "", "project:prod-1", "deploy", {}, 0)
     assert [(m.rule.line, m.effect, m.matched) for m in told.matches] == [
         (3, "allow", True),
@@ -29,17 +32,14 @@ def test_every_matching_rule_is_told_with_its_path(make_snapshot: Any) -> None:
 
 def test_a_condition_that_is_false_or_has_no_answer(make_snapshot: Any) -> None:
     s = make_snapshot(ROWS, ("user:e", "role:ENGINEER"))
-    told = s.explain("user:e", "", "project:prod-1", "deploy", {"incident": 1}, 0)
+    told = explain(s, "user:e", "", "project:prod-1", "deploy", {"incident": 1}, 0)
     assert [(m.matched, m.detail) for m in told.matches] == [
         (True, "matches"),
         (False, "the condition is false: !has(ctx.incident)"),
     ]
     rows = "p, role:A, *, doc:*, read, allow, ctx.ok"
-    (match,) = (
-        make_snapshot(rows, ("user:a", "role:A"))
-        .explain("user:a", "", "doc:1", "read", {}, 0)
-        .matches
-    )
+    s = make_snapshot(rows, ("user:a", "role:A"))
+    (match,) = explain(s, "user:a", "", "doc:1", "read", {}, 0).matches
     assert not match.matched
     assert match.detail.startswith("the condition has no answer")
 

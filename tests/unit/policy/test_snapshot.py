@@ -6,6 +6,7 @@ import pytest
 
 from argy.base.errors import InvalidArgument
 from argy.policy import Assignment, Membership, TenantSnapshot
+from argy.policy.explain import explain
 
 ROWS = """
 p, role:READER, *, doc:*, read, allow, true
@@ -74,7 +75,7 @@ def test_a_disabled_subject_is_told_so_and_may_nothing(make_snapshot: Any) -> No
     for subject in ("user:w", "service:bot"):
         assert s.check(subject, "x", "doc:1", "read", None, 0).reason == "SUBJECT_DISABLED"
         assert s.list_permissions(subject, "x", 0) == []
-        assert s.explain(subject, "x", "doc:1", "read", None, 0).matches == ()
+        assert explain(s, subject, "x", "doc:1", "read", None, 0).matches == ()
 
 
 def test_an_expiry_is_closed_and_follows_the_given_clock(make_snapshot: Any) -> None:

@@ -7,12 +7,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from argy.authn.sessions.domain import ACR_PROVISIONAL as MADE
 from argy.base.errors import PermissionDenied
 from argy.rpc.call import Call
-from argy.rpc.claims import Claims
+from argy.rpc.claims import ACR_PROVISIONAL, Claims
 from argy.rpc.declarations import Method, declared_methods
-from argy.rpc.provisional import ACR_PROVISIONAL, OPEN_TO_PROVISIONAL, check_ends_itself
+from argy.rpc.provisional import OPEN_TO_PROVISIONAL, check_ends_itself
 from argy.rpc.stages import access
 
 PROTOS = Path(__file__).parents[3] / "protos"
@@ -129,7 +128,3 @@ def test_a_provisional_session_ends_itself_and_no_other_one() -> None:
         check_ends_itself(call(method, ACR_PROVISIONAL), other)
     assert refused.value.reason == "PASSKEY_REQUIRED"
     check_ends_itself(call(method, PASSKEY), other)
-
-
-def test_it_is_the_context_that_sign_in_gives() -> None:
-    assert MADE == ACR_PROVISIONAL

@@ -2,9 +2,10 @@
 
 from uuid import UUID
 
-from argy.authn.sessions.domain import ACR_PROVISIONAL, PROVISIONAL_AGE_S, PROVISIONAL_S
+from argy.authn.sessions.domain import PROVISIONAL_AGE_S, PROVISIONAL_S
 from argy.base.errors import PermissionDenied
 from argy.rpc.call import Call
+from argy.rpc.claims import ACR_PROVISIONAL
 from argy.rpc.person import STEP_UP_S, require_claims, require_person, require_recent
 
 

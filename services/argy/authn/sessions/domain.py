@@ -15,12 +15,12 @@ from typing import Final, Literal
 from uuid import UUID
 
 from argy.base.user_agents import browser_of
+from argy.rpc.claims import ACR_PROVISIONAL
 
 Method = Literal["passkey", "magic_link", "device"]
 
 ACR_PASSKEY: Final = "urn:argy:acr:passkey"
 ACR_LINK: Final = "urn:argy:acr:link"
-ACR_PROVISIONAL: Final = "urn:argy:acr:provisional"
 IDLE_S: Final = 1_800
 ABSOLUTE_S: Final = 43_200
 DEVICE_S: Final = 30 * 86_400

@@ -64,10 +64,12 @@ def explain(
     `argy explain` asks the platform itself; this decides here. Exit code 0 is
     ALLOW, 1 is not.
     """
+    from argy.policy.explain import explain as explained
+
     with reported(Format.JSON if json_output else Format.TEXT):
         snapshot, facts = _snapshot(folder, revision, assignments, tenant, live=live)
         subject, now_ms = _subject(facts, subject, live=live), _moment(at)
-        found = snapshot.explain(subject, org, resource, action, _facts(context), now_ms)
+        found = explained(snapshot, subject, org, resource, action, _facts(context), now_ms)
         Output(as_json=json_output).result(
             _explained(found), lambda: "\n".join(_explanation(found, facts))
         )

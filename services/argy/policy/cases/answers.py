@@ -15,6 +15,7 @@ from argy.base.errors import ArgyError
 from argy.policy.budget import spender
 from argy.policy.cases.questions import Question, QuestionSet, read_cases
 from argy.policy.compiled import CompiledPolicy, compile_policy
+from argy.policy.explain import explain
 from argy.policy.files import read_folder
 from argy.policy.loader import parse_policy
 from argy.policy.rules import Decision, Rule
@@ -62,14 +63,7 @@ class Asker:
 
     def decide(self, question: Question) -> Decision:
         """The policy's answer."""
-        return self.snapshot(question.tenant).check(
-            question.subject,
-            question.org,
-            question.obj,
-            question.act,
-            question.context,
-            question.at_ms,
-        )
+        return self.snapshot(question.tenant).check(*question.asked)
 
     def result(self, question: Question) -> CaseResult:
         """The answer beside the expectation."""
@@ -79,14 +73,7 @@ class Asker:
 
     def nearest(self, question: Question) -> str:
         """The nearest rule that would have allowed it; empty when none is near."""
-        explanation = self.snapshot(question.tenant).explain(
-            question.subject,
-            question.org,
-            question.obj,
-            question.act,
-            question.context,
-            question.at_ms,
-        )
+        explanation = explain(self.snapshot(question.tenant), *question.asked)
         for match in explanation.matches:
             if not match.matched:
                 return f"{place(match.rule)}: {match.detail}"

@@ -20,6 +20,7 @@ from argy.policy.cases.format import (
     Room,
     Suite,
 )
+from argy.policy.conditions import Facts
 from argy.policy.errors import PolicyError, Problem
 from argy.policy.rules import Assignment, Membership
 from argy.policy.snapshot import SUBJECT_KINDS
@@ -59,6 +60,17 @@ class Question:
     def ask(self) -> str:
         """Who does what to which object."""
         return f"{self.subject} {self.act} {self.obj}"
+
+    @property
+    def asked(self) -> tuple[str, str, str, str, Mapping[str, Any], int]:
+        """What ``TenantSnapshot.check`` takes."""
+        return self.subject, self.org, self.obj, self.act, self.context, self.at_ms
+
+    @property
+    def facts(self) -> Facts:
+        """What conditions see of it."""
+        who, org, obj, act, context, at_ms = self.asked
+        return Facts(who, self.tenant, org, obj, act, context, at_ms)
 
     @property
     def domain(self) -> str:

@@ -15,7 +15,7 @@ from argy.authz.replication.tokens import ReplicatedTokens
 from argy.base.errors import PermissionDenied, Unavailable
 from argy.base.ids import uuid7
 from argy.client import Authorizer, Caller, LocalAuthorizer, PolicyTrust
-from argy.rpc.provisional import ACR_PROVISIONAL
+from argy.rpc.claims import ACR_PROVISIONAL
 
 RULES: Final = (
     "p, role:PLATFORM_USER, *, authz.decision:*, check, allow, true\n"

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from argy.authn.sessions.domain import (
     ACR_LINK,
     ACR_PASSKEY,
-    ACR_PROVISIONAL,
     TOUCH_MS,
     DeviceInfo,
     Limits,
@@ -19,6 +18,7 @@ from argy.authn.sessions.domain import (
     new_session,
 )
 from argy.authn.sessions.store import surplus
+from argy.rpc.claims import ACR_PROVISIONAL
 
 LIMITS = Limits(idle_s=1_800, absolute_s=43_200)
 NOW = 1_800_000_000_000
