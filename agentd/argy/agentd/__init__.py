@@ -1,0 +1,1 @@
+"""The agent: executes runs in isolation, whatever hands them to it."""

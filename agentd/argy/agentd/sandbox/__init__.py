@@ -1,0 +1,1 @@
+"""Executing one run behind its walls: backends, the supervisor inside, and the limits around."""
