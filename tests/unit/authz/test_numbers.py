@@ -1,15 +1,31 @@
 """A number means the same on every path: a double, or it is refused by name."""
 
+import json
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from google.protobuf.struct_pb2 import Struct
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argy.authz.view import LazyContext
 from argy.base.errors import InvalidArgument
 from argy.base.facts import inexact, refuse_inexact
+from argy.cli.decide import parse_facts
+from argy.edge.authzen.strict_json import parse_object
+from argy.policy import (
+    Assignment,
+    Decision,
+    PolicyError,
+    TenantSnapshot,
+    compile_policy,
+    parse_policy,
+)
+from argy.policy.cases.answers import Asker
+from argy.policy.cases.questions import read_cases
+from argy.policy.compare.replay import Event, Replay
 from argy.policy.conditions import Condition, ConditionError, Facts
 
 CONDITIONS = [
@@ -64,6 +80,82 @@ def test_what_a_wire_brings_and_what_comes_without_one_decide_alike(context: Any
         return
     for condition in CONDITIONS:
         assert outcome(condition, context) == outcome(condition, LazyContext(wire)), condition.text
+
+
+SNAPSHOT = TenantSnapshot(
+    compile_policy(
+        parse_policy(
+            {
+                "model.conf": (Path(__file__).parents[3] / "policy" / "model.conf").read_text(),
+                "roles/a.csv": "\n".join(
+                    f'p, role:A, *, doc:{number}, read, allow, "{condition.text}"'
+                    for number, condition in enumerate(CONDITIONS)
+                ),
+            }
+        )
+    ),
+    "acme",
+    [Assignment("user:ada", "role:A")],
+)
+
+
+def by_case(context: Any, obj: str) -> Decision:
+    """What `argy policy test` decides; coverage and mutation ask the same."""
+    case = {"ask": f"user:ada read {obj}", "context": context, "expect": "ALLOW"}
+    suite = {
+        "tenant": "acme",
+        "assignments": [{"subject": "user:ada", "role": "role:A"}],
+        "cases": [case],
+    }
+    try:
+        (questions,) = read_cases({"cases/a.yaml": json.dumps(suite)})
+    except PolicyError as error:
+        raise InvalidArgument(str(error)) from error
+    return Asker(SNAPSHOT.policy, questions).decide(questions.questions[0])
+
+
+def by_replay(context: Any, obj: str) -> Decision:
+    """What `argy policy replay` decides of an event; its report has the effect alone."""
+    asked = {"subject": "user:ada", "action": "read", "resource": obj, "effect": "ALLOW"}
+    event = {"actor": "service:a", "action": "authz.decision.check", "record_time": 0,
+             "detail": {"decisions": [{**asked, "context": context}]}}  # fmt: skip
+    replay = Replay(SNAPSHOT, {})
+    replay.take(msgspec.convert(json.loads(json.dumps(event)), Event, strict=False))
+    return Decision(replay.report.same == 1, "")
+
+
+def check(context: Any, obj: str) -> Decision:
+    return SNAPSHOT.check("user:ada", "", obj, "read", context, 0)
+
+
+def by_command(context: Any, obj: str) -> Decision:
+    """`argy check` and `argy policy explain`."""
+    return check(parse_facts(json.dumps(context)), obj)
+
+
+def by_edge(context: Any, obj: str) -> Decision:
+    """An AuthZEN request's body, and then the wire."""
+    wire = Struct()
+    wire.update(parse_object(json.dumps(context).encode()))
+    return check(LazyContext(wire), obj)
+
+
+PATHS = (by_case, by_replay, by_command, by_edge)
+
+
+@given(CONTEXTS)
+@settings(max_examples=30, deadline=None)
+def test_every_path_decides_alike_or_refuses_by_name(context: Any) -> None:
+    if inexact(context, "context"):
+        for path in PATHS:
+            with pytest.raises(InvalidArgument, match="exact"):
+                path(context, "doc:0")
+        return
+    for number in range(len(CONDITIONS)):
+        obj = f"doc:{number}"
+        wanted = check(context, obj).allowed
+        told = {path.__name__: path(context, obj).allowed for path in PATHS}
+        assert told == dict.fromkeys(told, wanted), CONDITIONS[number].text
 
 
 @pytest.mark.parametrize(

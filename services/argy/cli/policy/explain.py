@@ -69,7 +69,7 @@ def explain(
     with reported(Format.JSON if json_output else Format.TEXT):
         snapshot, facts = _snapshot(folder, revision, assignments, tenant, live=live)
         subject, now_ms = _subject(facts, subject, live=live), _moment(at)
-        found = explained(snapshot, subject, org, resource, action, _facts(context), now_ms)
+        found = explained(snapshot, subject, org, resource, action, parse_facts(context), now_ms)
         Output(as_json=json_output).result(
             _explained(found), lambda: "\n".join(_explanation(found, facts))
         )
@@ -100,7 +100,7 @@ def why_not(
 
         snapshot, facts = _snapshot(folder, revision, assignments, tenant, live=live)
         subject, now_ms = _subject(facts, subject, live=live), _moment(at)
-        found = find(snapshot, subject, org, resource, action, _facts(context), now_ms)
+        found = find(snapshot, subject, org, resource, action, parse_facts(context), now_ms)
         Output(as_json=json_output).result(
             _answer(found), lambda: "\n".join(_advice(found, facts, subject, org))
         )
@@ -150,12 +150,6 @@ def _subject(facts: "TenantFacts", name: str, *, live: bool) -> str:
         reason="SUBJECT_UNKNOWN",
         field="subject",
     )
-
-
-def _facts(context: str) -> dict[str, Any]:
-    from argy.policy.compare.replay import as_asked
-
-    return as_asked(parse_facts(context))
 
 
 def _moment(at: str) -> int:

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import product
 from typing import Any, Final
 
+from argy.base.facts import inexact
 from argy.policy.budget import spender
 from argy.policy.cases.fixtures import check_fixtures, shared_fixtures, subject_of
 from argy.policy.cases.format import (
@@ -139,6 +140,12 @@ class _Reader:
         if len(self.problems) < _MAX_PROBLEMS:
             self.problems.append(Problem(self.file, line, message, fix))
 
+    def numbers(self, about: Case | Matrix, line: int, label: str) -> None:
+        """Refuse a context that no service can be sent."""
+        if (at := inexact(about.context, "context")) is not None:
+            told = f"{label}: {at} is a number that no double holds exactly"
+            self.refuse(line, told, "write it as a string")
+
     def subject(self, word: str, line: int, label: str) -> str:
         """The subject that a word names: a fixture, or the word itself."""
         if (fixture := self.known.get(word)) is not None:
@@ -152,6 +159,7 @@ class _Reader:
     def case(self, number: int, case: Case) -> Question:
         """The question of one case."""
         line, label = self.document.line("cases", number), f"case {number + 1}"
+        self.numbers(case, line, label)
         words = case.ask.split()
         if len(words) != 3:
             self.refuse(line, f"{label}: ask {case.ask!r} is not 'subject action object'",
@@ -169,6 +177,7 @@ class _Reader:
         if isinstance(self.suite.matrix, Matrix):
             place = ("matrix",)
         line, label = self.document.line(*place), f"matrix {number + 1}"
+        self.numbers(matrix, line, label)
         size = len(matrix.subjects) * len(matrix.actions) * len(matrix.resources)
         if size > MAX_CELLS:
             self.refuse(line, f"{label}: {size} cells, more than {MAX_CELLS}", "split it")

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from argy.base.errors import InvalidArgument
+from argy.base.facts import refuse_inexact
 from argy.policy.export import milliseconds
 from argy.policy.globs import compiled_glob
 from argy.policy.rules import APPROVED, SCOPE_INSUFFICIENT, ApprovalRule, Decision, Rule
@@ -151,7 +152,11 @@ class Replay:
         self.report = Report()
 
     def take(self, event: Event) -> None:
-        """Decide again what an event tells of; events of other actions are passed over."""
+        """Decide again what an event tells of; events of other actions are passed over.
+
+        Raises:
+            InvalidArgument: ``NUMBER_INEXACT``: nobody can have asked with such a context.
+        """
         if event.action != ACTION:
             return
         org = self._orgs.get(event.org_id, "") if event.org_id else ""
@@ -183,8 +188,8 @@ class Replay:
         ):
             self._undecidable(CONTEXT, count)
             return
-        context = None if asked.context is None else as_asked(asked.context)
-        question = (asked.subject, org, asked.resource, asked.action, context, at_ms)
+        refuse_inexact(asked.context)
+        question = (asked.subject, org, asked.resource, asked.action, asked.context, at_ms)
         decision = self._proposed.check(*question)
         after = decision.effect
         # What an approver allowed once is asked for again: that is no change of policy.
@@ -212,21 +217,6 @@ class Replay:
 
     def _undecidable(self, reason: str, count: int) -> None:
         self.report.undecidable[reason] = self.report.undecidable.get(reason, 0) + count
-
-
-def as_asked(facts: Mapping[str, Any]) -> dict[str, object]:
-    """Facts out of JSON as a service hands them to the engine: every number is a float."""
-    return {name: _as_asked(value) for name, value in facts.items()}
-
-
-def _as_asked(value: Any) -> object:
-    if isinstance(value, dict):
-        return as_asked(value)
-    if isinstance(value, list):
-        return [_as_asked(inner) for inner in value]
-    if isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    return value
 
 
 def _why(decision: Decision) -> str:

@@ -1,6 +1,7 @@
 """The same question with the same token: the same answer here as at the server."""
 
 import itertools
+import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -12,7 +13,7 @@ from signed_in import URL, Bearer, SignedIn, everybody
 from argy.api.authz.v1.authz_pb2 import CheckRequest, Effect, Question
 from argy.api.authz.v1.authz_pb2_grpc import AuthzServiceStub
 from argy.authz.replication.tokens import ReplicatedTokens
-from argy.base.errors import PermissionDenied, Unavailable
+from argy.base.errors import InvalidArgument, PermissionDenied, Unavailable
 from argy.base.ids import uuid7
 from argy.client import Authorizer, Caller, LocalAuthorizer, PolicyTrust
 from argy.rpc.claims import ACR_PROVISIONAL
@@ -24,6 +25,10 @@ RULES: Final = (
     "p, role:PLATFORM_USER, *, project:*, sign, allow,"
     " \"has(ctx.auth) && 'passkey' in ctx.auth.methods\"\n"
     "p, role:PLATFORM_USER, *, project:*, sleep, allow, has(ctx.auth) && ctx.auth.age_s > 300\n"
+    "p, role:PLATFORM_USER, *, project:*, divide, allow, ctx.a / ctx.b > 1\n"
+    "p, role:PLATFORM_USER, *, project:*, add, allow, ctx.a + 1.0 <= ctx.b\n"
+    "p, role:PLATFORM_USER, *, project:*, tell, allow, string(ctx.a) == '3'\n"
+    "p, role:PLATFORM_USER, *, project:*, find, allow, ctx.a in ctx.list\n"
 )
 FORGED: Final = {"auth": {"age_s": 1.0, "acr": "urn:argy:acr:passkey", "methods": ["passkey"]}}
 STALE_FORGED: Final = {"auth": {"age_s": 9_000.0}}
@@ -168,6 +173,25 @@ async def test_the_answers_are_the_same(both: Both) -> None:
                 "fresh": {"ship", "purge", "sign"},
                 "stale": {"ship", "sign", "sleep"},
             }
+
+
+async def test_a_number_means_the_same_here_as_there(both: Both) -> None:
+    rng = random.Random(11)  # noqa: S311 - reproducible facts
+    numbers = (0, 1, 2, 3, 3.0, 2.5, -7, 2**53, 1e300, True)
+    seen = set()
+    for _ in range(12):
+        a, b, *some = rng.choices(numbers, k=4)
+        context = {"a": a, "b": b, "list": some}
+        for action in ("divide", "add", "tell", "find"):
+            here = both.here("", action, context)
+            assert here == await both.there("", action, context), (action, context)
+            seen.add(here)
+    assert {effect for effect, _ in seen} == {"ALLOW", "DENY"}
+    where: Any = {"tenant_id": both.tenant.tenant_id, "context": {"a": {"n": 2**53 + 1}}}
+    with pytest.raises(InvalidArgument, match=r"context\.a\.n"):
+        both.local.check(both.subject, "add", "project:alpha", **where)
+    with pytest.raises(InvalidArgument, match=r"context\.a\.n"):
+        await both.remote.check(both.subject, "add", "project:alpha", **where)
 
 
 async def test_a_token_of_one_org_is_refused_outside_of_it_here_as_there(both: Both) -> None:
