@@ -6,6 +6,7 @@ each decision.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -21,7 +22,7 @@ FUNCTIONS = ("domainMatch", "objMatch", "actMatch", "condition")
 
 _REQUEST = ("sub", "dom", "obj", "act", "ctx")
 _RULE = ("sub", "dom", "obj", "act", "eft", "cond")
-_NEEDED_IN_RULE = {"sub", "obj", "act"}
+_NEEDED_IN_RULE = ("sub", "obj", "act")
 _KEYS = {
     "request_definition": "r",
     "policy_definition": "p",
@@ -58,12 +59,17 @@ _EFFECTS = {
         "give the exception a deny row, or use priority(p.eft) || deny and order the rows",
     ),
 }
-_COLUMNS = {
-    "priority": (
-        "explicit priority",
-        "order the rows: under priority(p.eft) || deny the first that holds decides",
-    ),
-}
+_PRIORITY = (
+    "explicit priority",
+    "order the rows: under priority(p.eft) || deny the first that holds decides",
+)
+_CONDITIONAL = (
+    "conditional and temporal roles, g = _, _, (_, _)",
+    "grant the role until a time, or ask for what it depends on in a row's condition",
+)
+_AS_FACTS = "send it as a fact, and ask for ctx.…"
+_ROLES = {"": 0, "_,_": 2, "_,_,_": 3}
+"""Each definition of roles that is known, with its columns."""
 
 
 class Effect(Enum):
@@ -86,6 +92,8 @@ class Model:
     link_columns: int
     """Columns of a ``g`` row: 3 with a domain, 2 without, 0 when the model has no roles."""
     effect: Effect
+    matcher: str
+    """Without white space and comments."""
     compiled: bool
     """Whether decisions run on the index; False means pycasbin."""
 
@@ -107,44 +115,56 @@ def parse_model(text: str, file: str = "model.conf") -> Model:
         raise PolicyError(problems)
     request = _columns(sections["request_definition"]["r"])
     columns = _columns(sections["policy_definition"]["p"])
-    problems += [_lacking(file, *_COLUMNS[name]) for name in columns if name in _COLUMNS]
-    if len(set(request)) != len(request) or not set(request) <= set(_REQUEST):
-        problems.append(Problem(file, 0, f"unknown request field in {', '.join(request)}",
-                                f"use fields out of {', '.join(_REQUEST)}"))  # fmt: skip
-    if (
-        len(set(columns)) != len(columns)
-        or not set(columns) <= set(_RULE)
-        or not set(columns) >= _NEEDED_IN_RULE
-    ):
-        problems.append(Problem(file, 0, f"unknown or missing rule column in {', '.join(columns)}",
-                                f"use columns out of {', '.join(_RULE)}"))  # fmt: skip
-    roles = sections.get("role_definition", {}).get("g", "")
-    link_columns = roles.count("_")
-    if "".join(roles.split()) not in ("", "_,_", "_,_,_"):
-        problems.append(Problem(file, 0, f"unknown role definition {roles!r}", "use g = _, _, _"))
+    problems += _request_problems(file, request)
+    problems += _column_problems(file, columns)
+    roles = "".join(sections.get("role_definition", {}).get("g", "").split())
+    if roles not in _ROLES:
+        custom = (f"roles of this kind (g = {roles})", "use g = _, _, _")
+        problems.append(_lacking(file, *(_CONDITIONAL if "(" in roles else custom)))
     matcher = "".join(sections["matchers"]["m"].split())
-    if _ATTRIBUTE.search(matcher):
-        problems.append(
-            _lacking(
-                file,
-                f"attributes of a request's objects ({_ATTRIBUTE.findall(matcher)[0]})",
-                "send them as facts, and ask for ctx.… in a row's condition",
-            )
-        )
+    if attributes := _ATTRIBUTE.findall(matcher):
+        feature = f"attributes of a request's objects ({attributes[0]})"
+        problems.append(_lacking(file, feature, f"{_AS_FACTS} in a row's condition"))
     if _UNSAFE.search(matcher):
-        problems.append(Problem(file, 0, "eval() lets a rule's text leave its matcher",
-                                "write a condition column instead"))  # fmt: skip
+        fix = "write a condition column: eval() lets a rule's text leave its matcher"
+        problems.append(_lacking(file, "rules that are code, eval()", fix))
     stated = "".join(sections["policy_effect"]["e"].split()).replace("p_eft", "p.eft")
     known = {effect.value: effect for effect in Effect}
-    if stated in _EFFECTS:
-        problems.append(_lacking(file, *_EFFECTS[stated]))
-    elif stated not in known:
-        problems.append(Problem(file, 0, f"unknown effect {stated!r}",
-                                f"use one of: {'  '.join(known)}"))  # fmt: skip
+    if stated not in known:
+        custom = (f"effects of your own ({stated})", f"use one of: {'  '.join(known)}")
+        problems.append(_lacking(file, *_EFFECTS.get(stated, custom)))
     if problems:
         raise PolicyError(problems)
-    compiled = matcher == MATCHER and request == _REQUEST and columns == _RULE and link_columns == 3
-    return Model(text, request, columns, link_columns, known[stated], compiled)
+    compiled = (
+        matcher == MATCHER and request == _REQUEST and columns == _RULE and _ROLES[roles] == 3
+    )
+    return Model(text, request, columns, _ROLES[roles], known[stated], matcher, compiled)
+
+
+def _request_problems(file: str, request: tuple[str, ...]) -> Iterator[Problem]:
+    if strange := [name for name in request if name not in _REQUEST]:
+        feature = f"request fields of your own ({', '.join(strange)})"
+        yield _lacking(file, feature, f"use {', '.join(_REQUEST)}; {_AS_FACTS}")
+    if len(set(request)) != len(request):
+        yield Problem(
+            file, 0, f"a request field stands twice in {', '.join(request)}", "name it once"
+        )
+
+
+def _column_problems(file: str, columns: tuple[str, ...]) -> Iterator[Problem]:
+    strange = [name for name in columns if name not in _RULE]
+    if any("priority" in name for name in strange):
+        yield _lacking(file, *_PRIORITY)
+    elif strange:
+        feature = f"rule columns of your own ({', '.join(strange)})"
+        yield _lacking(file, feature, f"use columns out of {', '.join(_RULE)}")
+    if missing := [name for name in _NEEDED_IN_RULE if name not in columns]:
+        feature = f"rules without {' or '.join(missing)}"
+        yield _lacking(file, feature, "name the column, and write * in it for any")
+    if len(set(columns)) != len(columns):
+        yield Problem(
+            file, 0, f"a rule column stands twice in {', '.join(columns)}", "name it once"
+        )
 
 
 def _sections(text: str, file: str, problems: list[Problem]) -> dict[str, dict[str, str]]:
@@ -185,7 +205,7 @@ def _sections(text: str, file: str, problems: list[Problem]) -> dict[str, dict[s
 
 
 def _lacking(file: str, feature: str, fix: str, *, line: int = 0) -> Problem:
-    return Problem(file, line, f"Casbin's {feature} is not supported", fix)
+    return Problem(file, line, f"not supported here: Casbin's {feature}", fix)
 
 
 def _columns(text: str) -> tuple[str, ...]:

@@ -225,10 +225,14 @@ def test_chains_have_ten_links_at_most() -> None:
     [
         ("[matchers]", "[other]", "unknown or repeated section"),
         ("r = sub", "q = sub", "can't use"),
-        ("r = sub, dom, obj, act, ctx", "r = sub, dom, obj, verb", "unknown request field"),
-        ("p = sub, dom, obj, act, eft, cond", "p = sub, dom", "unknown or missing rule column"),
-        ("g = _, _, _", "g = _, _, _, _", "unknown role definition"),
-        ("some(where(p.eft==allow))&&", "any()&&", "unknown effect"),
+        (
+            "r = sub, dom, obj, act, ctx",
+            "r = sub, dom, obj, verb",
+            "request fields of your own (verb)",
+        ),
+        ("p = sub, dom, obj, act, eft, cond", "p = sub, dom", "rules without obj or act"),
+        ("g = _, _, _", "g = _, _, _, _", "roles of this kind"),
+        ("some(where(p.eft==allow))&&", "any()&&", "effects of your own"),
         ("m = g(", "m = eval(p.cond) && g(", "eval()"),
     ],
 )

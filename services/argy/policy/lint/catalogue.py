@@ -272,6 +272,17 @@ RULES: Final = (
         "Use objMatch and actMatch: anchored, * is the only wildcard.",
     ),
     FindingRule(
+        ids.UNASKABLE,
+        "warning",
+        "No question can ever meet this.",
+        "Questions name subjects and objects by type and id (user:…, project:alpha), and roles "
+        "are given as role:NAME. A model that runs on pycasbin loads rows of any names, and "
+        "compares them as they stand: alice and data1 match nobody and nothing.",
+        "p, alice, data1, read",
+        "Write type:id for objects and role:NAME for who may; give people the role by an "
+        "assignment.",
+    ),
+    FindingRule(
         ids.BAD_SILENCE,
         "error",
         "A comment that silences a rule is not complete.",

@@ -35,6 +35,7 @@ ALLOW_OVERRIDES: Final = "P702-allow-overrides"
 ALLOWED_BY_DEFAULT: Final = "P703-allowed-by-default"
 PRIORITY: Final = "P704-priority-effect"
 PATTERN_FUNCTION: Final = "P705-pattern-function"
+UNASKABLE: Final = "P706-unaskable"
 BAD_SILENCE: Final = "P801-bad-silence"
 UNUSED_SILENCE: Final = "P802-unused-silence"
 

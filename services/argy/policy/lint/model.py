@@ -1,7 +1,7 @@
 """Hazards of the model itself, each with its line in model.conf."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,11 +10,19 @@ from argy.policy.lint import ids
 from argy.policy.lint.catalogue import explained
 from argy.policy.lint.scope import found
 from argy.policy.model import Effect, Model
+from argy.policy.rules import PolicySource
 
 FILE: Final = "model.conf"
 _PATTERNS: Final = re.compile(
     r"\b(regexMatch|keyMatch[2-5]?|keyGet[2-3]?|globMatch)\s*\(", re.IGNORECASE
 )
+_NAMED: Final = re.compile(r"[:*?(\[{^$|+\\]")
+"""A name with a type, or what may be a pattern."""
+_OBJECT: Final = re.compile(r"[a-z0-9_.]*[:*?(\[{^$|+\\]")
+"""As ``_NAMED`` for objects, whose types are simple names: no path begins one."""
+_COMPARED: Final = re.compile(r"""r\.(sub|obj)(?:[=!]=("[^"]*"|'[^']*')|in\(([^)]*)\))""")
+_BARE: Final = re.compile(r"""["']([^"':]+)["']""")
+_PARTS: Final = {"sub": "subject", "obj": "object"}
 _EFFECTS: Final = {
     Effect.ALLOW_OVERRIDES: ids.ALLOW_OVERRIDES,
     Effect.DENY_ONLY: ids.ALLOWED_BY_DEFAULT,
@@ -39,6 +47,43 @@ def check_model(model: Model) -> Iterator[Finding]:
         yield found(ids.PATTERN_FUNCTION, matcher, f"the matcher uses {function}")
     if name := _EFFECTS.get(model.effect):
         yield found(name, _line(model, "e"), explained(name).summary.rstrip("."))
+
+
+def check_askable(source: PolicySource) -> Iterator[Finding]:
+    """Names that no question has, in the rows and the matcher of a model that pycasbin runs."""
+    matcher = source.model.matcher
+    held = _held(source)
+    for rule in source.rules:
+        if "p.sub" in matcher and not held(rule.role):
+            yield found(
+                ids.UNASKABLE, rule, f"nobody is, or is given, {rule.role!r}: it has no type"
+            )
+        if "p.obj" in matcher and not _OBJECT.match(rule.obj):
+            yield found(ids.UNASKABLE, rule, f"no object is called {rule.obj!r}: it has no type")
+    for part, one, several in _COMPARED.findall(matcher):
+        for name in _BARE.findall(one or several):
+            message = f"no {_PARTS[part]} is called {name!r}: it has no type"
+            yield found(ids.UNASKABLE, _line(source.model, "m"), message)
+
+
+def _held(source: PolicySource) -> Callable[[str], bool]:
+    """Whether somebody can be, or hold by links, what a rule is for."""
+    below: dict[str, set[str]] = {}
+    for link in source.links:
+        below.setdefault(link.parent, set()).add(link.child)
+
+    def held(name: str) -> bool:
+        seen, todo = {name}, [name]
+        while todo:
+            one = todo.pop()
+            if _NAMED.search(one):
+                return True
+            more = below.get(one, set()) - seen
+            seen |= more
+            todo.extend(more)
+        return False
+
+    return held
 
 
 def _line(model: Model, key: str) -> _Line:

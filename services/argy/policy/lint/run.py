@@ -15,7 +15,7 @@ from argy.policy.lint.danger import (
     check_own_approval,
     check_wildcards,
 )
-from argy.policy.lint.model import FILE, check_model
+from argy.policy.lint.model import FILE, check_askable, check_model
 from argy.policy.lint.names import check_roles, check_vocabulary
 from argy.policy.lint.reach import check_links, check_reach
 from argy.policy.lint.scope import Scope
@@ -43,7 +43,7 @@ _OVERRIDDEN_ONLY: Final[tuple[Check, ...]] = (check_reach,)
 """Where denials don't override, what covers what says nothing about decisions."""
 _KNOWN_PROBLEMS: Final = (
     (re.compile(r"the same (?:rule|link) as |asks the same as "), ids.DUPLICATE_RULE),
-    (re.compile(r"unknown role "), ids.UNKNOWN_ROLE),
+    (re.compile(r"unknown role \S+$"), ids.UNKNOWN_ROLE),
 )
 """What the loader says of problems that have a rule of their own."""
 
@@ -66,7 +66,9 @@ def lint(files: Mapping[str, str], problems: Iterable[Problem] = ()) -> list[Fin
     found = [of_problem(problem, ids.UNREADABLE) for problem in unreadable]
     found += map(_of, dict.fromkeys(refused))
     found += check_model(model)
-    if model.compiled:
+    if not model.compiled:
+        found += check_askable(source)
+    else:
         scope = Scope(source, words)
         checks = _CHECKS
         if model.effect is Effect.DENY_OVERRIDES:

@@ -274,6 +274,33 @@ TABLE: list[tuple[str, Files, str, Files]] = [
     ("P704", effect(Effect.PRIORITY), "model.conf:8", rows(A)),
     ("P705", model("objMatch(r.obj, p.obj)", "regexMatch(r.obj, p.obj)"), "model.conf:10", rows(A)),
     (
+        "P706",
+        {
+            "model.conf": MODEL.replace("objMatch(r.obj, p.obj)", "r.obj == p.obj"),
+            X: p("A * data1 read allow"),
+        },
+        f"{X}:1",
+        {"model.conf": MODEL.replace("objMatch(r.obj, p.obj)", "r.obj == p.obj"), X: A},
+    ),
+    (
+        "P706",
+        {
+            "model.conf": MODEL.replace("objMatch(r.obj, p.obj)", "r.obj == p.obj"),
+            X: A.replace("role:A", "alice"),
+        },
+        f"{X}:1",
+        {
+            "model.conf": MODEL.replace("objMatch(r.obj, p.obj)", "r.obj == p.obj"),
+            X: A.replace("role:A", "writer") + "\ng, role:A, writer, *",
+        },
+    ),
+    (
+        "P706",
+        model("objMatch(r.obj, p.obj)", 'r.sub == "root" || objMatch(r.obj, p.obj)'),
+        "model.conf:10",
+        model("objMatch(r.obj, p.obj)", 'r.sub == "user:root" || objMatch(r.obj, p.obj)'),
+    ),
+    (
         "P801",
         rows("# lint: allow P301", p("A * secret:* * allow")),
         f"{X}:1",
