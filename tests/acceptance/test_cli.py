@@ -226,6 +226,31 @@ def test_a_tail_that_follows_does_not_feed_itself(platform: Any, rows: Rows, ten
     assert own not in {event["request_id"] for event in events}
 
 
+def test_a_tail_tells_what_is_about_somebody_and_what_it_leaves_out(
+    argy: Any, rows: Rows, tenant: str
+) -> None:
+    made = ("user", "create", "--tenant", tenant)
+    (about,) = rows(*made, "about@example.com")
+    rows(*made, "other@example.com")
+    ends = ("--expires", "2999-01-31T19:00+01:00")
+    for email in ("about@example.com", "other@example.com"):
+        rows("grant", email, "PLATFORM_USER", "-m", "x", "--tenant", tenant, *ends)
+    (held,) = rows("roles", "about@example.com", "--tenant", tenant)
+    assert held["expires"] == "2999-01-31T18:00:00Z"
+    look = ("audit", "tail", "--tenant", tenant, "--action", "authz.role_assignment.grant")
+    found = rows(*look, "--subject", "about@example.com")
+    assert len(found) == 1, found
+    (event,) = found
+    assert event["subject"] == f"user:{about['user_id']}"
+    newest = argy(*look, "-n", "1", "--json")
+    assert len(newest.stdout.splitlines()) == 1
+    assert "-n 0" in newest.stderr
+    whole = argy(*look, "-n", "0")
+    assert (len(whole.stdout.splitlines()), whole.stderr) == (3, "")
+    assert whole.stdout.split()[:4] == ["time", "actor", "on", "behalf"]
+    assert "via" in whole.stdout.splitlines()[0]
+
+
 def test_what_others_wrote_can_not_steer_the_terminal(argy: Any, rows: Rows, tenant: str) -> None:
     (user,) = rows("user", "create", "mel@example.com", "--name", "Mel", "--tenant", tenant)
     reason = "\x1b]0;owned\x07\x1b[2J fine\nALLOW"

@@ -67,7 +67,7 @@ class AuditService:
         found = found[:size]
         asked = {
             name: getattr(filters, name)
-            for name in ("actor", "action", "resource", "outcome", "request_id")
+            for name in ("actor", "action", "resource", "outcome", "request_id", "subject")
             if getattr(filters, name)
         }
         for name in ("start_time", "end_time"):
@@ -108,6 +108,7 @@ def _filters(request: pb.QueryEventsRequest, before: UUID | None) -> Filters:
         resource=request.resource,
         outcome=outcome_of(request.outcome) if request.outcome else "",
         request_id=request.request_id,
+        subject=request.subject,
         first=first,
         end=end,
     )

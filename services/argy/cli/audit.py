@@ -21,6 +21,7 @@ _COLUMNS = (
     "time",
     "actor",
     "on_behalf_of",
+    "via",
     "action",
     "subject",
     "permission",
@@ -38,9 +39,12 @@ _POLL_S = 1.0
 @asking(org=True)
 async def tail(
     terminal: Terminal,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=1000, help="How many.")] = 20,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=0, max=100_000, help="How many; 0 for all.")
+    ] = 20,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as events come.")] = False,
     actor: Annotated[str, typer.Option(help="Only this actor's: an e-mail address, …")] = "",
+    subject: Annotated[str, typer.Option(help="Only what is about this subject.")] = "",
     action: Annotated[str, typer.Option(help="Only this action.")] = "",
     resource: Annotated[str, typer.Option(help="Only this resource.")] = "",
     request_id: Annotated[str, typer.Option("--request-id", help="Only this request's.")] = "",
@@ -50,20 +54,23 @@ async def tail(
     stub = AuditServiceStub(await terminal.channel())
     request = QueryEventsRequest(
         actor=await subjects.find(actor, known=False) if actor else "",
+        subject=await subjects.find(subject, known=False) if subject else "",
         action=action,
         resource=resource,
         request_id=request_id,
-        page_size=lines,
+        page_size=min(lines, 1000) or 1000,
     )
     # Reading is recorded too: by this id it is known, and not told again for ever.
     own = f"tail-{uuid4()}"
     query = partial(stub.QueryEvents, metadata=(("x-request-id", own),))
-    page = await query(request)
-    seen = [event.event_id for event in page.events]
-    rows = [_row(event) for event in reversed(page.events)]
+    events, more = await _newest(query, request, lines)
+    seen = [event.event_id for event in events]
+    rows = [_row(event) for event in reversed(events)]
     await subjects.named(rows, *_NAMED)
     terminal.output.rows(rows, _COLUMNS)
-    if follow and len(seen) == lines:
+    if more and not follow:
+        terminal.output.note({"newest": f"{lines} events; -n 0 shows the older ones too"})
+    if follow and more:
         # What is older than the first line was left out; the looks below overlap with it.
         before = await _newer(query, request, frozenset(seen), own)
         seen += [event.event_id for event in before if event.event_id < seen[-1]]
@@ -75,6 +82,23 @@ async def tail(
             rows = [_row(event) for event in reversed(fresh)]
             await subjects.named(rows, *_NAMED)
             terminal.output.rows(rows, _COLUMNS, goes_on=True)
+
+
+async def _newest(
+    query: Callable[[QueryEventsRequest], Awaitable[Any]], template: QueryEventsRequest, most: int
+) -> tuple[list[Event], bool]:
+    """The ``most`` newest events, or all for 0, newest first; and whether there are older ones."""
+    request = QueryEventsRequest()
+    request.CopyFrom(template)
+    if not most:
+        return await every(query, request, "events"), False
+    found: list[Event] = []
+    while True:
+        page = await query(request)
+        found += page.events
+        if len(found) >= most or not page.next_page_token:
+            return found[:most], len(found) > most or bool(page.next_page_token)
+        request.page_token = page.next_page_token
 
 
 async def _newer(

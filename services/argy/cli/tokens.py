@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 import typer
 
-from argy.base.errors import FailedPrecondition
+from argy.base.errors import FailedPrecondition, InvalidArgument, PermissionDenied
 from argy.cli import acting
 from argy.cli.edge_client import Answer
 from argy.cli.options import Days, Id, Json, Scopes
@@ -71,7 +71,14 @@ def create_key(
         "scopes": scope,
         "days": days,
     }
-    _make(body, json_output)
+    try:
+        _make(body, json_output)
+    except PermissionDenied as error:
+        raise PermissionDenied(
+            f"{error.message}: an administrator of the tenant makes keys of agents",
+            reason=error.reason,
+            metadata=error.metadata,
+        ) from error
 
 
 @keys.command("list")
@@ -97,8 +104,14 @@ def _make(body: dict[str, Any], json_output: bool) -> None:
 
 
 def _rotate(credential_id: str, overlap: int, json_output: bool) -> None:
-    path = f"credentials/{quote(credential_id, safe='')}/rotate"
+    path = f"{_path(credential_id)}/rotate"
     _told_once(_posted(path, {"overlap_hours": overlap}), json_output)
+
+
+def _path(credential_id: str) -> str:
+    if not credential_id.strip():
+        raise InvalidArgument("the id is empty: take one from the list", field="id")
+    return f"credentials/{quote(credential_id, safe='')}"
 
 
 def _posted(path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -131,7 +144,7 @@ def _got(path: str, held: Login) -> Answer:
 
 
 def _revoke(credential_id: str, json_output: bool) -> None:
-    path = f"credentials/{quote(credential_id, safe='')}"
+    path = _path(credential_id)
     _checked(acting.ask(lambda held: held.client.delete(held.path(path), token=held.access_token)))
     Output(as_json=json_output).result(
         {"id": credential_id, "revoked": True},

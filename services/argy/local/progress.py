@@ -69,7 +69,6 @@ class Progress:
                     f"  {one.record.record_time.ToJsonString()}"
                 )
             )
-        subject = shown[0].subject
         ready = (
             f"\nready in {elapsed:.1f} s: gRPC over TLS on {endpoint.target}, "
             f"AuthZEN over HTTPS on {edge.url}"
@@ -85,7 +84,7 @@ class Progress:
             self._console.print(
                 Text(
                     "Ask from another terminal: .venv/bin/argy check "
-                    f"{subject} deploy project:alpha --tenant acme"
+                    f"{ALICE[0]} deploy project:alpha --tenant acme"
                 )
             )
             self._console.print(Text(f"Over HTTP:\n{_curl(edge, shown[0])}\nCtrl-C stops it."))

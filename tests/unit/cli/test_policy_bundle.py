@@ -124,7 +124,7 @@ def test_what_others_did_on_the_base_meanwhile_is_not_told_as_lost(folder: Path)
     roles = folder / "roles" / "pm.csv"
     git(folder.parent, "checkout", "-q", "-b", "change")
     git(folder.parent, "checkout", "-q", "main")
-    roles.write_text(roles.read_text() + "p, role:PLATFORM_PM, *, quota:*, raise, allow, true\n")
+    roles.write_text(roles.read_text() + "p, role:PLATFORM_PM, *, quota:*, lower, allow, true\n")
     git(folder.parent, "commit", "-q", "-am", "meanwhile")
     both = argy("policy", "diff", "main", "change", "--policy", folder)
     assert "- lost" in both.stdout
@@ -139,3 +139,11 @@ def test_what_others_did_on_the_base_meanwhile_is_not_told_as_lost(folder: Path)
 def told_tests(folder: Path) -> Any:
     done = argy("policy", "test", "--base", "main", "--policy", folder, "-f", "json", "--jobs", 1)
     return json.loads(done.stdout)
+
+
+def test_a_key_that_is_not_there_is_told_with_where_one_is(folder: Path, tmp_path: Path) -> None:
+    asked = ("policy", "bundle", "--policy", folder, "--key", tmp_path / "no.json", "--out")
+    done = argy(*asked, tmp_path / "bundle")
+    assert done.exit_code == 2
+    assert "argy keys policy-new" in done.stderr
+    assert ".argy/keys/policy-author.json" in done.stderr

@@ -101,7 +101,7 @@ class Activations:
             held = await store.find_proposal(tx, proposal.id)
             check_open(held)
             if held.diff_digest != difference.diff_digest:
-                raise diff_changed(held.diff_digest)
+                raise diff_changed(held.id, held.diff_digest)
             activation = self._of_proposal(call, held, good, difference, in_force, newest + 1)
             await self._put(tx, activation)
             await store.close_proposal(tx, held.id, "ACTIVATED")

@@ -259,10 +259,11 @@ def check_bundle(proposal: Proposal, digest: str) -> None:
         )
 
 
-def diff_changed(now: str) -> FailedPrecondition:
+def diff_changed(proposal_id: UUID, now: str) -> FailedPrecondition:
     """The refusal of what was said about a diff that is another one now."""
     return FailedPrecondition(
-        "what the proposal would change is not what was approved: look at the diff as it is now",
+        "what the proposal would change is not what was approved: look at it with "
+        f"`argy policy show {proposal_id}`",
         reason="DIFF_CHANGED",
         field="diff_digest",
         metadata={"diff_digest": now},

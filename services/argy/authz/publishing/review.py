@@ -156,7 +156,7 @@ class Review:
         check_bundle(proposal, bundle_digest)
         candidate = await self.check_unchanged(call, proposal)
         if diff_digest != proposal.diff_digest:
-            raise diff_changed(proposal.diff_digest)
+            raise diff_changed(proposal.id, proposal.diff_digest)
         now_ms = self._clock.now_ms()
         approval = Approval(
             proposal_id=str(proposal.id),
@@ -183,7 +183,7 @@ class Review:
             held = await store.find_proposal(tx, proposal.id)
             check_open(held)
             if held.diff_digest != diff_digest:
-                raise diff_changed(held.diff_digest)
+                raise diff_changed(held.id, held.diff_digest)
             held = await with_makers(tx, held, candidate)
             check_not_author(call.caller, held)
             at_will = await check_other(tx, view, held, given, now_ms)
@@ -254,7 +254,7 @@ class Review:
                 ),
                 call,
             )
-        raise diff_changed(difference.diff_digest)
+        raise diff_changed(proposal.id, difference.diff_digest)
 
     async def _decide(self, call: Call, proposal: Proposal, action: str) -> None:
         view = await self._snapshots.get(PLATFORM_TENANT_ID)

@@ -61,7 +61,7 @@ def signed_bundle(
     """The policy's bundle, and the same signed; it tells who wrote the commits after ``since``.
 
     Raises:
-        InvalidArgument: when the policy does not load.
+        InvalidArgument: when the policy does not load, or there is no such key.
         FailedPrecondition: when the key can't be read, or others may read it.
     """
     from dataclasses import replace
@@ -72,6 +72,12 @@ def signed_bundle(
     from argy.policy.errors import PolicyError
     from argy.policy.files import read_authors, read_committed, read_revision
 
+    if not key.is_file():
+        raise InvalidArgument(
+            f"there is no key {key}: `argy keys policy-new {key}` makes one; on the platform of "
+            "`argy up` it is .argy/keys/policy-author.json",
+            field="key",
+        )
     keys = SigningKeys.load(key)
     try:
         files = read_revision(folder, revision) if revision else read_committed(folder)

@@ -89,7 +89,9 @@ def proposal_text(proposal: pb.Proposal, names: Mapping[str, str]) -> str:
             f"    {names.get(given.approver, given.approver)}  {one_line(given.comment)}{void}"
         )
     if not proposal.change_count:
-        told.append("It changes no decision.")
+        same = proposal.policy.policy_revision == proposal.base.policy_revision
+        because = ": these rules are in force already" if same else ""
+        told.append(f"It changes no decision{because}.")
     for change in proposal.changes[:_SHOWN]:
         told.append(f"  {_change_line(change)}")
         told += [f"      {_rule(rule)}" for rule in change.rules]
