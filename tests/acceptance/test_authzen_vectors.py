@@ -39,7 +39,7 @@ def owned_by(name: str) -> str:
     return f"{has} && ctx.resource.ownerID == '{published.EMAILS[name]}'"
 
 
-TODO = [
+TODO_RULES = [
     "g, role:TODO_EDITOR, role:TODO_VIEWER, todo",
     "g, role:TODO_ADMIN, role:TODO_EDITOR, todo",
     "g, role:TODO_EVIL_GENIUS, role:TODO_EDITOR, todo",
@@ -89,7 +89,12 @@ CERTIFICATION = [
     " has(ctx.action) && has(ctx.action.soft) && ctx.action.soft",
     "p, role:ARCHIVIST, cert, record:record-2, write, allow, true",
 ]
-TENANTS = {"todo": TODO, "gateway": GATEWAY, "search": [*search_rules()], "cert": CERTIFICATION}
+TENANTS = {
+    "todo": TODO_RULES,
+    "gateway": GATEWAY,
+    "search": [*search_rules()],
+    "cert": CERTIFICATION,
+}
 SERVICES = """
 p, service:edge, *, authz.subject:service/demo, act_for, allow, true
 p, service:demo, *, authz.decision:*, check, allow, true

@@ -34,7 +34,7 @@ def test_it_describes_every_service_when_flagged(platform_factory: Callable[...,
         pool = DescriptorPool(database)
         service = pool.FindServiceByName("argy.api.authz.v1.AuthzService")
         check = service.FindMethodByName("Check")
-        assert [field.name for field in check.input_type.fields] == ["question", "at_least"]
+        assert [field.name for field in check.input_type.fields][:2] == ["question", "at_least"]
 
 
 def test_the_name_that_newer_tools_ask_for_answers_alike(
