@@ -15,7 +15,7 @@ from argy.agentd.sandbox.execute import execute
 from argy.base.errors import ArgyError
 
 _LIMITS: Final = Limits(
-    wall_seconds=20, memory_bytes=128 * MIB, processes=16, file_bytes=MIB, tmp_bytes=MIB,
+    wall_seconds=20, memory_bytes=128 * MIB, processes=64, file_bytes=MIB, tmp_bytes=MIB,
     output_bytes=MIB, grace_seconds=1,
 )  # fmt: skip
 

@@ -29,8 +29,8 @@ class Limits:
     wall_seconds: float = 3600.0
     memory_bytes: int = 2 * GIB
     """Anonymous and shared memory of all processes together."""
-    processes: int = 256
-    """Processes at once; threads count four to one of these."""
+    processes: int = 1024
+    """Tasks at once: processes and their threads."""
     disk_bytes: int = 4 * GIB
     """What the workspace may hold, files that are deleted but open included."""
     files: int = 200_000

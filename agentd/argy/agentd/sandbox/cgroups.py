@@ -54,7 +54,7 @@ class Cgroup:
 def create(run_id: str, limits: Limits, *, root: Path = ROOT) -> Cgroup | None:
     """Make the run's control group with its limits; None where this agent can't."""
     memory = str(limits.memory_bytes + _OVERHEAD_BYTES)
-    tasks = str(limits.processes * 4 + 32)
+    tasks = str(limits.processes + 32)
     quota = None
     if limits.cpu_percent:
         quota = limits.cpu_percent * _PERIOD_MICROSECONDS // 100

@@ -35,8 +35,6 @@ _DENIED_SYSCALLS = [
     "open_tree",
     "move_mount",
     "mount_setattr",
-    "mknod",
-    "mknodat",
     "pidfd_getfd",
     "process_vm_readv",
     "kcmp",
@@ -57,7 +55,7 @@ _DENIED_SYSCALLS = [
     "migrate_pages",
     "modify_ldt",
 ]
-_LINK_LOCAL = ["169.254.0.0/16", "[fe80::]/10"]
+_LINK_LOCAL = ["169.254.0.0/16", "fe80::/10"]
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -90,7 +88,8 @@ def main(agent_socket: int, job_file: int) -> NoReturn:
 def _supervise(job: dict[str, Any], result: int) -> NoReturn:
     """Start the job behind sandlock, wait for it, and write how it ended."""
     try:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them; so would the job
+            signal.signal(number, signal.SIG_DFL)
         ended = _run_behind_sandlock(job, result) if job["sandlock"] else _run_unconfined(job)
     except BaseException as error:  # noqa: BLE001 - told to the agent, which tells people
         ended = {"kind": "refused", "reason": f"sandlock: {type(error).__name__}: {error}"}
@@ -118,10 +117,9 @@ def _run_behind_sandlock(job: dict[str, Any], result: int) -> dict[str, Any]:
         net_deny=_LINK_LOCAL if job["network"] else [],
         extra_deny_syscalls=_DENIED_SYSCALLS,
         max_memory=limits["memory_bytes"],
-        max_processes=limits["processes"],
         max_open_files=limits["open_files"],
         max_cpu=limits["cpu_percent"] if (limits["cpu_percent"] or 101) <= 100 else None,
-        name="run",
+        name=job["env"]["ARGY_RUN_ID"],  # unique: sandlock has one register of a user's sandboxes
     )
     _limit_resources(limits)
     _close_all_but(result)
@@ -156,7 +154,7 @@ def _limit_resources(limits: dict[str, Any]) -> None:
     """What the job inherits and can't raise. The reaper stays without: it must always work."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits["file_bytes"],) * 2)
-    tasks = limits["processes"] * 4 + _tasks_of_user()
+    tasks = limits["processes"] + _tasks_of_user()
     _, most = resource.getrlimit(resource.RLIMIT_NPROC)
     tasks = tasks if most == resource.RLIM_INFINITY else min(tasks, most)
     resource.setrlimit(resource.RLIMIT_NPROC, (tasks, tasks))

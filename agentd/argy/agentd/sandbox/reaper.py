@@ -28,6 +28,14 @@ class Reaper:
 
     def run(self) -> dict[str, Any]:
         """Return how the job ended, and its peak memory, when none of its processes is left."""
+        try:
+            report = self._watch()
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may be left
+            report = {"kind": "limit_exceeded", "reason": f"reaper: {error!r}"}
+        self._kill_all()
+        return report | {"peak_memory_bytes": self._peak}
+
+    def _watch(self) -> dict[str, Any]:
         poll = select.poll()
         poll.register(self._results, select.POLLIN)
         poll.register(self._agent, select.POLLIN)
@@ -35,7 +43,9 @@ class Reaper:
         while report is None:
             ready = {fd for fd, _ in poll.poll(_TICK_SECONDS * 1000)}
             if self._agent.fileno() in ready:
-                said = self._agent.recv(1)
+                said = b""
+                with contextlib.suppress(OSError):  # the agent died with something unread
+                    said = self._agent.recv(1)
                 if said == b"T":
                     self._signal(signal.SIGTERM)
                 else:  # K, or the agent is gone
@@ -46,8 +56,7 @@ class Reaper:
                 self._reap()
                 broken = self._broken_limit()
                 report = {"kind": "limit_exceeded", "reason": broken} if broken else None
-        self._kill_all()
-        return report | {"peak_memory_bytes": self._peak}
+        return report
 
     def _ended(self) -> dict[str, Any]:
         """What the supervisor wrote. A job over its memory was killed by sandlock or the kernel."""
